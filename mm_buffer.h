@@ -1,0 +1,822 @@
+/* mm_buffer.h - v0.1.0 - growable byte strings - MIT or public domain */
+#if defined(MM_IMPLEMENTATION) && !defined(MM_BUFFER_IMPLEMENTATION)
+#define MM_BUFFER_IMPLEMENTATION
+#endif
+#ifndef MM_BUFFER_H_
+#define MM_BUFFER_H_
+/*
+NEEDS
+    nothing but the C library
+
+DO THIS
+    Copy this file into your project and, in exactly one C or C++ file, write
+        #define MM_IMPLEMENTATION
+        #include "mm_buffer.h"
+    Everywhere else include it without the define.
+
+OPTIONAL DEFINES (before the first include, alike in every file)
+    MM_STATIC                        all functions private to the including file
+    MM_ASSERT(condition)             programmer errors; default: assert()
+    MM_MALLOC, MM_REALLOC, MM_FREE   default memory; define all three or none
+
+OVERVIEW
+    An mm_buffer owns a run of bytes that grows. It can hold text or binary data; a NUL always
+    stands behind the last byte, so a buffer without NULs inside is a C string at any time.
+    `mm_buffer b = {0};` is an empty buffer, ready for use. "Unset" (nothing was ever stored) and
+    "blank" (length 0) are different: a cleared buffer with memory is blank, but not unset.
+
+    Append without looking: after a failure (out of memory, too large) the content is as it was,
+    and all following appends do nothing and return that same status, until mm_buffer_clear or
+    mm_buffer_reset, or a copy, starts anew. So a run of appends needs one check at its end.
+
+    To write in place: mm_buffer_prepare_append(&b, n), store up to n bytes, mm_buffer_commit.
+
+EXAMPLE
+    ---8<---
+    #define MM_IMPLEMENTATION
+    #include "mm_buffer.h"
+    #include <stdio.h>
+
+    int main(void)
+    {
+        mm_buffer b = {0};
+        mm_buffer_append_string(&b, "answer=");
+        mm_buffer_append_int(&b, 42);
+        mm_buffer_append_format(&b, ", %d%% sure", 100);
+        if (mm_buffer_status(&b) != MM_STATUS_OK) return 1;
+        printf("%s (%zu bytes)\n", mm_buffer_string(&b), mm_buffer_length(&b));
+        mm_buffer_deinit(&b);
+        return 0;
+    }
+    --->8---
+
+COMPLEXITY AND STABILITY
+    Capacities are powers of two and count the NUL, so 8191 bytes fit into 8 KiB; a buffer that is
+    full doubles, so n appended bytes cost O(n). Pointers into a buffer hold until the next call
+    that may grow, move or free it: any append, copy, prepare, reset, detach, adopt or deinit.
+    Bytes given to an append or copy may lie in the buffer's own content.
+    Nothing shrinks by itself; mm_buffer_reset gives large memory back.
+
+THREADS
+    A buffer belongs to one thread at a time. There are no globals.
+
+MEMORY
+    The buffer owns its bytes; they come from the allocator given to mm_buffer_init (NULL: the
+    default) and go back with mm_buffer_deinit. Nothing is allocated before it is needed.
+
+ERRORS
+    MM_STATUS_NO_MEMORY   the allocator refused; the content is as before
+    MM_STATUS_TOO_LARGE   the content would exceed MM_BUFFER_LENGTH_MAX (2^32 - 2) bytes
+    MM_STATUS_INVALID     a commit beyond the prepared room, a truncation beyond the length, a
+                          format that the C library rejects
+
+LICENSE
+    See the end of this file.
+*/
+#ifndef MM_COMMON_
+#define MM_COMMON_
+/* The common block: the same bytes in all six headers, and whichever header comes first defines it.
+   Every macro under #ifndef can be defined before the first include, alike in all files. */
+#define MM_VERSION "0.1.0"
+#define MM_VERSION_NUMBER 100 /* major * 10000 + minor * 100 + patch */
+
+#include <stdarg.h>  /* va_list, for the formatting functions */
+#include <stdbool.h> /* bool */
+#include <stddef.h>  /* size_t, NULL */
+#include <stdint.h>  /* integers of a fixed width */
+
+#if defined(__GNUC__) || defined(__clang__)
+#define MM_NODISCARD __attribute__((warn_unused_result))
+#define MM_NONNULL(index) __attribute__((nonnull(index)))
+#define MM_NONNULL_ALL __attribute__((nonnull))
+#define MM_MALLOC_LIKE __attribute__((malloc))
+#define MM_ALLOC_SIZE(index) __attribute__((alloc_size(index)))
+#define MM_ALLOC_SIZE2(count_index, size_index) __attribute__((alloc_size(count_index, size_index)))
+#define MM_COLD __attribute__((cold, noinline))
+#define MM_PURE __attribute__((pure))
+#define MM_UNUSED __attribute__((unused))
+#define MM_LIKELY(condition) __builtin_expect(!!(condition), 1)
+#define MM_MEMCPY(to, from, size) __builtin_memcpy(to, from, size)
+#else
+#include <string.h> /* memcpy, where no builtin stands in for it */
+#define MM_NODISCARD
+#define MM_NONNULL(index)
+#define MM_NONNULL_ALL
+#define MM_MALLOC_LIKE
+#define MM_ALLOC_SIZE(index)
+#define MM_ALLOC_SIZE2(count_index, size_index)
+#define MM_COLD
+#define MM_PURE
+#define MM_UNUSED
+#define MM_LIKELY(condition) (condition)
+#define MM_MEMCPY(to, from, size) memcpy(to, from, size)
+#endif
+#if defined(__MINGW32__) && defined(__GNUC__) && !defined(__clang__)
+#define MM_FORMAT(format_index, first) __attribute__((format(gnu_printf, format_index, first)))
+#elif defined(__GNUC__) || defined(__clang__)
+#define MM_FORMAT(format_index, first) __attribute__((format(printf, format_index, first)))
+#else
+#define MM_FORMAT(format_index, first)
+#endif
+#define MM_UNLIKELY(condition) (!MM_LIKELY(!(condition)))
+#define MM_INLINE static inline MM_UNUSED
+
+#ifndef MM_API /* extern; MM_STATIC: private to the file; MM_DLL_BUILD, MM_DLL: a Windows DLL */
+#if defined(MM_STATIC)
+#define MM_API static MM_UNUSED
+#elif defined(MM_DLL_BUILD)
+#define MM_API __declspec(dllexport)
+#elif defined(MM_DLL)
+#define MM_API __declspec(dllimport)
+#else
+#define MM_API extern
+#endif
+#endif
+
+#ifndef MM_ASSERT /* programmer errors only; <assert.h> is included by the implementations */
+#define MM_ASSERT(condition) assert(condition)
+#define MMI_LIBC_ASSERT
+#endif
+#ifndef MM_MALLOC /* what an all-zero mm_allocator means; define all three or none */
+#define MM_MALLOC(size) malloc(size)
+#define MM_REALLOC(ptr, size) realloc(ptr, size)
+#define MM_FREE(ptr) free(ptr)
+#define MMI_LIBC_MALLOC /* <stdlib.h> is included by the implementations */
+#endif
+
+/* What a memory checker is told: POISON: nobody's; UNPOISON: the user's, bytes indeterminate. */
+#if defined(__SANITIZE_ADDRESS__)
+#define MMI_ASAN /* gcc's spelling */
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MMI_ASAN /* clang's spelling */
+#endif
+#endif
+#if defined(MM_TRACK_POISON)
+#elif defined(MMI_ASAN)
+#include <sanitizer/asan_interface.h> /* the poison functions of the compiler */
+#define MM_TRACK_POISON(ptr, size) ASAN_POISON_MEMORY_REGION(ptr, size)
+#define MM_TRACK_UNPOISON(ptr, size) ASAN_UNPOISON_MEMORY_REGION(ptr, size)
+#elif defined(MM_VALGRIND) /* define it where valgrind/memcheck.h can be included */
+#include <valgrind/memcheck.h> /* client requests */
+#define MM_TRACK_POISON(ptr, size) (void)VALGRIND_MAKE_MEM_NOACCESS(ptr, size)
+#define MM_TRACK_UNPOISON(ptr, size) (void)VALGRIND_MAKE_MEM_UNDEFINED(ptr, size)
+#else
+#define MM_TRACK_POISON(ptr, size) ((void)(ptr), (void)(size))
+#define MM_TRACK_UNPOISON(ptr, size) ((void)(ptr), (void)(size))
+#endif
+
+typedef enum mm_status {    /* how an operation ended; after an error the object is as before */
+    MM_STATUS_OK = 0,       /* done */
+    MM_STATUS_NO_MEMORY,    /* the allocator or a budget refused */
+    MM_STATUS_TOO_LARGE,    /* beyond what the type can hold; sizes that overflow */
+    MM_STATUS_INVALID,      /* an argument or input that has no meaning */
+    MM_STATUS_LIMIT,        /* a limit that the caller set is reached */
+    MM_STATUS_AGAIN,        /* the descriptor is not ready; wait for it */
+    MM_STATUS_YIELD,        /* the caller's share of work is used up; call again */
+    MM_STATUS_CLOSED,       /* the peer has gone, or the end of the input */
+    MM_STATUS_TRUNCATED,    /* a file is shorter than it was when it was queued */
+    MM_STATUS_NO_SPACE,     /* disk full, or a quota or file-size limit reached */
+    MM_STATUS_NO_FILES,     /* no file descriptor left */
+    MM_STATUS_NOT_FOUND,    /* no such file or entry */
+    MM_STATUS_DENIED,       /* permission, or a path that leaves its root */
+    MM_STATUS_IO            /* another system error; errno is kept */
+} mm_status;
+
+/* Where memory comes from. All zero, or a NULL pointer to one: MM_MALLOC and friends. Otherwise all
+   three functions are set. Blocks are aligned for any object; alloc_fn and realloc_fn return NULL
+   when they fail, and a failed realloc_fn leaves the old block. Sizes are never 0; free_fn never
+   sees NULL; realloc_fn may see NULL with old_size 0. The allocator must outlive its users. */
+typedef struct mm_allocator {
+    void *(*alloc_fn)(size_t size, void *user_data);
+    void *(*realloc_fn)(void *ptr, size_t old_size, size_t new_size, void *user_data);
+    void (*free_fn)(void *ptr, size_t size, void *user_data);
+    void *user_data;
+} mm_allocator;
+
+#define mmi_has_allocator(a) ((a) != NULL && (a)->alloc_fn != NULL)
+#define mmi_alloc(a, size) \
+    (mmi_has_allocator(a) ? (a)->alloc_fn((size), (a)->user_data) : MM_MALLOC(size))
+#define mmi_realloc(a, ptr, old_size, new_size) \
+    (mmi_has_allocator(a) ? (a)->realloc_fn((ptr), (old_size), (new_size), (a)->user_data) \
+                          : MM_REALLOC((ptr), (new_size)))
+#define mmi_free(a, ptr, size) \
+    (mmi_has_allocator(a) ? (a)->free_fn((ptr), (size), (a)->user_data) : MM_FREE(ptr))
+
+/* A short English text for a status, static and never NULL. */
+MM_INLINE const char *mm_status_string(mm_status status)
+{
+    static const char *const text[] = {
+        "ok", "out of memory", "too large", "invalid argument or input", "limit reached",
+        "try again when ready", "share of work used up", "closed", "file truncated",
+        "no space left", "out of file descriptors", "not found", "permission denied",
+        "input/output error"};
+    size_t index = (size_t)status;
+    return index < sizeof(text) / sizeof(text[0]) ? text[index] : "unknown status";
+}
+
+/* *result = a + b, a * b; false (and *result untouched) when the true value does not fit. */
+MM_INLINE bool mm_size_add(size_t a, size_t b, size_t *result)
+{
+    if (a > SIZE_MAX - b) return false;
+    *result = a + b;
+    return true;
+}
+
+MM_INLINE bool mm_size_mul(size_t a, size_t b, size_t *result)
+{
+    if ((a | b) >> (sizeof(size_t) * 4) != 0 && b != 0 && a > SIZE_MAX / b) return false;
+    *result = a * b;
+    return true;
+}
+
+/* The smallest power of two that is >= size; 0 when there is none. */
+MM_INLINE size_t mm_size_pow2(size_t size)
+{
+    size_t shift, value = size == 0 ? 0 : size - 1;
+    for (shift = 1; shift < sizeof(size_t) * 8; shift *= 2) value |= value >> shift;
+    return value + 1;
+}
+
+/* Atomic words. load acquires, store releases, add and cas do both; add returns the old value. */
+#if defined(_MSC_VER) && !defined(__clang__)
+#include <intrin.h> /* the Interlocked family */
+#ifdef _WIN64
+#define MMI_INTERLOCKED(name) name##64
+#define MMI_LONG __int64
+#else
+#define MMI_INTERLOCKED(name) name
+#define MMI_LONG long
+#endif
+#define mmi_interlocked(name, p, ...) \
+    ((size_t)MMI_INTERLOCKED(name)((volatile MMI_LONG *)(p), __VA_ARGS__))
+#define mmi_atomic_load(p) mmi_interlocked(_InterlockedExchangeAdd, p, 0)
+#define mmi_atomic_store(p, v) ((void)mmi_interlocked(_InterlockedExchange, p, (MMI_LONG)(v)))
+#define mmi_atomic_add(p, v) mmi_interlocked(_InterlockedExchangeAdd, p, (MMI_LONG)(v))
+MM_INLINE bool mmi_atomic_cas(size_t *p, size_t *expected, size_t desired)
+{
+    size_t old = mmi_interlocked(_InterlockedCompareExchange, p, (MMI_LONG)desired,
+                                 (MMI_LONG)*expected);
+    bool same = old == *expected;
+    *expected = old;
+    return same;
+}
+#else
+#define mmi_atomic_load(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define mmi_atomic_store(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+#define mmi_atomic_add(p, v) __atomic_fetch_add((p), (v), __ATOMIC_ACQ_REL)
+#define mmi_atomic_cas(p, expected, desired) \
+    __atomic_compare_exchange_n((p), (expected), (desired), false, __ATOMIC_ACQ_REL, \
+                                __ATOMIC_ACQUIRE)
+#endif
+#endif /* MM_COMMON_ */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MM_BUFFER_LENGTH_MAX 4294967294u /* bytes of content, the NUL aside: 2^32 - 2 */
+
+typedef struct mm_buffer {
+    char *ptr;                     /* the bytes, then a NUL; NULL while nothing is allocated */
+    uint32_t used;                 /* bytes in use including the NUL; 0: unset; <= size */
+    uint32_t size;                 /* capacity in bytes including the NUL; 0 or a power of two,
+                                      or UINT32_MAX, or what mm_buffer_adopt was given */
+    const mm_allocator *allocator; /* where ptr comes from; NULL: the default */
+    mm_status status;              /* what the first failed append returned: sticky */
+} mm_buffer;
+
+typedef struct mm_slice { /* bytes that belong to someone else; no NUL is promised behind them */
+    const char *ptr;      /* may be NULL when len is 0 */
+    size_t len;           /* in bytes */
+} mm_slice;
+
+/* ---- life cycle ---- */
+
+/* Makes an empty buffer whose memory comes from `allocator` (NULL: the default), which must outlive
+   it. Allocates nothing. Not needed for a zeroed buffer on default memory. */
+MM_API void mm_buffer_init(mm_buffer *b, const mm_allocator *allocator) MM_NONNULL(1);
+
+/* Frees the memory; the buffer is empty again and can be used again, with the same allocator. */
+MM_API void mm_buffer_deinit(mm_buffer *b) MM_NONNULL_ALL;
+
+/* Length 0 with the memory kept, status OK. An unset buffer stays unset. O(1). */
+MM_INLINE void mm_buffer_clear(mm_buffer *b);
+
+/* Unset, status OK; memory beyond `keep` bytes of capacity is freed, smaller is kept for reuse. */
+MM_API void mm_buffer_reset(mm_buffer *b, size_t keep) MM_NONNULL_ALL;
+
+/* Exchanges two buffers, allocators included. Never fails. */
+MM_API void mm_buffer_swap(mm_buffer *a, mm_buffer *b) MM_NONNULL_ALL;
+
+/* Hands the content to the caller, who frees `*size` bytes with this buffer's allocator (or free()
+   for the default one). `length` and `size` may be NULL. The text is never NULL but when out of
+   memory (an unset buffer gives ""). The buffer is empty afterwards. A sticky status stays. */
+MM_NODISCARD MM_API char *mm_buffer_detach(mm_buffer *b, size_t *length, size_t *size) MM_NONNULL(1);
+
+/* Takes over `ptr`, a block of `size` bytes from this buffer's allocator whose first `length` bytes
+   are the content; what the buffer held is freed, the status is OK again. INVALID when length >=
+   size or ptr is NULL, TOO_LARGE when size exceeds UINT32_MAX: then nothing has happened and the
+   block still belongs to the caller. */
+MM_NODISCARD MM_API mm_status mm_buffer_adopt(mm_buffer *b, char *ptr, size_t length, size_t size)
+    MM_NONNULL(1);
+
+/* ---- questions; all O(1) but the comparisons ---- */
+
+MM_INLINE size_t mm_buffer_length(const mm_buffer *b);         /* in bytes, without the NUL */
+MM_INLINE size_t mm_buffer_space(const mm_buffer *b);          /* bytes that fit without growing */
+MM_INLINE bool mm_buffer_is_unset(const mm_buffer *b);         /* nothing stored since the start */
+MM_INLINE bool mm_buffer_is_blank(const mm_buffer *b);         /* length 0, unset or not */
+MM_INLINE mm_status mm_buffer_status(const mm_buffer *b);      /* OK, or the first failure */
+MM_INLINE const char *mm_buffer_string(const mm_buffer *b);    /* NUL-terminated, never NULL */
+MM_INLINE mm_slice mm_buffer_slice(const mm_buffer *b);        /* content as a slice */
+MM_INLINE bool mm_buffer_equal(const mm_buffer *a, const mm_buffer *b); /* the same bytes */
+
+MM_INLINE mm_slice mm_slice_make(const char *ptr, size_t len); /* a slice of given bytes */
+MM_API mm_slice mm_slice_from_string(const char *text);        /* up to the NUL; NULL: empty */
+MM_API bool mm_slice_equal(mm_slice a, mm_slice b);            /* the same bytes */
+MM_API bool mm_slice_equal_nocase(mm_slice a, mm_slice b);     /* ASCII letters fold, none else */
+
+/* ---- writing in place ---- */
+
+/* Room for `n` more bytes behind the content (and a NUL): a pointer to where they go, or NULL when
+   the append would fail (the status tells why). The bytes are indeterminate until written. */
+MM_NODISCARD MM_API char *mm_buffer_prepare_append(mm_buffer *b, size_t n) MM_NONNULL_ALL;
+
+/* As above for `n` bytes that replace the content: the old content is dropped and not copied when
+   the memory must grow. On failure NULL, and the old content is still there. */
+MM_NODISCARD MM_API char *mm_buffer_prepare_copy(mm_buffer *b, size_t n) MM_NONNULL_ALL;
+
+/* Adds `n` bytes written at the prepared place to the length. INVALID, and nothing changes, when n
+   exceeds the room. */
+MM_NODISCARD MM_API mm_status mm_buffer_commit(mm_buffer *b, size_t n) MM_NONNULL_ALL;
+
+/* Shortens the content to `length` bytes. INVALID when it is shorter already. */
+MM_NODISCARD MM_API mm_status mm_buffer_truncate(mm_buffer *b, size_t length) MM_NONNULL_ALL;
+
+/* ---- content; a copy replaces it and starts anew after a failure; an append is sticky ---- */
+
+MM_API mm_status mm_buffer_copy(mm_buffer *b, const void *bytes, size_t n) MM_NONNULL(1);
+MM_API mm_status mm_buffer_copy_string(mm_buffer *b, const char *text) MM_NONNULL(1);
+
+/* `bytes` may be NULL when n is 0, and may lie within the buffer's own content. */
+MM_INLINE mm_status mm_buffer_append(mm_buffer *b, const void *bytes, size_t n);
+MM_INLINE mm_status mm_buffer_append_char(mm_buffer *b, char c);
+MM_API mm_status mm_buffer_append_string(mm_buffer *b, const char *text) MM_NONNULL(1);
+MM_INLINE mm_status mm_buffer_append_slice(mm_buffer *b, mm_slice slice);
+MM_INLINE mm_status mm_buffer_append_buffer(mm_buffer *b, const mm_buffer *other);
+
+/* Decimal, without leading zeros; all values of the type. */
+MM_API mm_status mm_buffer_append_int(mm_buffer *b, int64_t value) MM_NONNULL_ALL;
+MM_API mm_status mm_buffer_append_uint(mm_buffer *b, uint64_t value) MM_NONNULL_ALL;
+
+/* Lower-case hexadecimal, at least `digits` (0 to 16) of them, no more than needed beyond that. */
+MM_API mm_status mm_buffer_append_hex(mm_buffer *b, uint64_t value, unsigned digits) MM_NONNULL_ALL;
+
+/* printf. INVALID when the C library rejects the format. Arguments must not lie in the buffer. */
+MM_API mm_status mm_buffer_append_format(mm_buffer *b, const char *format, ...) MM_FORMAT(2, 3)
+    MM_NONNULL(1) MM_NONNULL(2);
+MM_API mm_status mm_buffer_append_vformat(mm_buffer *b, const char *format, va_list args)
+    MM_FORMAT(2, 0) MM_NONNULL(1) MM_NONNULL(2);
+
+/* Whether the structure is sound; for tests and assertions. O(1). */
+MM_API bool mm_buffer_check(const mm_buffer *b) MM_NONNULL_ALL;
+
+/* ---- inline bodies ---- */
+
+/* What an append does when the bytes do not fit as they stand, or the status is not OK. */
+MM_API mm_status mmi_buffer_append_slow(mm_buffer *b, const void *bytes, size_t n) MM_COLD;
+
+MM_INLINE size_t mm_buffer_length(const mm_buffer *b)
+{
+    return b->used - (size_t)(b->used != 0);
+}
+
+MM_INLINE size_t mm_buffer_space(const mm_buffer *b)
+{
+    return b->size == 0 ? 0 : b->size - mm_buffer_length(b) - 1;
+}
+
+MM_INLINE bool mm_buffer_is_unset(const mm_buffer *b)
+{
+    return b->used == 0;
+}
+
+MM_INLINE bool mm_buffer_is_blank(const mm_buffer *b)
+{
+    return b->used <= 1;
+}
+
+MM_INLINE mm_status mm_buffer_status(const mm_buffer *b)
+{
+    return b->status;
+}
+
+MM_INLINE const char *mm_buffer_string(const mm_buffer *b)
+{
+    return b->used == 0 ? "" : b->ptr;
+}
+
+MM_INLINE mm_slice mm_slice_make(const char *ptr, size_t len)
+{
+    mm_slice slice;
+    slice.ptr = ptr;
+    slice.len = len;
+    return slice;
+}
+
+MM_INLINE mm_slice mm_buffer_slice(const mm_buffer *b)
+{
+    return mm_slice_make(mm_buffer_string(b), mm_buffer_length(b));
+}
+
+MM_INLINE bool mm_buffer_equal(const mm_buffer *a, const mm_buffer *b)
+{
+    return mm_slice_equal(mm_buffer_slice(a), mm_buffer_slice(b));
+}
+
+MM_INLINE void mm_buffer_clear(mm_buffer *b)
+{
+    b->status = MM_STATUS_OK;
+    if (b->used == 0) return;
+    b->used = 1;
+    b->ptr[0] = '\0';
+}
+
+MM_INLINE mm_status mm_buffer_append(mm_buffer *b, const void *bytes, size_t n)
+{
+    size_t length = mm_buffer_length(b);
+    if (MM_LIKELY(n < b->size - length && b->status == MM_STATUS_OK && n != 0)) {
+        MM_MEMCPY(b->ptr + length, bytes, n);
+        b->ptr[length + n] = '\0';
+        b->used = (uint32_t)(length + n + 1);
+        return MM_STATUS_OK;
+    }
+    return mmi_buffer_append_slow(b, bytes, n);
+}
+
+MM_INLINE mm_status mm_buffer_append_char(mm_buffer *b, char c)
+{
+    return mm_buffer_append(b, &c, 1);
+}
+
+MM_INLINE mm_status mm_buffer_append_slice(mm_buffer *b, mm_slice slice)
+{
+    return mm_buffer_append(b, slice.ptr, slice.len);
+}
+
+MM_INLINE mm_status mm_buffer_append_buffer(mm_buffer *b, const mm_buffer *other)
+{
+    return mm_buffer_append(b, mm_buffer_string(other), mm_buffer_length(other));
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* MM_BUFFER_H_ */
+
+#if defined(MM_BUFFER_IMPLEMENTATION) && !defined(MMI_BUFFER_IMPLEMENTED)
+#define MMI_BUFFER_IMPLEMENTED
+#ifdef MMI_LIBC_ASSERT
+#include <assert.h> /* assert, for MM_ASSERT */
+#endif
+#ifdef MMI_LIBC_MALLOC
+#include <stdlib.h> /* malloc, realloc, free */
+#endif
+#include <stdio.h>  /* vsnprintf */
+#include <string.h> /* memcmp, memmove, strlen */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MMI_BUFFER_SIZE_MIN 32 /* the first allocation, in bytes: two malloc granules */
+
+// >>grow
+
+/* The capacity that holds `length` bytes and the NUL; 0 when none can. */
+static size_t mmi_buffer_capacity(size_t length)
+{
+    if (length > MM_BUFFER_LENGTH_MAX) return 0;
+    if (length >= (size_t)1 << 31) return UINT32_MAX;
+    if (length < MMI_BUFFER_SIZE_MIN) return MMI_BUFFER_SIZE_MIN;
+    return mm_size_pow2(length + 1);
+}
+
+/* Room for `length` bytes and the NUL in all, content kept. Powers of two make this double: the
+   smallest one above a full capacity is twice that capacity. Sets the sticky status on failure. */
+static bool mmi_buffer_reserve(mm_buffer *b, size_t length)
+{
+    size_t size;
+    char *ptr;
+    if (b->status != MM_STATUS_OK) return false;
+    if (length < b->size) return true;
+    size = mmi_buffer_capacity(length);
+    if (size == 0) {
+        b->status = MM_STATUS_TOO_LARGE;
+        return false;
+    }
+    ptr = (char *)(b->ptr == NULL ? mmi_alloc(b->allocator, size)
+                                  : mmi_realloc(b->allocator, b->ptr, b->size, size));
+    if (ptr == NULL) {
+        b->status = MM_STATUS_NO_MEMORY;
+        return false;
+    }
+    b->ptr = ptr;
+    b->size = (uint32_t)size;
+    return true;
+}
+
+static void mmi_buffer_set_length(mm_buffer *b, size_t length)
+{
+    b->ptr[length] = '\0';
+    b->used = (uint32_t)(length + 1);
+}
+
+MM_API mm_status mmi_buffer_append_slow(mm_buffer *b, const void *bytes, size_t n)
+{
+    const char *from = (const char *)bytes;
+    size_t length = mm_buffer_length(b), total, own_offset = 0;
+    bool own = b->ptr != NULL && (uintptr_t)from - (uintptr_t)b->ptr < b->size;
+    if (own) own_offset = (size_t)(from - b->ptr);
+    if (!mm_size_add(length, n, &total)) total = SIZE_MAX;
+    if (!mmi_buffer_reserve(b, total)) return b->status;
+    if (own) from = b->ptr + own_offset;
+    if (n > 0) memmove(b->ptr + length, from, n);
+    mmi_buffer_set_length(b, total);
+    return MM_STATUS_OK;
+}
+
+// >>life
+
+MM_API void mm_buffer_init(mm_buffer *b, const mm_allocator *allocator)
+{
+    memset(b, 0, sizeof(*b));
+    b->allocator = allocator;
+}
+
+MM_API void mm_buffer_deinit(mm_buffer *b)
+{
+    if (b->ptr != NULL) mmi_free(b->allocator, b->ptr, b->size);
+    mm_buffer_init(b, b->allocator);
+}
+
+MM_API void mm_buffer_reset(mm_buffer *b, size_t keep)
+{
+    if (b->size > keep) mm_buffer_deinit(b);
+    b->used = 0;
+    b->status = MM_STATUS_OK;
+}
+
+MM_API void mm_buffer_swap(mm_buffer *a, mm_buffer *b)
+{
+    mm_buffer other = *a;
+    *a = *b;
+    *b = other;
+}
+
+MM_API char *mm_buffer_detach(mm_buffer *b, size_t *length, size_t *size)
+{
+    mm_status status = b->status;
+    char *ptr;
+    if (b->used == 0) { /* even an unset buffer is handed over as a string of its own */
+        b->status = MM_STATUS_OK;
+        if (!mmi_buffer_reserve(b, 0)) return NULL;
+        mmi_buffer_set_length(b, 0);
+    }
+    ptr = b->ptr;
+    if (length != NULL) *length = mm_buffer_length(b);
+    if (size != NULL) *size = b->size;
+    mm_buffer_init(b, b->allocator);
+    b->status = status;
+    return ptr;
+}
+
+MM_API mm_status mm_buffer_adopt(mm_buffer *b, char *ptr, size_t length, size_t size)
+{
+    if (ptr == NULL || length >= size) return MM_STATUS_INVALID;
+    if (size > UINT32_MAX) return MM_STATUS_TOO_LARGE;
+    mm_buffer_deinit(b);
+    b->ptr = ptr;
+    b->size = (uint32_t)size;
+    mmi_buffer_set_length(b, length);
+    return MM_STATUS_OK;
+}
+
+// >>slices
+
+MM_API mm_slice mm_slice_from_string(const char *text)
+{
+    return mm_slice_make(text, text == NULL ? 0 : strlen(text));
+}
+
+MM_API bool mm_slice_equal(mm_slice a, mm_slice b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
+
+static unsigned mmi_ascii_lower(char c)
+{
+    unsigned value = (unsigned char)c;
+    return value - 'A' < 26 ? value + ('a' - 'A') : value;
+}
+
+MM_API bool mm_slice_equal_nocase(mm_slice a, mm_slice b)
+{
+    size_t i;
+    if (a.len != b.len) return false;
+    for (i = 0; i < a.len; i++)
+        if (mmi_ascii_lower(a.ptr[i]) != mmi_ascii_lower(b.ptr[i])) return false;
+    return true;
+}
+
+// >>in place
+
+MM_API char *mm_buffer_prepare_append(mm_buffer *b, size_t n)
+{
+    size_t total;
+    if (!mm_size_add(mm_buffer_length(b), n, &total)) total = SIZE_MAX;
+    if (!mmi_buffer_reserve(b, total)) return NULL;
+    if (b->used == 0) mmi_buffer_set_length(b, 0);
+    return b->ptr + (b->used - 1);
+}
+
+MM_API char *mm_buffer_prepare_copy(mm_buffer *b, size_t n)
+{
+    mm_buffer fresh;
+    b->status = MM_STATUS_OK;
+    if (n >= b->size) {
+        mm_buffer_init(&fresh, b->allocator);
+        if (!mmi_buffer_reserve(&fresh, n)) {
+            b->status = fresh.status;
+            return NULL;
+        }
+        mm_buffer_deinit(b);
+        *b = fresh;
+    }
+    mmi_buffer_set_length(b, 0);
+    return b->ptr;
+}
+
+MM_API mm_status mm_buffer_commit(mm_buffer *b, size_t n)
+{
+    if (n > mm_buffer_space(b)) return MM_STATUS_INVALID;
+    if (n > 0) mmi_buffer_set_length(b, mm_buffer_length(b) + n);
+    return MM_STATUS_OK;
+}
+
+MM_API mm_status mm_buffer_truncate(mm_buffer *b, size_t length)
+{
+    if (length > mm_buffer_length(b)) return MM_STATUS_INVALID;
+    if (b->used != 0) mmi_buffer_set_length(b, length);
+    return MM_STATUS_OK;
+}
+
+// >>content
+
+MM_API mm_status mm_buffer_copy(mm_buffer *b, const void *bytes, size_t n)
+{
+    b->status = MM_STATUS_OK;
+    if (n >= b->size) { /* bytes of its own cannot be that many */
+        if (mm_buffer_prepare_copy(b, n) == NULL) return b->status;
+    }
+    if (n > 0) memmove(b->ptr, bytes, n);
+    mmi_buffer_set_length(b, n);
+    return MM_STATUS_OK;
+}
+
+MM_API mm_status mm_buffer_copy_string(mm_buffer *b, const char *text)
+{
+    return mm_buffer_copy(b, text, text == NULL ? 0 : strlen(text));
+}
+
+MM_API mm_status mm_buffer_append_string(mm_buffer *b, const char *text)
+{
+    return mm_buffer_append(b, text, text == NULL ? 0 : strlen(text));
+}
+
+/* Writes the digits of `value` so that they end before `end`; returns where they begin. */
+static char *mmi_format_digits(char *end, uint64_t value, unsigned base)
+{
+    do {
+        *--end = "0123456789abcdef"[value % base];
+        value /= base;
+    } while (value != 0);
+    return end;
+}
+
+MM_API mm_status mm_buffer_append_uint(mm_buffer *b, uint64_t value)
+{
+    char digits[20], *end = digits + sizeof(digits);
+    char *begin = mmi_format_digits(end, value, 10);
+    return mm_buffer_append(b, begin, (size_t)(end - begin));
+}
+
+MM_API mm_status mm_buffer_append_int(mm_buffer *b, int64_t value)
+{
+    char digits[21], *end = digits + sizeof(digits);
+    uint64_t magnitude = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    char *begin = mmi_format_digits(end, magnitude, 10);
+    if (value < 0) *--begin = '-';
+    return mm_buffer_append(b, begin, (size_t)(end - begin));
+}
+
+MM_API mm_status mm_buffer_append_hex(mm_buffer *b, uint64_t value, unsigned digits)
+{
+    char text[16], *end = text + sizeof(text);
+    char *begin = mmi_format_digits(end, value, 16);
+    MM_ASSERT(digits <= sizeof(text));
+    while (begin > text && (size_t)(end - begin) < digits) *--begin = '0';
+    return mm_buffer_append(b, begin, (size_t)(end - begin));
+}
+
+MM_API mm_status mm_buffer_append_vformat(mm_buffer *b, const char *format, va_list args)
+{
+    size_t length = mm_buffer_length(b);
+    char *to = b->size == 0 ? NULL : b->ptr + length;
+    size_t room = b->size - (b->size == 0 ? 0 : length);
+    va_list again;
+    int n;
+    if (b->status != MM_STATUS_OK) return b->status;
+    va_copy(again, args);
+    n = vsnprintf(to, room, format, again); /* most often it fits as it stands */
+    va_end(again);
+    if (n >= 0 && (size_t)n >= room) {
+        if (b->used != 0) b->ptr[length] = '\0'; /* undo the attempt, should the growth fail */
+        to = mm_buffer_prepare_append(b, (size_t)n);
+        if (to == NULL) return b->status;
+        n = vsnprintf(to, (size_t)n + 1, format, args);
+    }
+    if (n < 0) {
+        if (b->used != 0) b->ptr[length] = '\0';
+        return b->status = MM_STATUS_INVALID;
+    }
+    mmi_buffer_set_length(b, length + (size_t)n);
+    return MM_STATUS_OK;
+}
+
+MM_API mm_status mm_buffer_append_format(mm_buffer *b, const char *format, ...)
+{
+    va_list args;
+    mm_status status;
+    va_start(args, format);
+    status = mm_buffer_append_vformat(b, format, args);
+    va_end(args);
+    return status;
+}
+
+// >>check
+
+MM_API bool mm_buffer_check(const mm_buffer *b)
+{
+    if (b->ptr == NULL) return b->used == 0 && b->size == 0;
+    if (b->size == 0 || b->used > b->size) return false;
+    return b->used == 0 || b->ptr[b->used - 1] == '\0';
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* MM_BUFFER_IMPLEMENTATION */
+
+/*
+------------------------------------------------------------------------------
+This software is available under two licences; choose the one you prefer.
+------------------------------------------------------------------------------
+ALTERNATIVE A - MIT License
+Copyright (c) 2026 the mm authors
+Permission is hereby granted, free of charge, to any person obtaining a copy of
+this software and associated documentation files (the "Software"), to deal in
+the Software without restriction, including without limitation the rights to
+use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies
+of the Software, and to permit persons to whom the Software is furnished to do
+so, subject to the following conditions:
+The above copyright notice and this permission notice shall be included in all
+copies or substantial portions of the Software.
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
+SOFTWARE.
+------------------------------------------------------------------------------
+ALTERNATIVE B - Public Domain (www.unlicense.org)
+This is free and unencumbered software released into the public domain.
+Anyone is free to copy, modify, publish, use, compile, sell, or distribute this
+software, either in source code form or as a compiled binary, for any purpose,
+commercial or non-commercial, and by any means.
+In jurisdictions that recognize copyright laws, the author or authors of this
+software dedicate any and all copyright interest in the software to the public
+domain. We make this dedication for the benefit of the public at large and to
+the detriment of our heirs and successors. We intend this dedication to be an
+overt act of relinquishment in perpetuity of all present and future rights to
+this software under copyright law.
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+AUTHORS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN
+ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION
+WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+------------------------------------------------------------------------------
+*/
