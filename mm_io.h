@@ -1,0 +1,1241 @@
+/* mm_io.h - v0.1.0 - byte queues to files, sockets and TLS - MIT or public domain
+   needs mm_chunk.h, mm_buffer.h and mm_pool.h beside it */
+#if defined(MM_IMPLEMENTATION) && !defined(MM_IO_IMPLEMENTATION)
+#define MM_IO_IMPLEMENTATION
+#endif
+#ifndef MM_IO_H_
+#define MM_IO_H_
+/*
+NEEDS
+    mm_chunk.h, mm_buffer.h and mm_pool.h in the same folder; POSIX; OpenSSL 1.1.1 or 3 with
+    MM_IO_OPENSSL
+
+DO THIS
+    Copy the four files into your project and, in exactly one C or C++ file, write
+        #define MM_IMPLEMENTATION
+        #include "mm_io.h"
+    which implements the other three as well. Elsewhere include it without the define.
+
+OPTIONAL DEFINES (before the first include, alike in every file)
+    MM_STATIC, MM_ASSERT, MM_MALLOC, MM_REALLOC, MM_FREE   as in mm_buffer.h
+    MM_IO_OPENSSL        adds mm_io_tls_read and mm_io_tls_write; includes <openssl/ssl.h>
+  (only where the implementation is)
+    MM_IO_NO_SENDFILE    files are sent by pread and write; the way of systems without sendfile
+    MM_IO_NO_OPENAT2     files are opened component by component; the way of older kernels
+    MM_SYS_READ(fd, bytes, size), MM_SYS_WRITEV(fd, iov, count), MM_SYS_SENDMSG(fd, msg, flags),
+    MM_SYS_SENDFILE(to, from, offset, size), MM_SYS_OPENAT(dir, path, flags),
+    MM_SYS_OPENAT2(dir, path, flags, resolve), MM_SYS_FSTATAT(dir, path, stat),
+    MM_SYS_GETRLIMIT(what, limit), MM_SYS_SETRLIMIT(what, limit), and those of mm_chunk.h
+                         the system calls, for tests and sandboxes
+
+OVERVIEW
+    mm_io_write sends a chunk queue to a descriptor: memory by writev, files by sendfile, headers
+    and the file behind them in one segment. It says why it stopped: done, not ready, enough for
+    now (so that one fast peer cannot starve the others), peer gone, file cut short, error.
+    mm_io_read fills a queue from a descriptor, into memory that the queue already has.
+    mm_io_tls_write and mm_io_tls_read do the same through an SSL object, in full records.
+
+    An mm_filecache opens files beneath a root folder and keeps them open: an entry is one
+    descriptor and its fstat, so size, times and ETag always belong to the bytes that the
+    descriptor reads. Entries are counted: none is closed under a reader. Paths never leave the
+    root unless `follow` is set; FIFOs, sockets and devices are refused without blocking.
+
+    An mm_fd_budget counts descriptors, from several threads, against one limit.
+
+EXAMPLE
+    ---8<---
+    #define MM_IMPLEMENTATION
+    #include "mm_io.h"
+
+    int main(void)
+    {
+        mm_chunk_pool pool;
+        mm_chunkqueue q;
+        int64_t sent;
+        if (mm_chunk_pool_init(&pool, NULL) != MM_STATUS_OK) return 1;
+        mm_chunkqueue_init(&q, &pool);
+        mm_chunkqueue_append_mem(&q, "header\n", 7);
+        mm_chunkqueue_append_file(&q, "/etc/passwd", 0, 5);
+        if (mm_io_write(&q, 1, 0, &sent) != MM_STATUS_OK || sent != 12) return 1;
+        mm_chunkqueue_deinit(&q);
+        return (int)mm_chunk_pool_deinit(&pool);
+    }
+    --->8---
+
+COMPLEXITY AND STABILITY
+    Reads and writes are O(bytes) with O(1) memory of their own (16 KiB of stack where a file must
+    be copied). A cache lookup is O(1) on average whatever the paths are (seeded hash). An mm_file
+    holds until it is released.
+
+THREADS
+    Queues and caches belong to one thread; an mm_fd_budget is for all.
+
+MEMORY
+    The cache allocates from its desc's allocator: one block per entry and the table.
+
+ERRORS
+    As in mm_chunk.h, and
+    MM_STATUS_AGAIN    the descriptor is not ready; for TLS, SSL_want() says for what
+    MM_STATUS_YIELD    `most` bytes have moved; there is more to do
+    MM_STATUS_CLOSED   the peer has gone (or, reading, has sent its last byte)
+    MM_STATUS_DENIED   a path that leaves the root, no permission, or not a file or folder
+    No SIGPIPE is raised for sockets by mm_io_write; OpenSSL writes with write(2), so programs that
+    use TLS ignore SIGPIPE.
+
+LICENSE
+    See the end of this file.
+*/
+#include "mm_chunk.h"
+#ifdef MM_IO_OPENSSL
+#include <openssl/ssl.h> /* SSL */
+#endif
+
+#ifndef MM_COMMON_
+#define MM_COMMON_
+/* The common block: the same bytes in all six headers, and whichever header comes first defines it.
+   Every macro under #ifndef can be defined before the first include, alike in all files. */
+#define MM_VERSION "0.1.0"
+#define MM_VERSION_NUMBER 100 /* major * 10000 + minor * 100 + patch */
+
+#include <stdarg.h>  /* va_list, for the formatting functions */
+#include <stdbool.h> /* bool */
+#include <stddef.h>  /* size_t, NULL */
+#include <stdint.h>  /* integers of a fixed width */
+
+#if defined(__GNUC__) || defined(__clang__)
+#define MM_NODISCARD __attribute__((warn_unused_result))
+#define MM_NONNULL(index) __attribute__((nonnull(index)))
+#define MM_NONNULL_ALL __attribute__((nonnull))
+#define MM_MALLOC_LIKE __attribute__((malloc))
+#define MM_ALLOC_SIZE(index) __attribute__((alloc_size(index)))
+#define MM_ALLOC_SIZE2(count_index, size_index) __attribute__((alloc_size(count_index, size_index)))
+#define MM_COLD __attribute__((cold, noinline))
+#define MM_PURE __attribute__((pure))
+#define MM_UNUSED __attribute__((unused))
+#define MM_LIKELY(condition) __builtin_expect(!!(condition), 1)
+#define MM_MEMCPY(to, from, size) __builtin_memcpy(to, from, size)
+#else
+#include <string.h> /* memcpy, where no builtin stands in for it */
+#define MM_NODISCARD
+#define MM_NONNULL(index)
+#define MM_NONNULL_ALL
+#define MM_MALLOC_LIKE
+#define MM_ALLOC_SIZE(index)
+#define MM_ALLOC_SIZE2(count_index, size_index)
+#define MM_COLD
+#define MM_PURE
+#define MM_UNUSED
+#define MM_LIKELY(condition) (condition)
+#define MM_MEMCPY(to, from, size) memcpy(to, from, size)
+#endif
+#if defined(__MINGW32__) && defined(__GNUC__) && !defined(__clang__)
+#define MM_FORMAT(format_index, first) __attribute__((format(gnu_printf, format_index, first)))
+#elif defined(__GNUC__) || defined(__clang__)
+#define MM_FORMAT(format_index, first) __attribute__((format(printf, format_index, first)))
+#else
+#define MM_FORMAT(format_index, first)
+#endif
+#define MM_UNLIKELY(condition) (!MM_LIKELY(!(condition)))
+#define MM_INLINE static inline MM_UNUSED
+
+#ifndef MM_API /* extern; MM_STATIC: private to the file; MM_DLL_BUILD, MM_DLL: a Windows DLL */
+#if defined(MM_STATIC)
+#define MM_API static MM_UNUSED
+#elif defined(MM_DLL_BUILD)
+#define MM_API __declspec(dllexport)
+#elif defined(MM_DLL)
+#define MM_API __declspec(dllimport)
+#else
+#define MM_API extern
+#endif
+#endif
+
+#ifndef MM_ASSERT /* programmer errors only; <assert.h> is included by the implementations */
+#define MM_ASSERT(condition) assert(condition)
+#define MMI_LIBC_ASSERT
+#endif
+#ifndef MM_MALLOC /* what an all-zero mm_allocator means; define all three or none */
+#define MM_MALLOC(size) malloc(size)
+#define MM_REALLOC(ptr, size) realloc(ptr, size)
+#define MM_FREE(ptr) free(ptr)
+#define MMI_LIBC_MALLOC /* <stdlib.h> is included by the implementations */
+#endif
+
+/* What a memory checker is told: POISON: nobody's; UNPOISON: the user's, bytes indeterminate. */
+#if defined(__SANITIZE_ADDRESS__)
+#define MMI_ASAN /* gcc's spelling */
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MMI_ASAN /* clang's spelling */
+#endif
+#endif
+#if defined(MM_TRACK_POISON)
+#elif defined(MMI_ASAN)
+#include <sanitizer/asan_interface.h> /* the poison functions of the compiler */
+#define MM_TRACK_POISON(ptr, size) ASAN_POISON_MEMORY_REGION(ptr, size)
+#define MM_TRACK_UNPOISON(ptr, size) ASAN_UNPOISON_MEMORY_REGION(ptr, size)
+#elif defined(MM_VALGRIND) /* define it where valgrind/memcheck.h can be included */
+#include <valgrind/memcheck.h> /* client requests */
+#define MM_TRACK_POISON(ptr, size) (void)VALGRIND_MAKE_MEM_NOACCESS(ptr, size)
+#define MM_TRACK_UNPOISON(ptr, size) (void)VALGRIND_MAKE_MEM_UNDEFINED(ptr, size)
+#else
+#define MM_TRACK_POISON(ptr, size) ((void)(ptr), (void)(size))
+#define MM_TRACK_UNPOISON(ptr, size) ((void)(ptr), (void)(size))
+#endif
+
+typedef enum mm_status {    /* how an operation ended; after an error the object is as before */
+    MM_STATUS_OK = 0,       /* done */
+    MM_STATUS_NO_MEMORY,    /* the allocator or a budget refused */
+    MM_STATUS_TOO_LARGE,    /* beyond what the type can hold; sizes that overflow */
+    MM_STATUS_INVALID,      /* an argument or input that has no meaning */
+    MM_STATUS_LIMIT,        /* a limit that the caller set is reached */
+    MM_STATUS_AGAIN,        /* the descriptor is not ready; wait for it */
+    MM_STATUS_YIELD,        /* the caller's share of work is used up; call again */
+    MM_STATUS_CLOSED,       /* the peer has gone, or the end of the input */
+    MM_STATUS_TRUNCATED,    /* a file is shorter than it was when it was queued */
+    MM_STATUS_NO_SPACE,     /* disk full, or a quota or file-size limit reached */
+    MM_STATUS_NO_FILES,     /* no file descriptor left */
+    MM_STATUS_NOT_FOUND,    /* no such file or entry */
+    MM_STATUS_DENIED,       /* permission, or a path that leaves its root */
+    MM_STATUS_IO            /* another system error; errno is kept */
+} mm_status;
+
+/* Where memory comes from. All zero, or a NULL pointer to one: MM_MALLOC and friends. Otherwise all
+   three functions are set. Blocks are aligned for any object; alloc_fn and realloc_fn return NULL
+   when they fail, and a failed realloc_fn leaves the old block. Sizes are never 0; free_fn never
+   sees NULL; realloc_fn may see NULL with old_size 0. The allocator must outlive its users. */
+typedef struct mm_allocator {
+    void *(*alloc_fn)(size_t size, void *user_data);
+    void *(*realloc_fn)(void *ptr, size_t old_size, size_t new_size, void *user_data);
+    void (*free_fn)(void *ptr, size_t size, void *user_data);
+    void *user_data;
+} mm_allocator;
+
+#define mmi_has_allocator(a) ((a) != NULL && (a)->alloc_fn != NULL)
+#define mmi_alloc(a, size) \
+    (mmi_has_allocator(a) ? (a)->alloc_fn((size), (a)->user_data) : MM_MALLOC(size))
+#define mmi_realloc(a, ptr, old_size, new_size) \
+    (mmi_has_allocator(a) ? (a)->realloc_fn((ptr), (old_size), (new_size), (a)->user_data) \
+                          : MM_REALLOC((ptr), (new_size)))
+#define mmi_free(a, ptr, size) \
+    (mmi_has_allocator(a) ? (a)->free_fn((ptr), (size), (a)->user_data) : MM_FREE(ptr))
+
+/* A short English text for a status, static and never NULL. */
+MM_INLINE const char *mm_status_string(mm_status status)
+{
+    static const char *const text[] = {
+        "ok", "out of memory", "too large", "invalid argument or input", "limit reached",
+        "try again when ready", "share of work used up", "closed", "file truncated",
+        "no space left", "out of file descriptors", "not found", "permission denied",
+        "input/output error"};
+    size_t index = (size_t)status;
+    return index < sizeof(text) / sizeof(text[0]) ? text[index] : "unknown status";
+}
+
+/* *result = a + b, a * b; false (and *result untouched) when the true value does not fit. */
+MM_INLINE bool mm_size_add(size_t a, size_t b, size_t *result)
+{
+    if (a > SIZE_MAX - b) return false;
+    *result = a + b;
+    return true;
+}
+
+MM_INLINE bool mm_size_mul(size_t a, size_t b, size_t *result)
+{
+    if ((a | b) >> (sizeof(size_t) * 4) != 0 && b != 0 && a > SIZE_MAX / b) return false;
+    *result = a * b;
+    return true;
+}
+
+/* The smallest power of two that is >= size; 0 when there is none. */
+MM_INLINE size_t mm_size_pow2(size_t size)
+{
+    size_t shift, value = size == 0 ? 0 : size - 1;
+    for (shift = 1; shift < sizeof(size_t) * 8; shift *= 2) value |= value >> shift;
+    return value + 1;
+}
+
+/* Atomic words. load acquires, store releases, add and cas do both; add returns the old value. */
+#if defined(_MSC_VER) && !defined(__clang__)
+#include <intrin.h> /* the Interlocked family */
+#ifdef _WIN64
+#define MMI_INTERLOCKED(name) name##64
+#define MMI_LONG __int64
+#else
+#define MMI_INTERLOCKED(name) name
+#define MMI_LONG long
+#endif
+#define mmi_interlocked(name, p, ...) \
+    ((size_t)MMI_INTERLOCKED(name)((volatile MMI_LONG *)(p), __VA_ARGS__))
+#define mmi_atomic_load(p) mmi_interlocked(_InterlockedExchangeAdd, p, 0)
+#define mmi_atomic_store(p, v) ((void)mmi_interlocked(_InterlockedExchange, p, (MMI_LONG)(v)))
+#define mmi_atomic_add(p, v) mmi_interlocked(_InterlockedExchangeAdd, p, (MMI_LONG)(v))
+MM_INLINE bool mmi_atomic_cas(size_t *p, size_t *expected, size_t desired)
+{
+    size_t old = mmi_interlocked(_InterlockedCompareExchange, p, (MMI_LONG)desired,
+                                 (MMI_LONG)*expected);
+    bool same = old == *expected;
+    *expected = old;
+    return same;
+}
+#else
+#define mmi_atomic_load(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define mmi_atomic_store(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+#define mmi_atomic_add(p, v) __atomic_fetch_add((p), (v), __ATOMIC_ACQ_REL)
+#define mmi_atomic_cas(p, expected, desired) \
+    __atomic_compare_exchange_n((p), (expected), (desired), false, __ATOMIC_ACQ_REL, \
+                                __ATOMIC_ACQUIRE)
+#endif
+#endif /* MM_COMMON_ */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- reading and writing ---- */
+
+/* Sends the queue to `fd`, non-blocking as a rule, and drains what was taken; *written says how
+   many bytes. `most` is the caller's share for this call in bytes, 0 meaning 256 KiB (lighttpd's
+   measure of fairness). OK: the queue is empty. Otherwise the reason to stop, see ERRORS. */
+MM_NODISCARD MM_API mm_status mm_io_write(mm_chunkqueue *q, int fd, int64_t most, int64_t *written)
+    MM_NONNULL_ALL;
+
+/* One read from `fd` into the queue's memory, of whatever is there up to the room left in its last
+   chunk, which is at least `least` bytes (0: 2 KiB). OK: *got > 0 bytes were added. CLOSED at the
+   end. Beyond the queue's spill threshold its content goes to disk; if that fails, the bytes are
+   in the queue nevertheless and the status is the reason. */
+MM_NODISCARD MM_API mm_status mm_io_read(mm_chunkqueue *q, int fd, size_t least, size_t *got)
+    MM_NONNULL_ALL;
+
+#ifdef MM_IO_OPENSSL
+/* The same through TLS, in records of 16 KiB where there is that much; the handshake goes on where
+   it must. The modes SSL_MODE_ENABLE_PARTIAL_WRITE and SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER must be
+   set. A protocol error is IO, with OpenSSL's error queue telling more. */
+MM_NODISCARD MM_API mm_status mm_io_tls_write(mm_chunkqueue *q, SSL *ssl, int64_t most,
+                                              int64_t *written) MM_NONNULL_ALL;
+MM_NODISCARD MM_API mm_status mm_io_tls_read(mm_chunkqueue *q, SSL *ssl, size_t least, size_t *got)
+    MM_NONNULL_ALL;
+#endif
+
+/* ---- descriptors ---- */
+
+typedef struct mm_fd_budget { /* descriptors of all kinds against one limit; for all threads */
+    size_t limit;             /* most that may be taken; set before it is shared */
+    size_t taken;             /* taken now; atomic */
+} mm_fd_budget;
+
+/* Raises the soft limit of open descriptors to the hard one, but to no more than `cap` (0: 1,048,576:
+   hard limits of 10^9 exist, and nothing should be sized by one), and stores what is in force. */
+MM_NODISCARD MM_API mm_status mm_fd_limit_raise(size_t cap, size_t *limit) MM_NONNULL_ALL;
+
+/* Takes one descriptor off the budget; false when none is left. NULL counts nothing. */
+MM_NODISCARD MM_API bool mm_fd_budget_take(mm_fd_budget *budget);
+
+/* Gives one back. */
+MM_API void mm_fd_budget_give(mm_fd_budget *budget);
+
+/* ---- open files ---- */
+
+struct mm_filecache;
+
+typedef struct mm_file {        /* an open file or folder, and what fstat said when it was opened */
+    int fd;                     /* open for reading; use pread, the position is shared */
+    bool is_directory;          /* a folder, to be listed */
+    int64_t size;               /* in bytes */
+    int64_t mtime;              /* last change of content, seconds since 1970 */
+    int64_t mtime_ns;           /* and its nanoseconds */
+    int64_t ctime;              /* last change of content or attributes, seconds since 1970 */
+    int64_t ctime_ns;           /* and its nanoseconds */
+    uint64_t dev;               /* device, */
+    uint64_t ino;               /* and number of the file on it */
+    char etag[56];              /* strong validator of RFC 9110, 8.8.3, quotes included */
+    /* the cache's own: */
+    struct mm_filecache *cache; /* where it was opened */
+    struct mm_file *next;       /* in its bucket */
+    struct mm_file *newer;      /* towards the most recently used */
+    struct mm_file *older;      /* towards the least recently used */
+    uint64_t hash;              /* of the path */
+    int64_t checked;            /* when it last was compared with the file system; ms */
+    size_t refs;                /* users, and one while it is in the table */
+    size_t path_size;           /* bytes of the path */
+    const char *path;           /* behind this structure; no NUL */
+} mm_file;
+
+typedef struct mm_filecache_desc {
+    const char *root;              /* folder that all paths are beneath; needed */
+    bool follow;                   /* symbolic links may leave the root */
+    size_t max_entries;            /* files kept open when nobody uses them; 0: 1024 */
+    int64_t valid_ms;              /* an entry is compared with the file system when the last time
+                                      is longer ago; 0: 1000; negative: every time */
+    mm_fd_budget *fds;             /* counts the cache's descriptors; NULL: nobody does */
+    const mm_allocator *allocator; /* NULL: the default */
+} mm_filecache_desc;
+
+typedef struct mm_filecache_stats {
+    size_t entries;     /* in the table */
+    size_t open;        /* descriptors, those of replaced entries still in use included */
+    uint64_t hits;      /* lookups answered without opening */
+    uint64_t misses;    /* lookups that opened or failed */
+    uint64_t evictions; /* entries dropped to make room or to free descriptors */
+} mm_filecache_stats;
+
+typedef struct mm_filecache {
+    const mm_allocator *allocator; /* of entries and table */
+    mm_fd_budget *fds;             /* or NULL */
+    mm_file **buckets;             /* heads of lists; bucket_count of them */
+    size_t bucket_count;           /* a power of two >= max_entries */
+    size_t max_entries;            /* of the desc */
+    mm_file *newest, *oldest;      /* the table by time of use */
+    int64_t valid_ms;              /* of the desc */
+    uint64_t key[2];               /* random, of the hash */
+    int root_fd;                   /* the root folder */
+    bool follow;                   /* of the desc */
+    bool no_openat2;               /* the kernel has said that it lacks it */
+    mm_filecache_stats stats;      /* as they stand */
+} mm_filecache;
+
+/* Opens the root. NOT_FOUND or DENIED when it is no folder that can be read; NO_MEMORY. */
+MM_NODISCARD MM_API mm_status mm_filecache_init(mm_filecache *cache, const mm_filecache_desc *desc)
+    MM_NONNULL_ALL;
+
+/* Closes what nobody uses, and the root. Returns the number of files still in use: with any the
+   cache is otherwise still whole, and this is to be called again when they are released. */
+MM_API size_t mm_filecache_deinit(mm_filecache *cache) MM_NONNULL_ALL;
+
+/* The file or folder at `path`, relative to the root, without a leading slash; "" is the root itself.
+   `now` is a clock in milliseconds that never goes back. On OK *file is the caller's until
+   mm_file_release. NOT_FOUND, DENIED, NO_FILES (after closing unused entries), NO_MEMORY, IO;
+   INVALID for a path with a NUL, an empty or dot component, or longer than 4095 bytes. */
+MM_NODISCARD MM_API mm_status mm_filecache_open(mm_filecache *cache, mm_slice path, int64_t now,
+                                                mm_file **file) MM_NONNULL_ALL;
+
+/* Closes unused entries, oldest first, until at most `entries` are in the table. */
+MM_API void mm_filecache_trim(mm_filecache *cache, size_t entries) MM_NONNULL_ALL;
+
+/* One more user; one user less. */
+MM_API void mm_file_retain(mm_file *file) MM_NONNULL_ALL;
+MM_API void mm_file_release(mm_file *file) MM_NONNULL_ALL;
+
+/* retain and release as mm_chunkqueue_append_fd_ref wants them: `file` is an mm_file. */
+MM_API void mm_file_refchg(void *file, int change) MM_NONNULL_ALL;
+
+/* Whether the structure is sound. O(entries); for tests and assertions. */
+MM_API bool mm_filecache_check(const mm_filecache *cache) MM_NONNULL_ALL;
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* MM_IO_H_ */
+
+#if defined(MM_IO_IMPLEMENTATION) && !defined(MMI_IO_IMPLEMENTED)
+#define MMI_IO_IMPLEMENTED
+#ifdef MMI_LIBC_ASSERT
+#include <assert.h> /* assert, for MM_ASSERT */
+#endif
+#ifdef MMI_LIBC_MALLOC
+#include <stdlib.h> /* malloc, free */
+#endif
+#include <errno.h>        /* errno and its values */
+#include <fcntl.h>        /* openat */
+#include <string.h>       /* memchr, memcpy, memset */
+#include <sys/resource.h> /* getrlimit, setrlimit */
+#include <sys/socket.h>   /* sendmsg */
+#include <sys/stat.h>     /* fstat, fstatat */
+#include <sys/uio.h>      /* struct iovec, writev */
+#include <time.h>         /* time, when there is no better seed */
+#include <unistd.h>       /* read */
+#ifdef __linux__
+#include <sys/sendfile.h> /* sendfile */
+#include <sys/syscall.h>  /* SYS_openat2 */
+#endif
+#ifdef MM_IO_OPENSSL
+#include <openssl/err.h> /* ERR_clear_error */
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__STRICT_ANSI__) && !defined(_POSIX_C_SOURCE) && !defined(__cplusplus)
+extern int openat(int dir, const char *path, int flags, ...); /* hidden by -std=c11 */
+extern int fstatat(int dir, const char *__restrict path, struct stat *__restrict st, int flags);
+extern long syscall(long number, ...);
+#endif
+#if defined(O_DIRECTORY)
+#define MMI_O_DIRECTORY O_DIRECTORY
+#elif defined(__O_DIRECTORY)
+#define MMI_O_DIRECTORY __O_DIRECTORY
+#endif
+#if defined(O_NOFOLLOW)
+#define MMI_O_NOFOLLOW O_NOFOLLOW
+#elif defined(__O_NOFOLLOW)
+#define MMI_O_NOFOLLOW __O_NOFOLLOW
+#endif
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0
+#endif
+#ifndef MSG_MORE
+#define MSG_MORE 0
+#endif
+
+#ifndef MM_SYS_READ
+#define MM_SYS_READ(fd, bytes, size) read(fd, bytes, size)
+#endif
+#ifndef MM_SYS_WRITEV
+#define MM_SYS_WRITEV(fd, iov, count) writev(fd, iov, count)
+#endif
+#ifndef MM_SYS_SENDMSG
+#define MM_SYS_SENDMSG(fd, msg, flags) sendmsg(fd, msg, flags)
+#endif
+#ifndef MM_SYS_SENDFILE
+#define MM_SYS_SENDFILE(to, from, offset, size) sendfile(to, from, offset, size)
+#endif
+#ifndef MM_SYS_OPENAT
+#define MM_SYS_OPENAT(dir, path, flags) openat(dir, path, flags)
+#endif
+#ifndef MM_SYS_OPENAT2
+#define MM_SYS_OPENAT2(dir, path, flags, resolve) mmi_openat2(dir, path, flags, resolve)
+#endif
+#ifndef MM_SYS_FSTATAT
+#define MM_SYS_FSTATAT(dir, path, st) fstatat(dir, path, st, 0)
+#endif
+#ifndef MM_SYS_GETRLIMIT
+#define MM_SYS_GETRLIMIT(what, limit) getrlimit(what, limit)
+#endif
+#ifndef MM_SYS_SETRLIMIT
+#define MM_SYS_SETRLIMIT(what, limit) setrlimit(what, limit)
+#endif
+
+#define MMI_IO_MOST ((int64_t)256 * 1024) /* lighttpd's MAX_WRITE_LIMIT */
+#define MMI_IO_LEAST 2048                 /* below it a new chunk is begun: 1/4 of a regular one */
+#define MMI_IO_IOV 32                     /* chunks per writev: 256 KiB of regular ones */
+#define MMI_IO_COPY 16384                 /* bytes of stack for copies; the largest TLS record */
+#define MMI_IO_PATH_MAX 4095              /* PATH_MAX of Linux without the NUL */
+
+// >>status
+
+/* What the errno of a call on a socket or pipe means to a caller. */
+static mm_status mmi_io_status(int error)
+{
+    if (error == EAGAIN || error == EWOULDBLOCK) return MM_STATUS_AGAIN;
+    switch (error) {
+    case EPIPE:
+    case ECONNRESET:
+    case ECONNABORTED:
+    case ENOTCONN:
+    case ETIMEDOUT: return MM_STATUS_CLOSED;
+    default: return mmi_chunk_status(error);
+    }
+}
+
+// >>write
+
+/* One attempt to write `count` pieces; `more` follows at once. Retried when interrupted. */
+static ssize_t mmi_io_send(int fd, struct iovec *iov, unsigned short count, bool more)
+{
+    struct msghdr msg;
+    ssize_t n;
+    memset(&msg, 0, sizeof(msg));
+    msg.msg_iov = iov;
+    msg.msg_iovlen = count; /* size_t or int, by the C library */
+    do {
+        n = MM_SYS_SENDMSG(fd, &msg, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+        if (n < 0 && errno == ENOTSOCK) n = MM_SYS_WRITEV(fd, iov, count);
+    } while (n < 0 && errno == EINTR);
+    return n;
+}
+
+/* Writes the MEM chunks at the front, at most `most` bytes of them. */
+static mm_status mmi_io_write_memory(mm_chunkqueue *q, int fd, int64_t most, int64_t *done)
+{
+    struct iovec iov[MMI_IO_IOV];
+    const mm_chunk *c;
+    unsigned short count = 0;
+    ssize_t n;
+    for (c = q->first; c != NULL && c->type == MM_CHUNK_MEM && most > 0 && count < MMI_IO_IOV;
+         c = c->next) {
+        int64_t size = c->end - c->offset < most ? c->end - c->offset : most;
+        iov[count].iov_base = c->source->mem.ptr + c->offset;
+        iov[count].iov_len = (size_t)size;
+        count++;
+        most -= size;
+    }
+    n = mmi_io_send(fd, iov, count, c != NULL && most > 0);
+    *done = n < 0 ? 0 : n;
+    return n < 0 ? mmi_io_status(errno) : MM_STATUS_OK;
+}
+
+/* Writes a part of the FILE chunk at the front through memory. */
+static mm_status mmi_io_copy_file(mm_chunkqueue *q, int fd, int64_t most, int64_t *done)
+{
+    char bytes[MMI_IO_COPY];
+    struct iovec iov;
+    size_t got;
+    ssize_t n;
+    int64_t size = q->first->end - q->first->offset;
+    mm_status status;
+    if (size > most) size = most;
+    if (size > MMI_IO_COPY) size = MMI_IO_COPY;
+    status = mmi_chunk_pread(q->first, 0, bytes, (size_t)size, &got);
+    if (got == 0) return status;
+    iov.iov_base = bytes;
+    iov.iov_len = got;
+    n = mmi_io_send(fd, &iov, 1, false);
+    *done = n < 0 ? 0 : n;
+    return n < 0 ? mmi_io_status(errno) : MM_STATUS_OK;
+}
+
+/* Writes a part of the FILE chunk at the front. */
+static mm_status mmi_io_write_file(mm_chunkqueue *q, int fd, int64_t most, int64_t *done)
+{
+    mm_status status = mm_chunk_open(q->first);
+    if (status != MM_STATUS_OK) return status;
+#if defined(__linux__) && !defined(MM_IO_NO_SENDFILE)
+    {
+        const mm_chunk *c = q->first;
+        int64_t size = c->end - c->offset < most ? c->end - c->offset : most;
+        off_t at = (off_t)c->offset;
+        ssize_t n = -1;
+        errno = EOVERFLOW; /* for a 32-bit off_t that cannot hold the offset */
+        if ((int64_t)at == c->offset) {
+            do {
+                n = MM_SYS_SENDFILE(fd, c->source->fd, &at, (size_t)size);
+            } while (n < 0 && errno == EINTR);
+        }
+        if (n > 0) *done = n;
+        if (n == 0) return MM_STATUS_TRUNCATED;
+        if (n > 0) return MM_STATUS_OK;
+        if (errno != EINVAL && errno != ENOSYS && errno != EOVERFLOW) return mmi_io_status(errno);
+    }
+#endif
+    return mmi_io_copy_file(q, fd, most, done);
+}
+
+MM_API mm_status mm_io_write(mm_chunkqueue *q, int fd, int64_t most, int64_t *written)
+{
+    *written = 0;
+    if (most <= 0) most = MMI_IO_MOST;
+    while (!mm_chunkqueue_is_empty(q)) {
+        int64_t done = 0;
+        mm_status status;
+        if (*written >= most) return MM_STATUS_YIELD;
+        if (q->first->type == MM_CHUNK_MEM)
+            status = mmi_io_write_memory(q, fd, most - *written, &done);
+        else status = mmi_io_write_file(q, fd, most - *written, &done);
+        if (status != MM_STATUS_OK) return status;
+        status = mm_chunkqueue_mark_written(q, done);
+        if (status != MM_STATUS_OK) return status;
+        *written += done;
+    }
+    return MM_STATUS_OK;
+}
+
+// >>read
+
+/* Takes the `n` bytes that were read into the queue, and enforces its spill threshold. */
+static mm_status mmi_io_took(mm_chunkqueue *q, size_t n)
+{
+    mm_chunkqueue_use_memory(q, n);
+    return q->memory > q->spill_at ? mm_chunkqueue_spill(q) : MM_STATUS_OK;
+}
+
+MM_API mm_status mm_io_read(mm_chunkqueue *q, int fd, size_t least, size_t *got)
+{
+    size_t size;
+    ssize_t n;
+    char *to = mm_chunkqueue_get_memory(q, least == 0 ? MMI_IO_LEAST : least, &size);
+    *got = 0;
+    if (to == NULL) return MM_STATUS_NO_MEMORY;
+    do {
+        n = MM_SYS_READ(fd, to, size);
+    } while (n < 0 && errno == EINTR);
+    if (n <= 0) {
+        mm_status status = n == 0 ? MM_STATUS_CLOSED : mmi_io_status(errno);
+        mm_chunkqueue_use_memory(q, 0);
+        return status;
+    }
+    *got = (size_t)n;
+    return mmi_io_took(q, (size_t)n);
+}
+
+// >>tls
+
+#ifdef MM_IO_OPENSSL
+static mm_status mmi_tls_status(SSL *ssl, int result)
+{
+    int error = errno;
+    switch (SSL_get_error(ssl, result)) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE: return MM_STATUS_AGAIN;
+    case SSL_ERROR_ZERO_RETURN: return MM_STATUS_CLOSED;
+    case SSL_ERROR_SYSCALL: return error == 0 ? MM_STATUS_CLOSED : mmi_io_status(error);
+    default: return MM_STATUS_IO;
+    }
+}
+
+MM_API mm_status mm_io_tls_write(mm_chunkqueue *q, SSL *ssl, int64_t most, int64_t *written)
+{
+    char record[MMI_IO_COPY];
+    *written = 0;
+    if (most <= 0) most = MMI_IO_MOST;
+    while (!mm_chunkqueue_is_empty(q)) {
+        const char *bytes;
+        size_t size;
+        int n;
+        mm_status status;
+        if (*written >= most) return MM_STATUS_YIELD;
+        status = mm_chunkqueue_peek(q, record, sizeof(record), &bytes, &size);
+        if (status != MM_STATUS_OK) return status;
+        ERR_clear_error();
+        errno = 0;
+        n = SSL_write(ssl, bytes, (int)size);
+        if (n <= 0) return mmi_tls_status(ssl, n);
+        status = mm_chunkqueue_mark_written(q, n);
+        if (status != MM_STATUS_OK) return status;
+        *written += n;
+    }
+    return MM_STATUS_OK;
+}
+
+MM_API mm_status mm_io_tls_read(mm_chunkqueue *q, SSL *ssl, size_t least, size_t *got)
+{
+    size_t size;
+    int n;
+    char *to = mm_chunkqueue_get_memory(q, least == 0 ? MMI_IO_LEAST : least, &size);
+    *got = 0;
+    if (to == NULL) return MM_STATUS_NO_MEMORY;
+    ERR_clear_error();
+    errno = 0;
+    n = SSL_read(ssl, to, size > INT32_MAX ? INT32_MAX : (int)size);
+    if (n <= 0) {
+        mm_status status = mmi_tls_status(ssl, n);
+        mm_chunkqueue_use_memory(q, 0);
+        return status;
+    }
+    *got = (size_t)n;
+    return mmi_io_took(q, (size_t)n);
+}
+#endif
+
+// >>descriptors
+
+MM_API mm_status mm_fd_limit_raise(size_t cap, size_t *limit)
+{
+    struct rlimit r;
+    rlim_t want;
+    *limit = 0;
+    if (cap == 0) cap = 1048576;
+    if (MM_SYS_GETRLIMIT(RLIMIT_NOFILE, &r) != 0) return mmi_io_status(errno);
+    want = r.rlim_max == RLIM_INFINITY || r.rlim_max > cap ? (rlim_t)cap : r.rlim_max;
+    if (r.rlim_cur != RLIM_INFINITY && r.rlim_cur < want) {
+        rlim_t soft = r.rlim_cur;
+        r.rlim_cur = want;
+        if (MM_SYS_SETRLIMIT(RLIMIT_NOFILE, &r) != 0) r.rlim_cur = soft;
+    }
+    *limit = r.rlim_cur == RLIM_INFINITY || r.rlim_cur > cap ? cap : (size_t)r.rlim_cur;
+    return MM_STATUS_OK;
+}
+
+MM_API bool mm_fd_budget_take(mm_fd_budget *budget)
+{
+    if (budget == NULL) return true;
+    if (mmi_atomic_add(&budget->taken, 1) < budget->limit) return true;
+    (void)mmi_atomic_add(&budget->taken, (size_t)-1);
+    return false;
+}
+
+MM_API void mm_fd_budget_give(mm_fd_budget *budget)
+{
+    if (budget != NULL) (void)mmi_atomic_add(&budget->taken, (size_t)-1);
+}
+
+// >>hash
+
+#define MMI_ROTATE(x, bits) (((x) << (bits)) | ((x) >> (64 - (bits))))
+
+static void mmi_sip_round(uint64_t v[4])
+{
+    v[0] += v[1];
+    v[2] += v[3];
+    v[1] = MMI_ROTATE(v[1], 13) ^ v[0];
+    v[3] = MMI_ROTATE(v[3], 16) ^ v[2];
+    v[0] = MMI_ROTATE(v[0], 32);
+    v[2] += v[1];
+    v[0] += v[3];
+    v[1] = MMI_ROTATE(v[1], 17) ^ v[2];
+    v[3] = MMI_ROTATE(v[3], 21) ^ v[0];
+    v[2] = MMI_ROTATE(v[2], 32);
+}
+
+/* SipHash-1-3 (Aumasson and Bernstein, 2012): nobody without the key can make paths collide. */
+static uint64_t mmi_hash(const uint64_t key[2], const char *bytes, size_t size)
+{
+    uint64_t v[4], last = (uint64_t)size << 56;
+    size_t i, left;
+    v[0] = key[0] ^ 0x736f6d6570736575u;
+    v[1] = key[1] ^ 0x646f72616e646f6du;
+    v[2] = key[0] ^ 0x6c7967656e657261u;
+    v[3] = key[1] ^ 0x7465646279746573u;
+    for (left = size; left >= 8; left -= 8, bytes += 8) {
+        uint64_t word;
+        MM_MEMCPY(&word, bytes, sizeof(word));
+        v[3] ^= word;
+        mmi_sip_round(v);
+        v[0] ^= word;
+    }
+    for (i = 0; i < left; i++) last |= (uint64_t)(unsigned char)bytes[i] << (8 * i);
+    v[3] ^= last;
+    mmi_sip_round(v);
+    v[0] ^= last;
+    v[2] ^= 0xff;
+    for (i = 0; i < 3; i++) mmi_sip_round(v);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+static void mmi_hash_key(uint64_t key[2])
+{
+    int fd = MM_SYS_OPEN("/dev/urandom", O_RDONLY | MMI_O_CLOEXEC, 0);
+    key[0] = (uint64_t)time(NULL) ^ (uint64_t)(uintptr_t)key;
+    key[1] = (uint64_t)(uintptr_t)&mmi_hash_key;
+    if (fd < 0) return; /* a weak key is better than no cache */
+    (void)!MM_SYS_READ(fd, key, 2 * sizeof(key[0]));
+    (void)MM_SYS_CLOSE(fd);
+}
+
+// >>open
+
+#if defined(__linux__) && defined(SYS_openat2) && !defined(MM_IO_NO_OPENAT2)
+#define MMI_HAVE_OPENAT2
+#define MMI_RESOLVE_BENEATH 0x08       /* <linux/openat2.h>, which older systems lack */
+#define MMI_RESOLVE_NO_MAGICLINKS 0x02 /* likewise */
+MM_UNUSED static int mmi_openat2(int dir, const char *path, int flags, uint64_t resolve)
+{
+    uint64_t how[3]; /* struct open_how: flags, mode, resolve */
+    how[0] = (uint64_t)flags;
+    how[1] = 0;
+    how[2] = resolve;
+    return (int)syscall(SYS_openat2, dir, path, how, sizeof(how));
+}
+#endif
+
+static int mmi_openat(int dir, const char *path, int flags)
+{
+    int fd;
+    do {
+        fd = MM_SYS_OPENAT(dir, path, flags);
+    } while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+/* Opens `path` beneath `dir` one component at a time, refusing every symbolic link. */
+static int mmi_open_components(int dir, char *path, int flags)
+{
+    int at = dir;
+    char *slash;
+    while ((slash = strchr(path, '/')) != NULL) {
+        int next;
+        *slash = '\0';
+        next = mmi_openat(at, path, O_RDONLY | O_NONBLOCK | MMI_O_DIRECTORY | MMI_O_NOFOLLOW |
+                                        MMI_O_CLOEXEC);
+        *slash = '/';
+        if (at != dir) {
+            int error = errno;
+            (void)MM_SYS_CLOSE(at);
+            errno = error;
+        }
+        if (next < 0) return -1;
+        at = next;
+        path = slash + 1;
+    }
+    {
+        int fd = mmi_openat(at, path, flags | MMI_O_NOFOLLOW), error = errno;
+        if (at != dir) (void)MM_SYS_CLOSE(at);
+        errno = error;
+        return fd;
+    }
+}
+
+/* Opens a NUL-terminated path beneath the root by the cache's rules. */
+static int mmi_open_beneath(mm_filecache *cache, char *path)
+{
+    int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | MMI_O_CLOEXEC;
+    if (path[0] == '\0') return mmi_openat(cache->root_fd, ".", flags);
+    if (cache->follow) return mmi_openat(cache->root_fd, path, flags);
+#ifdef MMI_HAVE_OPENAT2
+    if (!cache->no_openat2) {
+        int fd;
+        do { /* EAGAIN: a rename raced with the check of the path */
+            fd = MM_SYS_OPENAT2(cache->root_fd, path, flags,
+                                MMI_RESOLVE_BENEATH | MMI_RESOLVE_NO_MAGICLINKS);
+        } while (fd < 0 && (errno == EINTR || errno == EAGAIN));
+        if (fd >= 0 || errno != ENOSYS) return fd;
+        cache->no_openat2 = true;
+    }
+#endif
+    return mmi_open_components(cache->root_fd, path, flags);
+}
+
+/* Copies the path with a NUL; INVALID when it is no plain relative path. */
+static mm_status mmi_path_copy(mm_slice path, char *to)
+{
+    size_t i, begin = 0;
+    if (path.len > MMI_IO_PATH_MAX) return MM_STATUS_INVALID;
+    if (path.len > 0) memcpy(to, path.ptr, path.len);
+    to[path.len] = '\0';
+    if (path.len == 0) return MM_STATUS_OK;
+    if (memchr(to, '\0', path.len) != NULL) return MM_STATUS_INVALID;
+    for (i = 0; i <= path.len; i++) {
+        const char *part = to + begin;
+        if (to[i] != '/' && to[i] != '\0') continue;
+        if (i == begin || (part[0] == '.' && i == begin + 1)) return MM_STATUS_INVALID;
+        if (part[0] == '.' && part[1] == '.' && i == begin + 2) return MM_STATUS_INVALID;
+        begin = i + 1;
+    }
+    return MM_STATUS_OK;
+}
+
+// >>files
+
+#if defined(__APPLE__)
+#define MMI_MTIME_NS(st) ((st)->st_mtimespec.tv_nsec)
+#define MMI_CTIME_NS(st) ((st)->st_ctimespec.tv_nsec)
+#elif defined(__GLIBC__) && !defined(__USE_XOPEN2K8)
+#define MMI_MTIME_NS(st) ((st)->st_mtimensec)
+#define MMI_CTIME_NS(st) ((st)->st_ctimensec)
+#else
+#define MMI_MTIME_NS(st) ((st)->st_mtim.tv_nsec)
+#define MMI_CTIME_NS(st) ((st)->st_ctim.tv_nsec)
+#endif
+
+/* Takes over what fstat has said of `file->fd`. */
+static void mmi_file_identify(mm_file *file, const struct stat *st)
+{
+    static const char digits[] = "0123456789abcdef";
+    uint64_t parts[3];
+    char *to = file->etag;
+    int i, shift;
+    file->is_directory = S_ISDIR(st->st_mode);
+    file->size = (int64_t)st->st_size;
+    file->mtime = (int64_t)st->st_mtime;
+    file->mtime_ns = (int64_t)MMI_MTIME_NS(st);
+    file->ctime = (int64_t)st->st_ctime;
+    file->ctime_ns = (int64_t)MMI_CTIME_NS(st);
+    file->dev = (uint64_t)st->st_dev;
+    file->ino = (uint64_t)st->st_ino;
+    parts[0] = file->ino;
+    parts[1] = (uint64_t)file->size;
+    parts[2] = (uint64_t)file->mtime * 1000000000u + (uint64_t)file->mtime_ns;
+    *to++ = '"';
+    for (i = 0; i < 3; i++) {
+        if (i > 0) *to++ = '-';
+        for (shift = 60; shift > 0 && (parts[i] >> shift) == 0; shift -= 4) continue;
+        for (; shift >= 0; shift -= 4) *to++ = digits[parts[i] >> shift & 15];
+    }
+    *to++ = '"';
+    *to = '\0';
+}
+
+static bool mmi_file_is(const mm_file *file, const struct stat *st)
+{
+    return file->ino == (uint64_t)st->st_ino && file->dev == (uint64_t)st->st_dev &&
+           file->size == (int64_t)st->st_size && file->mtime == (int64_t)st->st_mtime &&
+           file->mtime_ns == (int64_t)MMI_MTIME_NS(st) && file->ctime == (int64_t)st->st_ctime &&
+           file->ctime_ns == (int64_t)MMI_CTIME_NS(st);
+}
+
+static size_t mmi_file_bytes(const mm_file *file)
+{
+    return sizeof(mm_file) + file->path_size;
+}
+
+MM_API void mm_file_retain(mm_file *file)
+{
+    file->refs++;
+}
+
+MM_API void mm_file_release(mm_file *file)
+{
+    mm_filecache *cache = file->cache;
+    MM_ASSERT(file->refs > 0);
+    if (--file->refs > 0) return;
+    (void)MM_SYS_CLOSE(file->fd);
+    mm_fd_budget_give(cache->fds);
+    cache->stats.open--;
+    mmi_free(cache->allocator, file, mmi_file_bytes(file));
+}
+
+MM_API void mm_file_refchg(void *file, int change)
+{
+    if (change > 0) mm_file_retain((mm_file *)file);
+    else mm_file_release((mm_file *)file);
+}
+
+// >>cache
+
+static mm_file **mmi_cache_bucket(const mm_filecache *cache, uint64_t hash)
+{
+    return &cache->buckets[hash & (cache->bucket_count - 1)];
+}
+
+static void mmi_cache_unlink_age(mm_filecache *cache, mm_file *file)
+{
+    if (file->newer != NULL) file->newer->older = file->older;
+    else cache->newest = file->older;
+    if (file->older != NULL) file->older->newer = file->newer;
+    else cache->oldest = file->newer;
+}
+
+static void mmi_cache_link_newest(mm_filecache *cache, mm_file *file)
+{
+    file->newer = NULL;
+    file->older = cache->newest;
+    if (cache->newest != NULL) cache->newest->newer = file;
+    else cache->oldest = file;
+    cache->newest = file;
+}
+
+/* Takes an entry out of the table; whoever uses it keeps it alive. */
+static void mmi_cache_remove(mm_filecache *cache, mm_file *file)
+{
+    mm_file **link = mmi_cache_bucket(cache, file->hash);
+    while (*link != file) link = &(*link)->next;
+    *link = file->next;
+    mmi_cache_unlink_age(cache, file);
+    cache->stats.entries--;
+    mm_file_release(file);
+}
+
+static void mmi_cache_add(mm_filecache *cache, mm_file *file)
+{
+    mm_file **bucket = mmi_cache_bucket(cache, file->hash);
+    file->next = *bucket;
+    *bucket = file;
+    file->refs++;
+    mmi_cache_link_newest(cache, file);
+    cache->stats.entries++;
+}
+
+/* Drops the least recently used entries that nobody uses, `count` of them at most. */
+static size_t mmi_cache_evict(mm_filecache *cache, size_t count)
+{
+    mm_file *file = cache->oldest;
+    size_t dropped = 0;
+    while (file != NULL && dropped < count) {
+        mm_file *newer = file->newer;
+        if (file->refs == 1) {
+            mmi_cache_remove(cache, file);
+            cache->stats.evictions++;
+            dropped++;
+        }
+        file = newer;
+    }
+    return dropped;
+}
+
+MM_API void mm_filecache_trim(mm_filecache *cache, size_t entries)
+{
+    if (cache->stats.entries > entries) mmi_cache_evict(cache, cache->stats.entries - entries);
+}
+
+static mm_file *mmi_cache_find(mm_filecache *cache, uint64_t hash, mm_slice path)
+{
+    mm_file *file = *mmi_cache_bucket(cache, hash);
+    while (file != NULL &&
+           (file->hash != hash || !mm_slice_equal(mm_slice_make(file->path, file->path_size), path)))
+        file = file->next;
+    return file;
+}
+
+/* Opens the path; when descriptors run out, unused entries make room, once. */
+static mm_status mmi_cache_open_fd(mm_filecache *cache, char *path, int *fd)
+{
+    int tries;
+    for (tries = 0; tries < 2; tries++) {
+        int error = EMFILE;
+        *fd = -1;
+        if (mm_fd_budget_take(cache->fds)) {
+            *fd = mmi_open_beneath(cache, path);
+            error = errno;
+            if (*fd >= 0) return MM_STATUS_OK;
+            mm_fd_budget_give(cache->fds);
+        }
+        if (error == EXDEV || error == ENXIO || error == ENODEV) return MM_STATUS_DENIED;
+        if (error != EMFILE && error != ENFILE) return mmi_chunk_status(error);
+        if (mmi_cache_evict(cache, 1 + cache->stats.entries / 8) == 0) break;
+    }
+    return MM_STATUS_NO_FILES;
+}
+
+/* Opens the path and makes an entry, with one reference for the caller, not yet in the table. */
+static mm_status mmi_cache_new(mm_filecache *cache, mm_slice path, char *path_z, mm_file **made)
+{
+    struct stat st;
+    mm_status status;
+    mm_file *file = (mm_file *)mmi_alloc(cache->allocator, sizeof(mm_file) + path.len);
+    if (file == NULL) return MM_STATUS_NO_MEMORY;
+    memset(file, 0, sizeof(*file));
+    file->cache = cache;
+    file->path_size = path.len;
+    file->path = (char *)file + sizeof(*file);
+    if (path.len > 0) memcpy((char *)file + sizeof(*file), path.ptr, path.len);
+    file->refs = 1;
+    status = mmi_cache_open_fd(cache, path_z, &file->fd);
+    if (status != MM_STATUS_OK) {
+        mmi_free(cache->allocator, file, mmi_file_bytes(file));
+        return status;
+    }
+    cache->stats.open++;
+    if (MM_SYS_FSTAT(file->fd, &st) != 0) status = mmi_chunk_status(errno);
+    else if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) status = MM_STATUS_DENIED;
+    else mmi_file_identify(file, &st);
+    if (status == MM_STATUS_OK) *made = file;
+    else mm_file_release(file);
+    return status;
+}
+
+/* Whether the entry may be used at `now`: compares it with the file system when it is time. */
+static bool mmi_cache_valid(mm_filecache *cache, mm_file *file, const char *path, int64_t now)
+{
+    struct stat st;
+    if (cache->valid_ms >= 0 && now - file->checked <= cache->valid_ms) return true;
+    if (MM_SYS_FSTATAT(cache->root_fd, path[0] == '\0' ? "." : path, &st) != 0) return false;
+    if (!mmi_file_is(file, &st)) return false;
+    file->checked = now;
+    return true;
+}
+
+MM_API mm_status mm_filecache_open(mm_filecache *cache, mm_slice path, int64_t now, mm_file **file)
+{
+    char path_z[MMI_IO_PATH_MAX + 1];
+    uint64_t hash;
+    mm_file *found;
+    mm_status status = mmi_path_copy(path, path_z);
+    *file = NULL;
+    if (status != MM_STATUS_OK) return status;
+    hash = mmi_hash(cache->key, path_z, path.len);
+    found = mmi_cache_find(cache, hash, path);
+    if (found != NULL && mmi_cache_valid(cache, found, path_z, now)) {
+        mmi_cache_unlink_age(cache, found);
+        mmi_cache_link_newest(cache, found);
+        mm_file_retain(found);
+        cache->stats.hits++;
+        *file = found;
+        return MM_STATUS_OK;
+    }
+    cache->stats.misses++;
+    if (found != NULL) mmi_cache_remove(cache, found);
+    status = mmi_cache_new(cache, path, path_z, &found);
+    if (status != MM_STATUS_OK) return status;
+    found->hash = hash;
+    found->checked = now;
+    mm_filecache_trim(cache, cache->max_entries - 1);
+    if (cache->stats.entries < cache->max_entries) mmi_cache_add(cache, found);
+    *file = found;
+    return MM_STATUS_OK;
+}
+
+MM_API mm_status mm_filecache_init(mm_filecache *cache, const mm_filecache_desc *desc)
+{
+    size_t bytes;
+    MM_ASSERT(desc->root != NULL);
+    memset(cache, 0, sizeof(*cache));
+    cache->allocator = desc->allocator;
+    cache->fds = desc->fds;
+    cache->follow = desc->follow;
+    cache->max_entries = desc->max_entries == 0 ? 1024 : desc->max_entries;
+    cache->valid_ms = desc->valid_ms == 0 ? 1000 : desc->valid_ms;
+    cache->bucket_count = mm_size_pow2(cache->max_entries);
+    if (cache->bucket_count == 0 ||
+        !mm_size_mul(cache->bucket_count, sizeof(mm_file *), &bytes))
+        return MM_STATUS_TOO_LARGE;
+    do {
+        cache->root_fd = MM_SYS_OPEN(desc->root, O_RDONLY | MMI_O_DIRECTORY | MMI_O_CLOEXEC, 0);
+    } while (cache->root_fd < 0 && errno == EINTR);
+    if (cache->root_fd < 0) return mmi_chunk_status(errno);
+    cache->buckets = (mm_file **)mmi_alloc(cache->allocator, bytes);
+    if (cache->buckets == NULL) {
+        (void)MM_SYS_CLOSE(cache->root_fd);
+        return MM_STATUS_NO_MEMORY;
+    }
+    memset(cache->buckets, 0, bytes);
+    mmi_hash_key(cache->key);
+    return MM_STATUS_OK;
+}
+
+MM_API size_t mm_filecache_deinit(mm_filecache *cache)
+{
+    while (cache->oldest != NULL) mmi_cache_remove(cache, cache->oldest);
+    if (cache->buckets == NULL || cache->stats.open > 0) return cache->stats.open;
+    mmi_free(cache->allocator, cache->buckets, cache->bucket_count * sizeof(mm_file *));
+    cache->buckets = NULL;
+    (void)MM_SYS_CLOSE(cache->root_fd);
+    cache->root_fd = -1;
+    return 0;
+}
+
+// >>check
+
+MM_API bool mm_filecache_check(const mm_filecache *cache)
+{
+    const mm_file *file, *newer = NULL;
+    size_t count = 0, chained = 0, i;
+    for (file = cache->newest; file != NULL; newer = file, file = file->older) {
+        if (file->newer != newer || file->refs == 0 || file->fd < 0) return false;
+        if (file->cache != cache) return false;
+        count++;
+    }
+    for (i = 0; i < cache->bucket_count; i++)
+        for (file = cache->buckets[i]; file != NULL; file = file->next) {
+            if ((file->hash & (cache->bucket_count - 1)) != i) return false;
+            chained++;
+        }
+    return newer == cache->oldest && count == chained && count == cache->stats.entries &&
+           count <= cache->stats.open && count <= cache->max_entries;
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* MM_IO_IMPLEMENTATION */
+
+/*
+------------------------------------------------------------------------------
+This software is available under two licences; choose the one you prefer.
+------------------------------------------------------------------------------
+ALTERNATIVE A - MIT License
+Copyright (c) 2026 the mm authors
+Permission is hereby granted, free of charge, to any person obtaining a copy of
+this software and associated documentation files (the "Software"), to deal in
+the Software without restriction, including without limitation the rights to
+use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies
+of the Software, and to permit persons to whom the Software is furnished to do
+so, subject to the following conditions:
+The above copyright notice and this permission notice shall be included in all
+copies or substantial portions of the Software.
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
+SOFTWARE.
+------------------------------------------------------------------------------
+ALTERNATIVE B - Public Domain (www.unlicense.org)
+This is free and unencumbered software released into the public domain.
+Anyone is free to copy, modify, publish, use, compile, sell, or distribute this
+software, either in source code form or as a compiled binary, for any purpose,
+commercial or non-commercial, and by any means.
+In jurisdictions that recognize copyright laws, the author or authors of this
+software dedicate any and all copyright interest in the software to the public
+domain. We make this dedication for the benefit of the public at large and to
+the detriment of our heirs and successors. We intend this dedication to be an
+overt act of relinquishment in perpetuity of all present and future rights to
+this software under copyright law.
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+AUTHORS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN
+ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION
+WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+------------------------------------------------------------------------------
+*/

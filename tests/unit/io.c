@@ -1,0 +1,624 @@
+/* mm_io.h: writing and reading queues, the open-file cache, descriptors. Built a second time as
+   io_portable.c with the fallbacks for systems without sendfile and openat2. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+/* The n-th call fails with `error`; transfers move at most `most` bytes. */
+static struct shim {
+    size_t calls, fail_at, most;
+    int for_ever, error, open_fds;
+} shim;
+
+static int shim_fails(void)
+{
+    shim.calls++;
+    if (shim.fail_at == 0 || shim.calls < shim.fail_at) return 0;
+    if (shim.calls > shim.fail_at && !shim.for_ever) return 0;
+    errno = shim.error;
+    return 1;
+}
+
+static size_t shim_short(size_t size)
+{
+    return shim.most != 0 && size > shim.most ? shim.most : size;
+}
+
+static int shim_opened(int fd)
+{
+    if (fd >= 0) shim.open_fds++;
+    return fd;
+}
+
+static int shim_close(int fd)
+{
+    shim.open_fds--;
+    return close(fd);
+}
+
+static ssize_t shim_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+    struct msghdr one = *msg;
+    struct iovec first = msg->msg_iov[0];
+    if (shim_fails()) return -1;
+    if (shim.most == 0) return sendmsg(fd, msg, flags);
+    first.iov_len = shim_short(first.iov_len);
+    one.msg_iov = &first;
+    one.msg_iovlen = 1;
+    return sendmsg(fd, &one, flags);
+}
+
+#define MM_SYS_OPEN(path, flags, mode) (shim_fails() ? -1 : shim_opened(open(path, flags, mode)))
+#define MM_SYS_CLOSE(fd) shim_close(fd)
+#define MM_SYS_FSTAT(fd, st) (shim_fails() ? -1 : fstat(fd, st))
+#define MM_SYS_PREAD(fd, bytes, size, at) (shim_fails() ? -1 : pread(fd, bytes, shim_short(size), at))
+#define MM_SYS_READ(fd, bytes, size) (shim_fails() ? -1 : read(fd, bytes, shim_short(size)))
+#define MM_SYS_WRITEV(fd, iov, count) (shim_fails() ? -1 : writev(fd, iov, count))
+#define MM_SYS_SENDMSG(fd, msg, flags) shim_sendmsg(fd, msg, flags)
+#define MM_SYS_SENDFILE(to, from, at, size) \
+    (shim_fails() ? -1 : sendfile(to, from, at, shim_short(size)))
+#define MM_SYS_OPENAT(dir, path, flags) (shim_fails() ? -1 : shim_opened(openat(dir, path, flags)))
+#define MM_SYS_OPENAT2(dir, path, flags, resolve) \
+    (shim_fails() ? -1 : shim_opened(mmi_openat2(dir, path, flags, resolve)))
+#define MM_SYS_FSTATAT(dir, path, st) (shim_fails() ? -1 : fstatat(dir, path, st, 0))
+#define MM_IMPLEMENTATION
+#include "../../mm_io.h"
+
+#include "../harness.h"
+
+static void shim_fail(size_t n, int for_ever, int error)
+{
+    shim.calls = 0;
+    shim.fail_at = n;
+    shim.for_ever = for_ever;
+    shim.error = error;
+}
+
+/* ---- fixtures: a folder, a pool, a queue, a pair of sockets ---- */
+
+enum { FILE_SIZE = 100000 };
+static char root[] = "/tmp/mm-test-io-XXXXXX";
+static char file_bytes[FILE_SIZE];
+static mm_chunk_pool pool;
+static mm_chunkqueue q;
+static test_allocator memory;
+static int ours, theirs;
+
+static const char *in_root(const char *name)
+{
+    static char path[256];
+    snprintf(path, sizeof(path), "%s/%s", root, name);
+    return path;
+}
+
+static void put_file(const char *name, const char *bytes, size_t size)
+{
+    int fd = open(in_root(name), O_CREAT | O_TRUNC | O_WRONLY, 0644);
+    if (fd < 0 || write(fd, bytes, size) != (ssize_t)size) abort();
+    close(fd);
+}
+
+static void fixture(void)
+{
+    mm_chunk_pool_desc desc;
+    int pair[2];
+    uint64_t seed = 7;
+    size_t i;
+    if (file_bytes[0] == 0 && file_bytes[1] == 0) {
+        for (i = 0; i < FILE_SIZE; i++) file_bytes[i] = (char)test_random(&seed);
+        if (mkdtemp(root) == NULL) abort();
+        put_file("file", file_bytes, FILE_SIZE);
+    }
+    memset(&shim, 0, sizeof(shim));
+    memset(&desc, 0, sizeof(desc));
+    test_allocator_init(&memory);
+    desc.allocator = &memory.base;
+    if (mm_chunk_pool_init(&pool, &desc) != MM_STATUS_OK) abort();
+    mm_chunkqueue_init(&q, &pool);
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) != 0) abort();
+    ours = pair[0];
+    theirs = pair[1];
+}
+
+static void end(void)
+{
+    mm_chunkqueue_deinit(&q);
+    if (ours >= 0) close(ours);
+    if (theirs >= 0) close(theirs);
+    CHECK_EQ(mm_chunk_pool_deinit(&pool), 0);
+    CHECK_EQ(memory.live_blocks, 0);
+    CHECK_EQ(memory.bad_sizes, 0);
+    CHECK_EQ(shim.open_fds, 0);
+}
+
+/* Takes what the peer can read now, behind what it has got. */
+static void receive(char *to, size_t *length, size_t capacity)
+{
+    ssize_t n;
+    while (*length < capacity && (n = read(theirs, to + *length, capacity - *length)) > 0)
+        *length += (size_t)n;
+}
+
+/* Sends the whole queue while the peer reads, and compares. */
+static void send_all(const char *expected, size_t size, int64_t most)
+{
+    char *got = malloc(size + 1);
+    size_t length = 0;
+    mm_status status = MM_STATUS_AGAIN;
+    int turns = 0;
+    CHECK(got != NULL);
+    while (status == MM_STATUS_AGAIN || status == MM_STATUS_YIELD) {
+        int64_t written, before = mm_chunkqueue_length(&q);
+        status = mm_io_write(&q, ours, most, &written);
+        if (before - mm_chunkqueue_length(&q) != written) test_fail(__FILE__, __LINE__, "written");
+        if (most > 0 && written > most) test_fail(__FILE__, __LINE__, "more than `most`");
+        receive(got, &length, size + 1);
+        if (++turns > 1000000) break;
+    }
+    receive(got, &length, size + 1);
+    if (status != MM_STATUS_OK || length != size || memcmp(got, expected, size) != 0)
+        test_fail(__FILE__, __LINE__, "bytes sent");
+    free(got);
+}
+
+/* Memory, file, memory, file by name: 2 * FILE_SIZE + 11 bytes. */
+static char mixed[2 * FILE_SIZE + 11];
+static void fill_mixed(void)
+{
+    int fd = shim_opened(open(in_root("file"), O_RDONLY));
+    memcpy(mixed, "header", 6);
+    memcpy(mixed + 6, file_bytes, FILE_SIZE);
+    memcpy(mixed + 6 + FILE_SIZE, "trail", 5);
+    memcpy(mixed + 11 + FILE_SIZE, file_bytes, FILE_SIZE);
+    mm_chunkqueue_append_mem(&q, "header", 6);
+    CHECK_EQ(mm_chunkqueue_append_fd(&q, fd, 0, FILE_SIZE), MM_STATUS_OK);
+    mm_chunkqueue_append_mem(&q, "trail", 5);
+    CHECK_EQ(mm_chunkqueue_append_file(&q, in_root("file"), 0, FILE_SIZE), MM_STATUS_OK);
+}
+
+/* ---- writing and reading ---- */
+
+TEST(write_mixed)
+{
+    int64_t written;
+    fixture();
+    CHECK_EQ(mm_io_write(&q, ours, 0, &written), MM_STATUS_OK);
+    CHECK_EQ(written, 0);
+    CHECK_SUB(fill_mixed());
+    CHECK_SUB(send_all(mixed, sizeof(mixed), 0));
+    CHECK_SUB(end());
+}
+
+TEST(write_in_small_shares_and_short_writes)
+{
+    size_t most;
+    for (most = 1; most < 40000; most = most * 3 + 1) {
+        fixture();
+        CHECK_SUB(fill_mixed());
+        shim.most = most < 100 ? 0 : most / 7;
+        CHECK_SUB(send_all(mixed, sizeof(mixed), (int64_t)most * 50));
+        CHECK_SUB(end());
+    }
+}
+
+TEST(write_many_chunks)
+{
+    size_t i;
+    fixture();
+    for (i = 0; i < 3000; i++) { /* more than fit into one call: none fills another's chunk */
+        char *to;
+        size_t room;
+        to = mm_chunkqueue_get_memory(&q, 8000, &room);
+        CHECK(to != NULL);
+        memcpy(to, file_bytes + i, 20);
+        mm_chunkqueue_use_memory(&q, 20);
+        memcpy(mixed + i * 20, file_bytes + i, 20);
+    }
+    CHECK_SUB(send_all(mixed, 3000 * 20, 0));
+    CHECK_SUB(end());
+}
+
+TEST(write_to_a_pipe)
+{
+    int pipe_fds[2];
+    fixture();
+    close(ours);
+    close(theirs);
+    CHECK_EQ(pipe2(pipe_fds, O_NONBLOCK), 0);
+    ours = pipe_fds[1];
+    theirs = pipe_fds[0];
+    CHECK_SUB(fill_mixed());
+    CHECK_SUB(send_all(mixed, sizeof(mixed), 0));
+    CHECK_SUB(end());
+}
+
+TEST(write_to_a_peer_that_is_gone)
+{
+    int64_t written;
+    fixture(); /* SIGPIPE has its default action here: it would end the test */
+    mm_chunkqueue_append_mem(&q, "anybody?", 8);
+    close(theirs);
+    theirs = -1;
+    CHECK_EQ(mm_io_write(&q, ours, 0, &written), MM_STATUS_CLOSED);
+    CHECK_EQ(mm_chunkqueue_length(&q), 8);
+    CHECK_SUB(end());
+}
+
+TEST(write_of_a_file_cut_short)
+{
+    int64_t written, total = 0;
+    mm_status status;
+    char sink[65536];
+    fixture();
+    put_file("cut", file_bytes, 50000);
+    mm_chunkqueue_append_file(&q, in_root("cut"), 0, 50000);
+    CHECK_EQ(mm_io_write(&q, ours, 1000, &written), MM_STATUS_YIELD);
+    total = written;
+    CHECK_EQ(truncate(in_root("cut"), 20000), 0);
+    while ((status = mm_io_write(&q, ours, 0, &written)) == MM_STATUS_OK ||
+           status == MM_STATUS_AGAIN || status == MM_STATUS_YIELD) {
+        total += written;
+        while (read(theirs, sink, sizeof(sink)) > 0) continue;
+    }
+    CHECK_EQ(status, MM_STATUS_TRUNCATED);
+    CHECK_EQ(total + written, 20000); /* every byte there was, and no padding */
+    unlink(in_root("cut"));
+    CHECK_SUB(end());
+}
+
+TEST(sendfile_that_is_not_supported_falls_back)
+{
+    fixture();
+    CHECK_SUB(fill_mixed());
+#ifndef MM_IO_NO_SENDFILE
+    shim_fail(2, 0, EINVAL); /* sendmsg, then the first sendfile */
+#endif
+    CHECK_SUB(send_all(mixed, sizeof(mixed), 0));
+    CHECK_SUB(end());
+}
+
+TEST(every_call_of_a_write_fails)
+{
+    static const int errors[] = {EINTR, EAGAIN, EIO, ECONNRESET, ENOMEM};
+    size_t e, n, points = 0;
+    for (e = 0; e < sizeof(errors) / sizeof(errors[0]); e++) {
+        int faults = 1;
+        for (n = 1; faults; n++, points++) {
+            int64_t written, total = 0;
+            char got[sizeof(mixed) + 1];
+            size_t length = 0;
+            mm_status status = MM_STATUS_OK;
+            fixture();
+            CHECK_SUB(fill_mixed());
+            shim.most = 17000;
+            shim_fail(n, 0, errors[e]);
+            while (!mm_chunkqueue_is_empty(&q)) { /* an error is reported, and the next call goes on */
+                status = mm_io_write(&q, ours, 0, &written);
+                total += written;
+                receive(got, &length, sizeof(got));
+            }
+            receive(got, &length, sizeof(got));
+            faults = shim.calls >= n;
+            CHECK_EQ(status, MM_STATUS_OK);
+            CHECK_EQ(total, sizeof(mixed));
+            CHECK(length == sizeof(mixed) && memcmp(got, mixed, length) == 0);
+            CHECK_SUB(end());
+        }
+    }
+    CHECK(points > 50);
+}
+
+TEST(read_until_the_end)
+{
+    size_t got, total = 0;
+    mm_status status;
+    fixture();
+    CHECK_EQ(mm_io_read(&q, ours, 0, &got), MM_STATUS_AGAIN);
+    CHECK(q.first == NULL && pool.stats.memory == 0); /* nothing is held while waiting */
+    CHECK_EQ(write(theirs, file_bytes, 20000), 20000);
+    while ((status = mm_io_read(&q, ours, 0, &got)) == MM_STATUS_OK) total += got;
+    CHECK_EQ(status, MM_STATUS_AGAIN);
+    CHECK_EQ(total, 20000);
+    close(theirs);
+    theirs = -1;
+    CHECK_EQ(mm_io_read(&q, ours, 0, &got), MM_STATUS_CLOSED);
+    CHECK(mm_chunkqueue_check(&q));
+    CHECK(memcmp(mm_chunkqueue_contiguous(&q, 20000, &status), file_bytes, 20000) == 0);
+    CHECK_SUB(end());
+}
+
+TEST(read_faults_and_spill)
+{
+    size_t got;
+    int64_t length;
+    fixture();
+    mm_chunkqueue_set_spill(&q, 5000);
+    CHECK_EQ(write(theirs, file_bytes, 20000), 20000);
+    shim_fail(1, 0, EINTR);
+    CHECK_EQ(mm_io_read(&q, ours, 0, &got), MM_STATUS_OK);
+    CHECK_EQ(q.memory, 0); /* 8191 bytes came: beyond the threshold */
+    shim_fail(1, 0, EIO);
+    CHECK_EQ(mm_io_read(&q, ours, 0, &got), MM_STATUS_IO);
+    shim_fail(0, 0, 0);
+    test_allocator_fail(&memory, 1, 1);
+    mm_chunk_pool_trim(&pool, 0);
+    CHECK_EQ(mm_io_read(&q, ours, 0, &got), MM_STATUS_NO_MEMORY);
+    test_allocator_fail(&memory, 0, 0);
+    length = mm_chunkqueue_length(&q);
+    CHECK_EQ(length, 8191);
+    CHECK_EQ(mm_io_read(&q, ours, 0, &got), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_length(&q), length + (int64_t)got);
+    CHECK_SUB(end());
+}
+
+/* ---- descriptors ---- */
+
+TEST(fd_budget_counts)
+{
+    mm_fd_budget budget = {2, 0};
+    size_t limit;
+    CHECK(mm_fd_budget_take(&budget) && mm_fd_budget_take(&budget));
+    CHECK(!mm_fd_budget_take(&budget) && budget.taken == 2);
+    mm_fd_budget_give(&budget);
+    CHECK(mm_fd_budget_take(&budget));
+    CHECK(mm_fd_budget_take(NULL));
+    mm_fd_budget_give(NULL);
+    CHECK_EQ(mm_fd_limit_raise(64, &limit), MM_STATUS_OK);
+    CHECK(limit >= 1 && limit <= 64);
+    CHECK_EQ(mm_fd_limit_raise(0, &limit), MM_STATUS_OK);
+    CHECK(limit > 0 && limit <= 1048576);
+}
+
+/* ---- open files ---- */
+
+static mm_filecache cache;
+static mm_fd_budget fds;
+
+static void cache_begin(size_t max_entries, bool follow)
+{
+    mm_filecache_desc desc;
+    fixture();
+    memset(&desc, 0, sizeof(desc));
+    fds.limit = 10000;
+    fds.taken = 0;
+    desc.root = root;
+    desc.follow = follow;
+    desc.max_entries = max_entries;
+    desc.valid_ms = 1000;
+    desc.fds = &fds;
+    desc.allocator = &memory.base;
+    CHECK_EQ(mm_filecache_init(&cache, &desc), MM_STATUS_OK);
+}
+
+static void cache_end(void)
+{
+    CHECK_EQ(mm_filecache_deinit(&cache), 0);
+    CHECK_EQ(fds.taken, 0);
+    CHECK_SUB(end());
+}
+
+static mm_status cache_open(const char *path, int64_t now, mm_file **file)
+{
+    mm_status status = mm_filecache_open(&cache, mm_slice_from_string(path), now, file);
+    if (!mm_filecache_check(&cache)) test_fail(__FILE__, __LINE__, "cache check");
+    return status;
+}
+
+static mm_status cache_probe(const char *path, int64_t now)
+{
+    mm_file *file;
+    mm_status status = cache_open(path, now, &file);
+    if (status == MM_STATUS_OK) mm_file_release(file);
+    return status;
+}
+
+TEST(cache_entity)
+{
+    mm_file *file, *again;
+    CHECK_SUB(cache_begin(10, false));
+    CHECK_EQ(cache_open("file", 0, &file), MM_STATUS_OK);
+    CHECK(file->size == FILE_SIZE && !file->is_directory && file->fd >= 0 && file->ino != 0);
+    CHECK(file->etag[0] == '"' && file->etag[strlen(file->etag) - 1] == '"');
+    CHECK_EQ(cache_open("file", 999, &again), MM_STATUS_OK);
+    CHECK(again == file && file->refs == 3 && cache.stats.hits == 1);
+    mm_file_release(again);
+    mm_file_release(file);
+    CHECK_EQ(cache_open("", 0, &file), MM_STATUS_OK);
+    CHECK(file->is_directory);
+    mm_file_release(file);
+    CHECK_EQ(fds.taken, 2);
+    CHECK_SUB(cache_end());
+}
+
+TEST(cache_bad_paths)
+{
+    static const char *const bad[] = {"/", "/file", "file/", "a//b", ".", "..", "../x", "a/../b",
+                                      "a/.", "./file", "a/.."};
+    char *long_path;
+    size_t i;
+    mm_file *file;
+    CHECK_SUB(cache_begin(10, false));
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        CHECK_EQ(cache_probe(bad[i], 0), MM_STATUS_INVALID);
+    CHECK_EQ(mm_filecache_open(&cache, mm_slice_make("fi\0le", 5), 0, &file), MM_STATUS_INVALID);
+    long_path = calloc(1, 5001);
+    memset(long_path, 'a', 5000);
+    CHECK_EQ(cache_probe(long_path, 0), MM_STATUS_INVALID);
+    free(long_path);
+    CHECK_EQ(cache_probe("none", 0), MM_STATUS_NOT_FOUND);
+    CHECK_EQ(cache_probe("file/below", 0), MM_STATUS_NOT_FOUND);
+    CHECK_EQ(fds.taken, 0);
+    CHECK_SUB(cache_end());
+}
+
+TEST(cache_stays_beneath_the_root)
+{
+    mm_status inside;
+    CHECK_SUB(cache_begin(10, false));
+    CHECK_EQ(symlink("/etc/passwd", in_root("out")), 0);
+    CHECK_EQ(symlink("/etc", in_root("outdir")), 0);
+    CHECK_EQ(symlink("file", in_root("inside")), 0);
+    CHECK_EQ(mkfifo(in_root("fifo"), 0600), 0);
+    CHECK_EQ(mkdir(in_root("sub"), 0700), 0);
+    put_file("sub/leaf", "leaf", 4);
+    CHECK_EQ(cache_probe("out", 0), MM_STATUS_DENIED);
+    CHECK(cache_probe("outdir/passwd", 0) != MM_STATUS_OK);
+    CHECK_EQ(cache_probe("fifo", 0), MM_STATUS_DENIED);
+    CHECK_EQ(cache_probe("sub/leaf", 0), MM_STATUS_OK);
+    inside = cache_probe("inside", 0); /* openat2 follows it; the portable way refuses all links */
+#ifdef MMI_HAVE_OPENAT2
+    CHECK_EQ(inside, cache.no_openat2 ? MM_STATUS_DENIED : MM_STATUS_OK);
+#else
+    CHECK_EQ(inside, MM_STATUS_DENIED);
+#endif
+    CHECK_SUB(cache_end());
+    CHECK_SUB(cache_begin(10, true));
+    CHECK_EQ(cache_probe("out", 0), MM_STATUS_OK);
+    CHECK_EQ(cache_probe("inside", 0), MM_STATUS_OK);
+    CHECK_EQ(cache_probe("fifo", 0), MM_STATUS_DENIED);
+    unlink(in_root("out"));
+    unlink(in_root("outdir"));
+    unlink(in_root("inside"));
+    unlink(in_root("fifo"));
+    unlink(in_root("sub/leaf"));
+    rmdir(in_root("sub"));
+    CHECK_SUB(cache_end());
+}
+
+TEST(cache_sees_changes_and_keeps_readers)
+{
+    mm_file *old, *fresh;
+    char byte, from[256];
+    CHECK_SUB(cache_begin(10, false));
+    put_file("page", "old", 3);
+    CHECK_EQ(cache_open("page", 0, &old), MM_STATUS_OK);
+    put_file("page.new", "fresh", 5);
+    snprintf(from, sizeof(from), "%s", in_root("page.new"));
+    CHECK_EQ(rename(from, in_root("page")), 0);
+    CHECK_EQ(cache_open("page", 1000, &fresh), MM_STATUS_OK); /* not looked at yet */
+    CHECK(fresh == old);
+    mm_file_release(fresh);
+    CHECK_EQ(cache_open("page", 1001, &fresh), MM_STATUS_OK);
+    CHECK(fresh != old && fresh->size == 5 && strcmp(fresh->etag, old->etag) != 0);
+    CHECK(pread(old->fd, &byte, 1, 0) == 1 && byte == 'o'); /* the reader has the old bytes still */
+    mm_file_release(fresh);
+    unlink(in_root("page"));
+    CHECK_EQ(cache_probe("page", 9999), MM_STATUS_NOT_FOUND);
+    CHECK_EQ(mm_filecache_deinit(&cache), 1);
+    mm_file_release(old);
+    CHECK_SUB(cache_end());
+}
+
+TEST(cache_is_bounded)
+{
+    char name[32];
+    mm_file *held, *file;
+    int i;
+    CHECK_SUB(cache_begin(20, false));
+    for (i = 0; i < 300; i++) {
+        snprintf(name, sizeof(name), "many-%d", i);
+        put_file(name, name, strlen(name));
+    }
+    CHECK_EQ(cache_open("many-0", 0, &held), MM_STATUS_OK);
+    for (i = 0; i < 300; i++) {
+        snprintf(name, sizeof(name), "many-%d", i);
+        CHECK_EQ(cache_open(name, 0, &file), MM_STATUS_OK);
+        CHECK_EQ(file->size, strlen(name));
+        mm_file_release(file);
+    }
+    CHECK(cache.stats.entries <= 20 && fds.taken <= 21);
+    CHECK_EQ(cache_probe("many-299", 0), MM_STATUS_OK);
+    CHECK(cache.stats.hits >= 1);
+    CHECK(fcntl(held->fd, F_GETFD) >= 0); /* never closed under a reader */
+    mm_file_release(held);
+    mm_filecache_trim(&cache, 5);
+    CHECK(cache.stats.entries == 5 && mm_filecache_check(&cache));
+    fds.limit = 5; /* no descriptor left: unused entries make room */
+    CHECK_EQ(cache_probe("many-7", 0), MM_STATUS_OK);
+    CHECK(fds.taken <= 5);
+    fds.limit = 0;
+    CHECK_EQ(cache_probe("many-8", 0), MM_STATUS_NO_FILES);
+    fds.limit = 10000;
+    shim_fail(1, 1, EMFILE);
+    CHECK_EQ(cache_probe("many-9", 0), MM_STATUS_NO_FILES);
+    shim_fail(0, 0, 0);
+    CHECK_EQ(cache_probe("many-9", 0), MM_STATUS_OK);
+    for (i = 0; i < 300; i++) {
+        snprintf(name, sizeof(name), "many-%d", i);
+        unlink(in_root(name));
+    }
+    CHECK_SUB(cache_end());
+}
+
+TEST(cache_survives_every_fault)
+{
+    static const int errors[] = {EIO, EINTR, EMFILE, EACCES, ENOMEM};
+    size_t e, n;
+    for (e = 0; e < sizeof(errors) / sizeof(errors[0]); e++)
+        for (n = 1; n < 8; n++) {
+            CHECK_SUB(cache_begin(3, false));
+            shim_fail(n, 0, errors[e]);
+            (void)cache_probe("file", 0);
+            (void)cache_probe("file", 5000);
+            (void)cache_probe("", 0);
+            shim_fail(0, 0, 0);
+            test_allocator_fail(&memory, 1 + n % 2, 0);
+            (void)cache_probe("none", 9000);
+            (void)cache_probe("file", 9000);
+            test_allocator_fail(&memory, 0, 0);
+            CHECK_EQ(cache_probe("file", 9001), MM_STATUS_OK);
+            CHECK_SUB(cache_end());
+        }
+    for (n = 1; n < 4; n++) {
+        mm_filecache_desc desc;
+        fixture();
+        memset(&desc, 0, sizeof(desc));
+        desc.root = root;
+        desc.allocator = &memory.base;
+        shim_fail(n, 0, EIO);
+        if (mm_filecache_init(&cache, &desc) == MM_STATUS_OK) CHECK_EQ(mm_filecache_deinit(&cache), 0);
+        shim_fail(0, 0, 0);
+        test_allocator_fail(&memory, 1, 0);
+        CHECK_EQ(mm_filecache_init(&cache, &desc), MM_STATUS_NO_MEMORY);
+        test_allocator_fail(&memory, 0, 0);
+        desc.root = in_root("file");
+        CHECK_EQ(mm_filecache_init(&cache, &desc), MM_STATUS_NOT_FOUND);
+        desc.root = in_root("none");
+        CHECK_EQ(mm_filecache_init(&cache, &desc), MM_STATUS_NOT_FOUND);
+        CHECK_SUB(end());
+    }
+}
+
+TEST(cache_file_in_a_queue)
+{
+    mm_file *file;
+    CHECK_SUB(cache_begin(1, false));
+    CHECK_EQ(cache_open("file", 0, &file), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_append_fd_ref(&q, file->fd, 0, 10, mm_file_refchg, file), MM_STATUS_OK);
+    mm_file_release(file);
+    put_file("other", "o", 1);
+    CHECK_EQ(cache_probe("other", 0), MM_STATUS_OK); /* wants the only place in the table */
+    CHECK_SUB(send_all(file_bytes, 10, 0));
+    unlink(in_root("other"));
+    unlink(in_root("file"));
+    CHECK_SUB(cache_end());
+    rmdir(root);
+}
+
+TEST_MAIN(T(write_mixed), T(write_in_small_shares_and_short_writes), T(write_many_chunks),
+          T(write_to_a_pipe), T(write_to_a_peer_that_is_gone), T(write_of_a_file_cut_short),
+          T(sendfile_that_is_not_supported_falls_back), T(every_call_of_a_write_fails),
+          T(read_until_the_end), T(read_faults_and_spill), T(fd_budget_counts), T(cache_entity),
+          T(cache_bad_paths), T(cache_stays_beneath_the_root),
+          T(cache_sees_changes_and_keeps_readers), T(cache_is_bounded),
+          T(cache_survives_every_fault), T(cache_file_in_a_queue))
