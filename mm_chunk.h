@@ -528,9 +528,17 @@ MM_INLINE mm_status mm_chunkqueue_status(const mm_chunkqueue *q)
 extern "C" {
 #endif
 
-#if defined(__STRICT_ANSI__) && !defined(_POSIX_C_SOURCE) && !defined(__cplusplus)
-extern ssize_t pread(int fd, void *bytes, size_t size, off_t offset); /* hidden by -std=c11 */
-extern ssize_t pwrite(int fd, const void *bytes, size_t size, off_t offset);
+#if defined(__GLIBC__) && !defined(__USE_XOPEN2K8) && !defined(__cplusplus)
+#define MMI_STRICT_GLIBC /* -std=c11 hides these, and what mm_io.h needs */
+#ifdef __USE_FILE_OFFSET64
+#define MMI_FILE(name) name##64
+#else
+#define MMI_FILE(name) name
+#endif
+extern ssize_t MMI_FILE(pread)(int fd, void *bytes, size_t size, off_t offset);
+extern ssize_t MMI_FILE(pwrite)(int fd, const void *bytes, size_t size, off_t offset);
+#else
+#define MMI_FILE(name) name
 #endif
 #if defined(O_CLOEXEC)
 #define MMI_O_CLOEXEC O_CLOEXEC
@@ -559,10 +567,10 @@ extern ssize_t pwrite(int fd, const void *bytes, size_t size, off_t offset);
 #define MM_SYS_FSTAT(fd, st) fstat(fd, st)
 #endif
 #ifndef MM_SYS_PREAD
-#define MM_SYS_PREAD(fd, bytes, size, offset) pread(fd, bytes, size, offset)
+#define MM_SYS_PREAD(fd, bytes, size, offset) MMI_FILE(pread)(fd, bytes, size, offset)
 #endif
 #ifndef MM_SYS_PWRITE
-#define MM_SYS_PWRITE(fd, bytes, size, offset) pwrite(fd, bytes, size, offset)
+#define MM_SYS_PWRITE(fd, bytes, size, offset) MMI_FILE(pwrite)(fd, bytes, size, offset)
 #endif
 
 #define MMI_CHUNK_KEEP ((size_t)1 << 20)           /* seed of 001: 1 MiB of buffers per worker */

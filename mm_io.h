@@ -456,10 +456,13 @@ MM_API bool mm_filecache_check(const mm_filecache *cache) MM_NONNULL_ALL;
 extern "C" {
 #endif
 
-#if defined(__STRICT_ANSI__) && !defined(_POSIX_C_SOURCE) && !defined(__cplusplus)
-extern int openat(int dir, const char *path, int flags, ...); /* hidden by -std=c11 */
-extern int fstatat(int dir, const char *__restrict path, struct stat *__restrict st, int flags);
-extern long syscall(long number, ...);
+#ifdef MMI_STRICT_GLIBC /* see mm_chunk.h */
+extern int MMI_FILE(openat)(int dir, const char *path, int flags, ...);
+extern int MMI_FILE(fstatat)(int dir, const char *__restrict path, struct stat *__restrict st,
+                             int flags);
+#endif
+#if defined(__linux__) && !defined(__cplusplus)
+extern long syscall(long number, ...); /* hidden by -std=c11; otherwise said twice */
 #endif
 #if defined(O_DIRECTORY)
 #define MMI_O_DIRECTORY O_DIRECTORY
@@ -491,13 +494,13 @@ extern long syscall(long number, ...);
 #define MM_SYS_SENDFILE(to, from, offset, size) sendfile(to, from, offset, size)
 #endif
 #ifndef MM_SYS_OPENAT
-#define MM_SYS_OPENAT(dir, path, flags) openat(dir, path, flags)
+#define MM_SYS_OPENAT(dir, path, flags) MMI_FILE(openat)(dir, path, flags)
 #endif
 #ifndef MM_SYS_OPENAT2
 #define MM_SYS_OPENAT2(dir, path, flags, resolve) mmi_openat2(dir, path, flags, resolve)
 #endif
 #ifndef MM_SYS_FSTATAT
-#define MM_SYS_FSTATAT(dir, path, st) fstatat(dir, path, st, 0)
+#define MM_SYS_FSTATAT(dir, path, st) MMI_FILE(fstatat)(dir, path, st, 0)
 #endif
 #ifndef MM_SYS_GETRLIMIT
 #define MM_SYS_GETRLIMIT(what, limit) getrlimit(what, limit)
@@ -899,7 +902,7 @@ static mm_status mmi_path_copy(mm_slice path, char *to)
 #if defined(__APPLE__)
 #define MMI_MTIME_NS(st) ((st)->st_mtimespec.tv_nsec)
 #define MMI_CTIME_NS(st) ((st)->st_ctimespec.tv_nsec)
-#elif defined(__GLIBC__) && !defined(__USE_XOPEN2K8)
+#elif defined(MMI_STRICT_GLIBC)
 #define MMI_MTIME_NS(st) ((st)->st_mtimensec)
 #define MMI_CTIME_NS(st) ((st)->st_ctimensec)
 #else
