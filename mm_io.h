@@ -331,6 +331,9 @@ MM_NODISCARD MM_API mm_status mm_fd_limit_raise(size_t cap, size_t *limit) MM_NO
 /* Takes one descriptor off the budget; false when none is left. NULL counts nothing. */
 MM_NODISCARD MM_API bool mm_fd_budget_take(mm_fd_budget *budget);
 
+/* How many are taken now. */
+MM_NODISCARD MM_API size_t mm_fd_budget_taken(const mm_fd_budget *budget) MM_NONNULL_ALL;
+
 /* Gives one back. */
 MM_API void mm_fd_budget_give(mm_fd_budget *budget);
 
@@ -745,6 +748,11 @@ MM_API bool mm_fd_budget_take(mm_fd_budget *budget)
     if (mmi_atomic_add(&budget->taken, 1) < budget->limit) return true;
     (void)mmi_atomic_add(&budget->taken, (size_t)-1);
     return false;
+}
+
+MM_API size_t mm_fd_budget_taken(const mm_fd_budget *budget)
+{
+    return mmi_atomic_load(&budget->taken);
 }
 
 MM_API void mm_fd_budget_give(mm_fd_budget *budget)

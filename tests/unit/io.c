@@ -368,7 +368,7 @@ TEST(fd_budget_counts)
     mm_fd_budget budget = {2, 0};
     size_t limit;
     CHECK(mm_fd_budget_take(&budget) && mm_fd_budget_take(&budget));
-    CHECK(!mm_fd_budget_take(&budget) && budget.taken == 2);
+    CHECK(!mm_fd_budget_take(&budget) && mm_fd_budget_taken(&budget) == 2);
     mm_fd_budget_give(&budget);
     CHECK(mm_fd_budget_take(&budget));
     CHECK(mm_fd_budget_take(NULL));
