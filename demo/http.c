@@ -1,0 +1,152 @@
+/* http.c - methods, statuses, fields and error pages (RFC 9110) */
+#include "http.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "html.h"
+
+/* ---- requests ---- */
+
+http_method http_method_parse(mm_slice token)
+{
+    static const char *const names[] = {"GET", "HEAD",  "OPTIONS", "POST", "PUT",
+                                        "DELETE", "PATCH", "CONNECT", "TRACE"};
+    int i;
+    for (i = 0; i < HTTP_UNKNOWN; i++)
+        if (strlen(names[i]) == token.len && memcmp(names[i], token.ptr, token.len) == 0)
+            return (http_method)i;
+    return HTTP_UNKNOWN;
+}
+
+const http_header *http_request_header(const http_request *request, const char *name)
+{
+    mm_slice wanted = mm_slice_from_string(name);
+    size_t i;
+    for (i = 0; i < request->header_count; i++)
+        if (mm_slice_equal_nocase(request->headers[i].name, wanted)) return &request->headers[i];
+    return NULL;
+}
+
+/* ---- responses ---- */
+
+void http_response_header(http_response *response, const char *name, const char *value)
+{
+    http_header *header;
+    assert(response->header_count < HTTP_RESPONSE_HEADERS);
+    if (response->header_count == HTTP_RESPONSE_HEADERS) return;
+    header = &response->headers[response->header_count++];
+    header->name = mm_slice_from_string(name);
+    header->value = mm_slice_from_string(value);
+}
+
+typedef struct status_text {
+    int status;
+    const char *reason;
+    const char *explanation; /* for the page; NULL: no page is made for it */
+} status_text;
+
+static const status_text status_texts[] = {
+    {100, "Continue", NULL},
+    {200, "OK", NULL},
+    {201, "Created", NULL},
+    {204, "No Content", NULL},
+    {206, "Partial Content", NULL},
+    {301, "Moved Permanently", "The address ends with a slash, since it is a folder's."},
+    {304, "Not Modified", NULL},
+    {400, "Bad Request", "The request breaks the rules of HTTP, or its address cannot be decoded."},
+    {403, "Forbidden", "This may not be read."},
+    {404, "Not Found", "There is nothing at this address."},
+    {405, "Method Not Allowed", "What is here can only be read."},
+    {408, "Request Timeout", "The request did not arrive in time."},
+    {411, "Length Required", "The request does not say how long its content is."},
+    {412, "Precondition Failed", "What is here is not what the request expects."},
+    {413, "Content Too Large", "The request has more content than is accepted here."},
+    {414, "URI Too Long", "The address is longer than is accepted here."},
+    {416, "Range Not Satisfiable", "The part that was asked for lies behind the end."},
+    {417, "Expectation Failed", "The request expects what this server does not know."},
+    {421, "Misdirected Request", "This server does not answer for the host that was asked for."},
+    {426, "Upgrade Required", "Another protocol is needed here."},
+    {429, "Too Many Requests", "There were too many requests in a short time."},
+    {431, "Request Header Fields Too Large", "The request has too many header fields."},
+    {500, "Internal Server Error", "Something failed on the server."},
+    {501, "Not Implemented", "The server does not know what this request asks it to do."},
+    {503, "Service Unavailable", "The server is short of resources. Please try again in a moment."},
+    {505, "HTTP Version Not Supported", "The server speaks HTTP/1.1 and HTTP/1.0."},
+    {507, "Insufficient Storage", "There is no room left for this."},
+};
+
+static const status_text *find_status(int status)
+{
+    size_t i;
+    for (i = 0; i < sizeof(status_texts) / sizeof(status_texts[0]); i++)
+        if (status_texts[i].status == status) return &status_texts[i];
+    return NULL;
+}
+
+const char *http_status_text(int status)
+{
+    const status_text *known = find_status(status);
+    return known == NULL ? "Unknown" : known->reason;
+}
+
+/* ---- error pages ---- */
+
+static void append_page(mm_buffer *page, int status, mm_slice location)
+{
+    const status_text *known = find_status(status);
+    mm_buffer title;
+    mm_buffer_init(&title, page->allocator);
+    mm_buffer_append_format(&title, "%d %s", status, http_status_text(status));
+    html_append_begin(page, mm_buffer_slice(&title));
+    mm_buffer_append_string(page, "<h1>");
+    mm_buffer_append_buffer(page, &title);
+    mm_buffer_append_string(page, "</h1>\n<p>");
+    if (known != NULL && known->explanation != NULL)
+        mm_buffer_append_string(page, known->explanation);
+    if (location.len > 0) {
+        mm_buffer_append_string(page, "\n<p><a href=\"");
+        html_append_text(page, location);
+        mm_buffer_append_string(page, "\">");
+        html_append_text(page, location);
+        mm_buffer_append_string(page, "</a>");
+    }
+    mm_buffer_append_char(page, '\n');
+    html_append_end(page);
+    if (mm_buffer_status(&title) != MM_STATUS_OK) page->status = mm_buffer_status(&title);
+    mm_buffer_deinit(&title);
+}
+
+/* Leaves the fields of the response behind, but for Location, which it returns. */
+static http_header take_location(http_response *response)
+{
+    http_header location = {{NULL, 0}, {NULL, 0}};
+    size_t i;
+    for (i = 0; i < response->header_count; i++)
+        if (mm_slice_equal_nocase(response->headers[i].name, mm_slice_from_string("Location")))
+            location = response->headers[i];
+    response->header_count = 0;
+    return location;
+}
+
+void http_response_error(http_response *response, int status, bool head)
+{
+    http_header location = take_location(response);
+    mm_buffer page;
+    if (status != 301) location.value.len = 0;
+    mm_chunkqueue_reset(response->body);
+    mm_buffer_init(&page, mm_arena_allocator(response->arena));
+    response->status = status;
+    append_page(&page, status, location.value);
+    if (mm_buffer_status(&page) != MM_STATUS_OK) mm_buffer_clear(&page);
+    response->content_length = (int64_t)mm_buffer_length(&page);
+    if (!head && mm_chunkqueue_append_mem(response->body, mm_buffer_string(&page),
+                                          mm_buffer_length(&page)) != MM_STATUS_OK) {
+        mm_chunkqueue_reset(response->body);
+        response->content_length = 0;
+    }
+    mm_buffer_deinit(&page);
+    html_add_headers(response);
+    if (location.value.len > 0) response->headers[response->header_count++] = location;
+    if (status == 503) http_response_header(response, "Retry-After", "1");
+}
