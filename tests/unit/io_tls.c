@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <signal.h>
 
+#include "../../demo/cert.c"
 #include "../../demo/tls.c"
 #include "../harness.h"
 

@@ -1,0 +1,349 @@
+/* options.c - the command line */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "options.h"
+
+#include <arpa/inet.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../mm_buffer.h" /* MM_VERSION */
+
+typedef enum rule_kind {
+    RULE_TEXT,    /* takes any text that is not empty */
+    RULE_ADDRESS, /* takes a numeric IPv4 or IPv6 address */
+    RULE_NUMBER,  /* takes a decimal number from min to max */
+    RULE_ON,      /* takes nothing, sets a bool that is false by default */
+    RULE_OFF,     /* takes nothing, clears a bool that is true by default */
+    RULE_HELP,
+    RULE_VERSION
+} rule_kind;
+
+/* All that is known of an option: the parser, the defaults and the help are made from it. */
+typedef struct rule {
+    const char *name;  /* behind two dashes */
+    char letter;       /* behind one dash; 0: none */
+    rule_kind kind;
+    size_t field;      /* what it sets: offset in options */
+    const char *value; /* what help calls its value */
+    int min, max;      /* of a number */
+    int number;        /* default of a number */
+    const char *text;  /* default of a text; may be NULL */
+    const char *shown; /* help's word for the default; NULL: the default itself */
+    const char *help;  /* one line or more; range and default are put behind it */
+} rule;
+
+#define FIELD(member) offsetof(options, member)
+
+static const rule rules[] = {
+    {.name = "port", .letter = 'p', .kind = RULE_NUMBER, .field = FIELD(port), .value = "N",
+     .min = 0, .max = 65535, .number = 8443,
+     .help = "port of HTTPS; 0 is any free one, which is printed\n"},
+    {.name = "http-port", .kind = RULE_NUMBER, .field = FIELD(http_port), .value = "N",
+     .min = 0, .max = 65535, .number = -1, .shown = "none",
+     .help = "port of plain HTTP beside it, not encrypted\n"},
+    {.name = "bind", .kind = RULE_ADDRESS, .field = FIELD(bind), .value = "ADDR",
+     .shown = "[::] and 0.0.0.0",
+     .help = "numeric address to listen on, such as 127.0.0.1 or ::1\n"},
+    {.name = "cert", .kind = RULE_TEXT, .field = FIELD(cert), .value = "FILE",
+     .shown = "made in memory",
+     .help = "certificate in PEM form, followed by its chain\n"},
+    {.name = "key", .kind = RULE_TEXT, .field = FIELD(key), .value = "FILE",
+     .shown = "in the file of --cert",
+     .help = "private key of --cert in PEM form, not encrypted\n"},
+    {.name = "workers", .kind = RULE_NUMBER, .field = FIELD(workers), .value = "N",
+     .min = 1, .max = 256, .number = 0, .shown = "one a core",
+     .help = "threads that serve "},
+    {.name = "log", .kind = RULE_TEXT, .field = FIELD(log), .value = "FILE", .text = "-",
+     .help = "access log in combined format, appended to FILE; - is standard\n"
+             "output, none is no log "},
+    {.name = "header-timeout", .kind = RULE_NUMBER, .field = FIELD(header_timeout), .value = "S",
+     .min = 1, .max = 86400, .number = 10,
+     .help = "seconds for a TLS handshake, and for a whole request head\n"},
+    {.name = "idle-timeout", .kind = RULE_NUMBER, .field = FIELD(idle_timeout), .value = "S",
+     .min = 1, .max = 86400, .number = 15,
+     .help = "seconds that a connection stays open between requests\n"},
+    {.name = "write-timeout", .kind = RULE_NUMBER, .field = FIELD(write_timeout), .value = "S",
+     .min = 1, .max = 86400, .number = 30,
+     .help = "seconds for a client to take the next bytes of an answer,\n"
+             "and for a request body\n"},
+    {.name = "no-listing", .kind = RULE_OFF, .field = FIELD(listing),
+     .help = "do not list folders that have no index.html"},
+    {.name = "follow", .kind = RULE_ON, .field = FIELD(follow),
+     .help = "let symbolic links lead out of DIR"},
+    {.name = "poll", .kind = RULE_ON, .field = FIELD(poll),
+     .help = "wait with poll even where there is epoll"},
+    {.name = "quiet", .letter = 'q', .kind = RULE_ON, .field = FIELD(quiet),
+     .help = "print nothing at start"},
+    {.name = "help", .letter = 'h', .kind = RULE_HELP, .help = "print this text and exit"},
+    {.name = "version", .letter = 'V', .kind = RULE_VERSION, .help = "print the version and exit"},
+};
+
+enum { RULES = sizeof(rules) / sizeof(rules[0]) };
+
+static bool takes_value(const rule *r)
+{
+    return r->kind == RULE_TEXT || r->kind == RULE_ADDRESS || r->kind == RULE_NUMBER;
+}
+
+/* ---- the manual ---- */
+
+static const char help_start[] =
+    "Usage: mmserve [OPTION]... [DIR]\n"
+    "\n"
+    "Serves the files of the folder DIR (default: the current one) over HTTPS. It needs no\n"
+    "configuration: without --cert it makes a certificate of its own at each start.\n"
+    "\n"
+    "Options:\n";
+
+static const char help_end[] =
+    "  --                       end of the options: what follows is DIR\n"
+    "\n"
+    "A value follows its option as \"--port 443\" or \"--port=443\". Of an option that is given\n"
+    "twice the last one counts.\n"
+    "\n"
+    "Access log:\n"
+    "  A line per answer: client, time, request, status, bytes of content, referrer, program.\n"
+    "  Bytes other than printable ASCII, quotes and backslashes are \\xhh. A log that takes no\n"
+    "  more bytes (full disk, a pipe that nobody reads) loses lines, but holds up no answer.\n"
+    "\n"
+    "What is served:\n"
+    "  Regular files below DIR, by GET and HEAD of HTTP/1.1 over TLS 1.2 and 1.3. A folder\n"
+    "  shows its index.html, else a listing. Names that begin with a dot are hidden, and nothing\n"
+    "  outside of DIR can be reached, except through symbolic links with --follow.\n"
+    "\n"
+    "Certificates:\n"
+    "  The one made at start is kept in memory only and is for localhost, this machine's name,\n"
+    "  127.0.0.1 and ::1. Browsers warn of it, since nobody vouches for it: compare the SHA-256\n"
+    "  fingerprint that the browser shows with the one printed at start, then go on. To let\n"
+    "  curl check it:\n"
+    "    openssl s_client -connect localhost:8443 </dev/null | openssl x509 >mmserve.pem\n"
+    "    curl --cacert mmserve.pem https://localhost:8443/\n"
+    "  One that outlives the server can be trusted for good:\n"
+    "    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 \\\n"
+    "      -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1 \\\n"
+    "      -keyout key.pem -out cert.pem\n"
+    "    mmserve --cert cert.pem --key key.pem\n"
+    "  for curl with --cacert cert.pem, for Chromium (P: a server, not an authority) with\n"
+    "    certutil -d sql:$HOME/.pki/nssdb -A -t P,, -n mmserve -i cert.pem\n"
+    "\n"
+    "Signals:\n"
+    "  SIGTERM, SIGINT      drain: take no new connections, complete the answers under way, for\n"
+    "                       30 seconds at most, then exit; a second one exits at once\n"
+    "\n"
+    "Exit codes:\n"
+    "  0                    ended as asked: drained after a signal, or --help or --version\n"
+    "  1                    could not start, or was cut short; one line on standard error says\n"
+    "                       why: a port in use, an unreadable folder, a bad certificate, ...\n"
+    "  2                    bad command line; one line on standard error names the option\n"
+    "\n"
+    "Examples:\n"
+    "  mmserve              this folder on https://localhost:8443/\n"
+    "  mmserve --bind 127.0.0.1 --log none ~/Documents\n"
+    "                       for this machine only, without a log\n"
+    "  mmserve --port 443 --http-port 80 --cert site.pem --key site.key --log site.log /srv/www\n"
+    "                       on the usual ports, with a certificate from an authority\n";
+
+enum { HELP_INDENT = 27 };
+
+static void print_values(const rule *r)
+{
+    if (!takes_value(r)) return;
+    printf("(");
+    if (r->kind == RULE_NUMBER) printf("%d to %d; ", r->min, r->max);
+    if (r->shown != NULL) printf("default: %s)", r->shown);
+    else if (r->kind == RULE_NUMBER) printf("default: %d)", r->number);
+    else printf("default: %s)", r->text);
+}
+
+static void print_rule(const rule *r)
+{
+    const char *line = r->help, *end;
+    int width = r->letter != 0 ? printf("  -%c, --%s", r->letter, r->name)
+                               : printf("      --%s", r->name);
+    if (r->value != NULL) width += printf(" %s", r->value);
+    printf("%*s", width < HELP_INDENT ? HELP_INDENT - width : 1, "");
+    for (; (end = strchr(line, '\n')) != NULL; line = end + 1)
+        printf("%.*s%*s", (int)(end + 1 - line), line, HELP_INDENT, "");
+    printf("%s", line);
+    print_values(r);
+    printf("\n");
+}
+
+static void print_help(void)
+{
+    size_t i;
+    fputs(help_start, stdout);
+    for (i = 0; i < RULES; i++) print_rule(&rules[i]);
+    fputs(help_end, stdout);
+}
+
+/* ---- the parser ---- */
+
+typedef struct parser {
+    options *o;
+    char **argv; /* `argc` of them; argv[next] is looked at next */
+    int argc, next;
+    bool has_dir;
+    bool ended;    /* the program is not to go on, */
+    int exit_code; /* but to exit with this */
+} parser;
+
+/* Ends the parsing with one line, whatever bytes the arguments have. */
+static void fail(parser *p, const char *format, ...) MM_FORMAT(2, 3);
+static void fail(parser *p, const char *format, ...)
+{
+    char line[512], *c;
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    for (c = line; *c != '\0'; c++)
+        if ((unsigned char)*c < ' ' || *c == 127) *c = '?';
+    fprintf(stderr, "mmserve: %s (mmserve --help tells more)\n", line);
+    p->ended = true;
+    p->exit_code = 2;
+}
+
+static void set_default(options *o, const rule *r)
+{
+    char *field = (char *)o + r->field;
+    bool on = r->kind == RULE_OFF;
+    if (r->kind == RULE_TEXT || r->kind == RULE_ADDRESS) memcpy(field, &r->text, sizeof(r->text));
+    if (r->kind == RULE_NUMBER) memcpy(field, &r->number, sizeof(r->number));
+    if (r->kind == RULE_ON || r->kind == RULE_OFF) memcpy(field, &on, sizeof(on));
+}
+
+/* Numeric, IPv6 perhaps with a zone (fe80::1%eth0); not the short forms such as 127.1. */
+static bool is_address(const char *text)
+{
+    unsigned char ip[16];
+    char head[INET6_ADDRSTRLEN];
+    size_t length = strcspn(text, "%");
+    if (inet_pton(AF_INET, text, ip) == 1) return true;
+    if (length >= sizeof(head) || (text[length] == '%' && text[length + 1] == '\0')) return false;
+    memcpy(head, text, length);
+    head[length] = '\0';
+    return inet_pton(AF_INET6, head, ip) == 1;
+}
+
+static void set_number(parser *p, const rule *r, const char *text)
+{
+    size_t length = strlen(text);
+    bool valid = length > 0 && length <= 9 && strspn(text, "0123456789") == length;
+    int number = valid ? atoi(text) : -1;
+    if (!valid || number < r->min || number > r->max)
+        fail(p, "--%s: \"%.200s\" is not a number from %d to %d", r->name, text, r->min, r->max);
+    else memcpy((char *)p->o + r->field, &number, sizeof(number));
+}
+
+static void set_text(parser *p, const rule *r, const char *text)
+{
+    if (*text == '\0') fail(p, "--%s: the value is empty", r->name);
+    else if (r->kind == RULE_ADDRESS && !is_address(text))
+        fail(p, "--%s: \"%.200s\" is not a numeric address", r->name, text);
+    else memcpy((char *)p->o + r->field, &text, sizeof(text));
+}
+
+/* Ends the parsing after something has been printed, which may have failed. */
+static void finish(parser *p)
+{
+    bool written = fflush(stdout) == 0 && !ferror(stdout);
+    if (!written) fprintf(stderr, "mmserve: cannot write to standard output\n");
+    p->ended = true;
+    p->exit_code = written ? 0 : 1;
+}
+
+static void apply(parser *p, const rule *r, const char *value)
+{
+    bool on = r->kind == RULE_ON;
+    switch (r->kind) {
+    case RULE_TEXT:
+    case RULE_ADDRESS: set_text(p, r, value); break;
+    case RULE_NUMBER: set_number(p, r, value); break;
+    case RULE_ON:
+    case RULE_OFF: memcpy((char *)p->o + r->field, &on, sizeof(on)); break;
+    case RULE_HELP: print_help(); finish(p); break;
+    case RULE_VERSION: printf("mmserve %s\n", MM_VERSION); finish(p); break;
+    }
+}
+
+/* Applies an option whose attached value ("--port=1", "-p1") is `value`, or NULL. */
+static void use_rule(parser *p, const rule *r, const char *value)
+{
+    if (!takes_value(r)) {
+        if (value != NULL) fail(p, "--%s: takes no value", r->name);
+        else apply(p, r, NULL);
+        return;
+    }
+    if (value == NULL && p->next < p->argc && strncmp(p->argv[p->next], "--", 2) != 0)
+        value = p->argv[p->next++];
+    if (value == NULL) fail(p, "--%s: the value %s is missing", r->name, r->value);
+    else apply(p, r, value);
+}
+
+static void parse_long(parser *p, const char *argument)
+{
+    size_t i, length = strcspn(argument + 2, "=");
+    const char *value = argument[2 + length] == '=' ? argument + 2 + length + 1 : NULL;
+    for (i = 0; i < RULES; i++) {
+        if (strlen(rules[i].name) != length) continue;
+        if (memcmp(rules[i].name, argument + 2, length) != 0) continue;
+        use_rule(p, &rules[i], value);
+        return;
+    }
+    fail(p, "unknown option %.*s", (int)(length < 100 ? length + 2 : 102), argument);
+}
+
+/* "-q", "-p 1" and "-p1", but not several letters behind one dash. */
+static void parse_short(parser *p, const char *argument)
+{
+    const char *value = argument[2] != '\0' ? argument + 2 : NULL;
+    size_t i;
+    for (i = 0; i < RULES; i++) {
+        if (rules[i].letter != argument[1]) continue;
+        if (value != NULL && !takes_value(&rules[i])) break;
+        use_rule(p, &rules[i], value);
+        return;
+    }
+    fail(p, "unknown option %.100s", argument);
+}
+
+static void parse_dir(parser *p, const char *argument)
+{
+    if (p->has_dir) fail(p, "two folders, \"%.150s\" and \"%.150s\"", p->o->dir, argument);
+    else if (*argument == '\0') fail(p, "the folder's name is empty");
+    p->o->dir = argument;
+    p->has_dir = true;
+}
+
+static void check_together(parser *p)
+{
+    const options *o = p->o;
+    if (o->key != NULL && o->cert == NULL) fail(p, "--key: needs --cert as well");
+    else if (o->port == o->http_port && o->port != 0)
+        fail(p, "--http-port: %d is the port of HTTPS already", o->port);
+}
+
+bool options_parse(options *o, int argc, char **argv, int *exit_code)
+{
+    parser p = {.o = o, .argv = argv, .argc = argc, .next = 1};
+    bool only_dir = false;
+    size_t i;
+    memset(o, 0, sizeof(*o));
+    for (i = 0; i < RULES; i++) set_default(o, &rules[i]);
+    o->dir = ".";
+    while (!p.ended && p.next < argc) {
+        const char *argument = argv[p.next++];
+        if (only_dir || argument[0] != '-' || argument[1] == '\0') parse_dir(&p, argument);
+        else if (argument[1] != '-') parse_short(&p, argument);
+        else if (argument[2] != '\0') parse_long(&p, argument);
+        else only_dir = true;
+    }
+    if (!p.ended) check_together(&p);
+    *exit_code = p.exit_code;
+    return !p.ended;
+}

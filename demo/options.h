@@ -1,0 +1,31 @@
+/* options.h - the command line */
+#ifndef DEMO_OPTIONS_H
+#define DEMO_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef struct options {
+    const char *dir;       /* the folder that is served; "." */
+    const char *bind;      /* address to listen on, numeric; NULL: [::] and 0.0.0.0 */
+    int port;              /* of HTTPS; 8443; 0: any free one, which is printed */
+    int http_port;         /* of plain HTTP; -1: none; 0: any free one */
+    const char *cert;      /* PEM file; NULL: made in memory */
+    const char *key;       /* PEM file; NULL: in the certificate's */
+    int workers;           /* threads; 0: one a core */
+    const char *log;       /* access log: a file, "-" for standard output, "none" */
+    int header_timeout;    /* seconds for a TLS handshake, and for a whole request head; 10 */
+    int idle_timeout;      /* seconds between requests; 15 */
+    int write_timeout;     /* seconds without a byte being taken, and for a request body; 30 */
+    bool listing;          /* list folders without index.html */
+    bool follow;           /* symbolic links may leave the folder */
+    bool quiet;            /* print nothing at start */
+    bool poll;             /* use poll even where there is epoll */
+} options;
+
+/* Fills in `o` from the command line. Returns true to go on; false with *exit_code set when the
+   program is to end: 0 after --help and --version (1 when they could not be written), 2 after one
+   line on standard error about a bad option. */
+bool options_parse(options *o, int argc, char **argv, int *exit_code);
+
+#endif
