@@ -1,0 +1,392 @@
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "conn.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <linux/sockios.h>
+#else
+#define SIOCOUTQ TIOCOUTQ
+#endif
+
+enum {
+    CONN_TURNS = 32,          /* steps of one connection before the others get their turn */
+    CONN_LINGER_MAX = 1 << 21 /* bytes dropped while lingering: more is not an honest client */
+};
+
+typedef enum step { /* what to do after a step of the state machine */
+    STEP_ON,        /* there is more to do */
+    STEP_WAIT,      /* an event or a timer comes next */
+    STEP_CLOSE      /* it is over */
+} step;
+
+static step conn_answer(conn *c, int status, size_t head_size);
+
+/* ---- opening and closing ---- */
+
+static void peer_text(const struct sockaddr_storage *address, char *text, size_t size)
+{
+    const void *ip = NULL;
+    int family = address->ss_family;
+    if (family == AF_INET) ip = &((const struct sockaddr_in *)(const void *)address)->sin_addr;
+    if (family == AF_INET6) ip = &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
+    if (ip == NULL || inet_ntop(family, ip, text, (socklen_t)size) == NULL) memcpy(text, "-", 2);
+}
+
+static void abandon_socket(worker *w, int fd)
+{
+    close(fd);
+    mm_fd_budget_give(&w->server->fds);
+}
+
+void conn_open(worker *w, int fd, bool tls, const struct sockaddr_storage *address)
+{
+    int on = 1;
+    void *object;
+    conn *c;
+    mm_handle handle = mm_slab_insert(&w->conns, &object);
+    if (handle == 0) {
+        abandon_socket(w, fd);
+        return;
+    }
+    c = object;
+    c->worker = w;
+    c->handle = handle;
+    c->fd = fd;
+    c->timer = TIMER_NONE;
+    c->interest = EVENT_READ;
+    c->state = tls ? CONN_HANDSHAKE : CONN_HEAD;
+    mm_chunkqueue_init(&c->in, &w->chunks);
+    mm_chunkqueue_init(&c->out, &w->chunks);
+    mm_buffer_init(&c->log_line, mm_budget_allocator(&w->memory));
+    peer_text(address, c->peer, sizeof(c->peer));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    if (tls) {
+        ERR_clear_error();
+        c->ssl = SSL_new(w->server->tls);
+        if (c->ssl != NULL && SSL_set_fd(c->ssl, fd) == 1) SSL_set_accept_state(c->ssl);
+    }
+    if ((tls && (c->ssl == NULL || SSL_get_fd(c->ssl) != fd)) ||
+        event_add(&w->loop, fd, EVENT_READ, handle) != MM_STATUS_OK) {
+        SSL_free(c->ssl);
+        (void)mm_slab_remove(&w->conns, handle);
+        abandon_socket(w, fd);
+        return;
+    }
+    worker_set_timer(w, c, tls ? TIMER_HANDSHAKE : TIMER_HEAD);
+}
+
+static void log_response(conn *c)
+{
+    int64_t sent = c->out.bytes_out > c->head_size ? c->out.bytes_out - c->head_size : 0;
+    access_log_end(&c->worker->log, &c->log_line, c->log_bytes_at, sent);
+    mm_buffer_reset(&c->log_line, 0);
+}
+
+void conn_close(conn *c)
+{
+    worker *w = c->worker;
+    if (c->state == CONN_BODY || c->state == CONN_WRITE) log_response(c);
+    worker_set_timer(w, c, TIMER_NONE);
+    event_remove(&w->loop, c->fd);
+    ERR_clear_error();
+    /* or else OpenSSL forgets the session, which is not to blame for how the connection ended */
+    if (c->ssl != NULL) SSL_set_shutdown(c->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    SSL_free(c->ssl);
+    mm_chunkqueue_deinit(&c->in);
+    mm_chunkqueue_deinit(&c->out);
+    mm_buffer_deinit(&c->log_line);
+    abandon_socket(w, c->fd);
+    (void)mm_slab_remove(&w->conns, c->handle);
+    worker_conn_gone(w);
+}
+
+static step wait_for(conn *c, unsigned interest)
+{
+    if (interest != c->interest) event_change(&c->worker->loop, c->fd, interest, c->handle);
+    c->interest = interest;
+    return STEP_WAIT;
+}
+
+/* Waits for what TLS waits for, or else for `interest`. */
+static step wait_for_transport(conn *c, unsigned interest)
+{
+    if (c->ssl != NULL && SSL_want_read(c->ssl)) interest = EVENT_READ;
+    if (c->ssl != NULL && SSL_want_write(c->ssl)) interest = EVENT_WRITE;
+    return wait_for(c, interest);
+}
+
+static void enter(conn *c, conn_state state, timer_kind timer)
+{
+    c->state = state;
+    worker_set_timer(c->worker, c, timer);
+}
+
+/* Tells the peer that no more will come. */
+static void say_goodbye(conn *c)
+{
+    ERR_clear_error();
+    if (c->ssl != NULL && SSL_is_init_finished(c->ssl)) (void)SSL_shutdown(c->ssl);
+    (void)shutdown(c->fd, SHUT_WR);
+}
+
+/* Closing with unread input would reset the connection, and the peer lose the end of the answer. */
+static step linger(conn *c)
+{
+    say_goodbye(c);
+    mm_chunkqueue_reset(&c->in);
+    mm_chunkqueue_reset(&c->out);
+    enter(c, CONN_LINGER, TIMER_LINGER);
+    return STEP_ON;
+}
+
+static step run_linger(conn *c)
+{
+    char nowhere[16384];
+    ssize_t n;
+    do {
+        n = recv(c->fd, nowhere, sizeof(nowhere), 0);
+        if (n > 0) c->dropped += n;
+    } while ((n > 0 && c->dropped < CONN_LINGER_MAX) || (n < 0 && errno == EINTR));
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return wait_for(c, EVENT_READ);
+    return STEP_CLOSE;
+}
+
+/* ---- reading ---- */
+
+static step run_handshake(conn *c)
+{
+    int result, error;
+    ERR_clear_error();
+    result = SSL_do_handshake(c->ssl);
+    if (result == 1) {
+        enter(c, CONN_HEAD, TIMER_HEAD);
+        return STEP_ON;
+    }
+    error = SSL_get_error(c->ssl, result);
+    if (error == SSL_ERROR_WANT_READ) return wait_for(c, EVENT_READ);
+    if (error == SSL_ERROR_WANT_WRITE) return wait_for(c, EVENT_WRITE);
+    return error == SSL_ERROR_SSL ? linger(c) : STEP_CLOSE; /* the alert is on its way */
+}
+
+/* Reads what is there into `in`. */
+static step fill(conn *c)
+{
+    size_t got;
+    mm_status status;
+    if (c->ssl != NULL) status = mm_io_tls_read(&c->in, c->ssl, 0, &got);
+    else status = mm_io_read(&c->in, c->fd, 0, &got);
+    if (status == MM_STATUS_AGAIN) return wait_for_transport(c, EVENT_READ);
+    if (status != MM_STATUS_OK) {
+        if (c->ssl != NULL && SSL_get_shutdown(c->ssl) & SSL_RECEIVED_SHUTDOWN) say_goodbye(c);
+        return STEP_CLOSE;
+    }
+    if (c->timer == TIMER_IDLE) worker_set_timer(c->worker, c, TIMER_HEAD);
+    return STEP_ON;
+}
+
+static step run_head(conn *c)
+{
+    size_t size = (size_t)mm_chunkqueue_length(&c->in), head_size = 0;
+    if (size > HTTP1_HEAD_MAX + 1) size = HTTP1_HEAD_MAX + 1;
+    if (size > c->scanned) {
+        mm_status status;
+        const char *bytes = mm_chunkqueue_contiguous(&c->in, size, &status);
+        int result;
+        if (bytes == NULL) return STEP_CLOSE; /* out of memory, even for a head */
+        result = http1_parse_head(&c->worker->request, bytes, size, &c->scanned, &head_size);
+        if (result != 0) return conn_answer(c, result, head_size);
+        c->scanned = size;
+    }
+    return fill(c);
+}
+
+/* Replaces an answer that has not begun to leave by an error page, and ends the connection with it.
+   The worker's request is another connection's by now. */
+static step refuse(conn *c, int status)
+{
+    memset(&c->worker->request, 0, sizeof(c->worker->request));
+    c->worker->request.method = c->head ? HTTP_HEAD : HTTP_GET;
+    mm_chunkqueue_reset(&c->out);
+    mm_buffer_reset(&c->log_line, 0);
+    return conn_answer(c, status, 0);
+}
+
+/* The write timer begins anew. */
+static void expect_progress(conn *c)
+{
+    c->unsent = -1;
+    c->stalls = 0;
+    worker_set_timer(c->worker, c, TIMER_WRITE);
+}
+
+static step run_body(conn *c)
+{
+    while (!mm_chunkqueue_is_empty(&c->in)) {
+        char scratch[1024];
+        const char *bytes;
+        size_t size, used = 0;
+        int result;
+        if (mm_chunkqueue_peek(&c->in, scratch, sizeof(scratch), &bytes, &size) != MM_STATUS_OK)
+            return STEP_CLOSE;
+        result = http1_body_feed(&c->body, bytes, size, &used);
+        if (mm_chunkqueue_mark_written(&c->in, (int64_t)used) != MM_STATUS_OK) return STEP_CLOSE;
+        if (result == 200) {
+            c->state = CONN_WRITE;
+            expect_progress(c);
+            return STEP_ON;
+        }
+        if (result != 0) return refuse(c, result);
+    }
+    return fill(c);
+}
+
+/* ---- answering ---- */
+
+/* Moves head and body of the answer to `out`; false when there is no memory for that. */
+static bool queue_response(conn *c, const http_request *request, const http_response *response)
+{
+    worker *w = c->worker;
+    bool ok = http1_write_head(&c->out, request, response, w->date) == MM_STATUS_OK;
+    c->head_size = c->out.bytes_in;
+    ok = ok && mm_chunkqueue_append_queue(&c->out, &w->body) == MM_STATUS_OK;
+    mm_chunkqueue_reset(&w->body);
+    mm_arena_reset(&w->arena);
+    return ok;
+}
+
+static void prepare_response(worker *w, http_response *response)
+{
+    memset(response, 0, sizeof(*response));
+    response->arena = &w->arena;
+    response->body = &w->body;
+    response->content_length = -1;
+}
+
+/* Answers the request in the worker, whose head is the first `head_size` bytes of `in` (status 200),
+   or refuses what has come with `status`. */
+static step conn_answer(conn *c, int status, size_t head_size)
+{
+    worker *w = c->worker;
+    http_request *request = &w->request;
+    http_response response;
+    int body = 0;
+    bool ok;
+    prepare_response(w, &response);
+    if (status == 200) body = http1_body_start(&c->body, request);
+    if (body == 413) status = 413;
+    if (status == 200) {
+        files_respond(&w->site, request, &response, w->now_ms);
+        /* whoever waits for 100 has his answer: whether the body follows is not known any more */
+        if (body == 200 && request->expect_continue) response.close = true;
+    } else {
+        http_response_error(&response, status, request->method == HTTP_HEAD);
+        response.close = true;
+    }
+    if (!request->keep_alive || w->draining) response.close = true;
+    c->close = response.close;
+    c->has_body = body == 200 && !c->close;
+    c->head = request->method == HTTP_HEAD;
+    access_log_begin(&w->log, &c->log_line, &c->log_bytes_at, c->peer, request, response.status,
+                     w->now_s);
+    c->out.bytes_in = c->out.bytes_out = 0;
+    ok = queue_response(c, request, &response);
+    ok = ok && mm_chunkqueue_mark_written(&c->in, (int64_t)head_size) == MM_STATUS_OK;
+    c->scanned = 0;
+    enter(c, c->has_body ? CONN_BODY : CONN_WRITE, TIMER_BODY);
+    if (!c->has_body) expect_progress(c);
+    return ok ? STEP_ON : STEP_CLOSE;
+}
+
+/* The answer has left: on to the next request. */
+static step finish(conn *c)
+{
+    log_response(c);
+    if (c->close || c->worker->draining) return linger(c);
+    mm_chunkqueue_reset(&c->out);
+    if (mm_chunkqueue_is_empty(&c->in)) {
+        enter(c, CONN_HEAD, TIMER_IDLE);
+        if (c->ssl == NULL || SSL_pending(c->ssl) == 0) return wait_for(c, EVENT_READ);
+        return STEP_ON;
+    }
+    enter(c, CONN_HEAD, TIMER_HEAD);
+    return STEP_ON;
+}
+
+static step run_write(conn *c)
+{
+    int64_t written;
+    mm_status status;
+    if (c->ssl != NULL) status = mm_io_tls_write(&c->out, c->ssl, 0, &written);
+    else status = mm_io_write(&c->out, c->fd, 0, &written);
+    if (written > 0) expect_progress(c);
+    if (status == MM_STATUS_OK) return finish(c);
+    if (status == MM_STATUS_AGAIN) return wait_for_transport(c, EVENT_WRITE);
+    if (status == MM_STATUS_YIELD) return wait_for(c, EVENT_WRITE);
+    return STEP_CLOSE; /* too late for another answer: the peer sees that it is cut short */
+}
+
+/* ---- the machine ---- */
+
+void conn_run(conn *c)
+{
+    step next = STEP_ON;
+    int turns;
+    for (turns = 0; next == STEP_ON && turns < CONN_TURNS; turns++) {
+        switch (c->state) {
+        case CONN_HANDSHAKE: next = run_handshake(c); break;
+        case CONN_HEAD: next = run_head(c); break;
+        case CONN_BODY: next = run_body(c); break;
+        case CONN_WRITE: next = run_write(c); break;
+        case CONN_LINGER: next = run_linger(c); break;
+        }
+    }
+    if (next == STEP_CLOSE) conn_close(c);
+    else if (next == STEP_ON) (void)wait_for(c, EVENT_WRITE); /* ready at once: after the others */
+}
+
+/* Whether the client has taken bytes since this was last asked, though we could not write more: a
+   socket with megabytes in it becomes writable only when a third of them have been taken. The timer
+   runs for half of the write timeout, so two stalls in a row are that timeout. */
+static bool is_taking(conn *c)
+{
+    int unsent = 0, before = c->unsent;
+    if (ioctl(c->fd, SIOCOUTQ, &unsent) != 0) return false;
+    c->unsent = unsent;
+    c->stalls = before < 0 || unsent < before ? 0 : c->stalls + 1;
+    return c->stalls < 2;
+}
+
+void conn_timeout(conn *c)
+{
+    bool late_head = c->state == CONN_HEAD && !mm_chunkqueue_is_empty(&c->in);
+    if (c->state == CONN_WRITE && is_taking(c)) {
+        worker_set_timer(c->worker, c, TIMER_WRITE);
+        return;
+    }
+    worker_set_timer(c->worker, c, TIMER_NONE);
+    if (late_head) c->head = false; /* it is not known yet */
+    if (late_head || c->state == CONN_BODY) {
+        if (refuse(c, 408) == STEP_CLOSE) conn_close(c);
+        else conn_run(c);
+        return;
+    }
+    if (c->state == CONN_HEAD) say_goodbye(c);
+    conn_close(c);
+}
+
+void conn_drain(conn *c)
+{
+    if (c->state == CONN_HEAD && mm_chunkqueue_is_empty(&c->in)) {
+        say_goodbye(c);
+        conn_close(c);
+    } else if (c->state == CONN_HANDSHAKE) conn_close(c);
+}

@@ -1,0 +1,149 @@
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "listen.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { LISTEN_TRIES = 50 }; /* ports tried when any will do */
+
+typedef union socket_address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+} socket_address;
+
+/* Reads a numeric address, with or without brackets; 0 when it is none, else its length. */
+static socklen_t parse_address(const char *text, int port, socket_address *address)
+{
+    char plain[INET6_ADDRSTRLEN + 2];
+    size_t size = strlen(text);
+    bool brackets = size > 2 && text[0] == '[' && text[size - 1] == ']';
+    memset(address, 0, sizeof(*address));
+    if (size >= sizeof(plain)) return 0;
+    memcpy(plain, text + brackets, size + 1 - brackets);
+    if (brackets) plain[size - 2] = '\0';
+    if (!brackets && inet_pton(AF_INET, plain, &address->v4.sin_addr) == 1) {
+        address->v4.sin_family = AF_INET;
+        address->v4.sin_port = htons((uint16_t)port);
+        return sizeof(address->v4);
+    }
+    if (inet_pton(AF_INET6, plain, &address->v6.sin6_addr) != 1) return 0;
+    address->v6.sin6_family = AF_INET6;
+    address->v6.sin6_port = htons((uint16_t)port);
+    return sizeof(address->v6);
+}
+
+/* Binds without sharing: fails when another program listens there, which a shared port would hide. */
+static bool port_is_free(const socket_address *address, socklen_t size)
+{
+    int on = 1, error = 0, fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return false;
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (address->any.sa_family == AF_INET6)
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+    if (bind(fd, &address->any, size) != 0) error = errno;
+    close(fd);
+    errno = error;
+    return error == 0;
+}
+
+static int open_socket(const socket_address *address, socklen_t size, bool shared)
+{
+    int on = 1, error,
+        fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) return -1;
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (shared) (void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+    if (address->any.sa_family == AF_INET6)
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+    if (bind(fd, &address->any, size) == 0 && listen(fd, SOMAXCONN) == 0) return fd;
+    error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+static int bound_port(int fd)
+{
+    socket_address address;
+    socklen_t size = sizeof(address);
+    memset(&address, 0, sizeof(address));
+    if (getsockname(fd, &address.any, &size) != 0) return 0;
+    return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
+}
+
+/* Listens on one address; -1 with errno, EINVAL for what is no address. *port is set when it was 0. */
+static int listen_on(const char *text, int *port, bool shared, bool probe)
+{
+    socket_address address;
+    socklen_t size = parse_address(text, *port, &address);
+    int fd;
+    errno = EINVAL;
+    if (size == 0 || (probe && *port != 0 && !port_is_free(&address, size))) return -1;
+    fd = open_socket(&address, size, shared);
+    if (fd >= 0 && *port == 0) *port = bound_port(fd);
+    return fd;
+}
+
+/* One port on all addresses of the plan; false with errno, and *failed the address. */
+static bool listen_port(const listen_plan *plan, int *port, bool tls, bool shared,
+                        listener *listeners, size_t *count, const char **failed)
+{
+    const char *addresses[2] = {"::", "0.0.0.0"};
+    size_t i, n = 2, before = *count;
+    if (plan->bind != NULL) {
+        addresses[0] = plan->bind;
+        n = 1;
+    }
+    for (i = 0; i < n; i++) {
+        int fd = listen_on(addresses[i], port, shared, !plan->opened);
+        *failed = addresses[i];
+        if (fd >= 0) {
+            listeners[*count].fd = fd;
+            listeners[(*count)++].tls = tls;
+        } else if (plan->bind != NULL || addresses[i][0] != ':' ||
+                   (errno != EAFNOSUPPORT && errno != EADDRNOTAVAIL)) {
+            return false; /* a system without IPv6 is served all the same */
+        }
+    }
+    return *count > before;
+}
+
+/* As listen_port. A port that is free on the first address can be taken on the second: where any port
+   will do, others are tried. */
+static bool listen_any_port(const listen_plan *plan, int *port, bool tls, bool shared,
+                            listener *listeners, size_t *count, const char **failed)
+{
+    int tries, asked = *port;
+    size_t before = *count;
+    for (tries = 1; !listen_port(plan, port, tls, shared, listeners, count, failed); tries++) {
+        if (asked != 0 || errno != EADDRINUSE || tries == LISTEN_TRIES) return false;
+        while (*count > before) close(listeners[--*count].fd);
+        *port = 0;
+    }
+    return true;
+}
+
+size_t listen_open(listen_plan *plan, bool shared, listener listeners[SERVER_LISTENERS], char *error,
+                   size_t error_size)
+{
+    size_t count = 0;
+    const char *failed = "";
+    bool tls_ok, ok;
+    tls_ok = ok = listen_any_port(plan, &plan->port, true, shared, listeners, &count, &failed);
+    if (ok && plan->http_port >= 0)
+        ok = listen_any_port(plan, &plan->http_port, false, shared, listeners, &count, &failed);
+    plan->opened = plan->opened || ok;
+    if (ok) return count;
+    snprintf(error, error_size, "cannot listen on %s port %d: %s", failed,
+             tls_ok ? plan->http_port : plan->port, strerror(errno));
+    while (count > 0) close(listeners[--count].fd);
+    return 0;
+}

@@ -1,0 +1,20 @@
+/* server.h - what all workers share */
+#ifndef DEMO_SERVER_H
+#define DEMO_SERVER_H
+
+#include "../mm_io.h"
+#include "options.h"
+#include "tls.h"
+
+enum { SERVER_LISTENERS = 4 }; /* HTTPS and HTTP, each on two addresses at most */
+
+typedef struct server {
+    const options *options;
+    SSL_CTX *tls;
+    int log_fd;          /* of the access log; -1: none */
+    mm_budget memory;    /* of the whole process; the workers' are beneath it */
+    mm_fd_budget fds;    /* connections and open files */
+    size_t fds_for_files; /* of these, what connections leave alone: without files they are no use */
+} server;
+
+#endif

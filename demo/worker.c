@@ -1,0 +1,324 @@
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "conn.h"
+
+enum {
+    WORKER_EVENTS = 256,       /* taken from the loop at a time */
+    WORKER_ACCEPTS = 64,       /* connections accepted at a time, before the others get their turn */
+    WORKER_PAUSE_MS = 100,     /* without descriptors: until the next try */
+    WORKER_LOG_MS = 1000,      /* until what the log did not take is offered to it again */
+    WORKER_DRAIN_MS = 30000,   /* for answers on their way, when draining */
+    WORKER_WAKE = 0            /* event data of the pipe; listeners follow, handles are > 2^32 */
+};
+
+/* ---- clock and timers ---- */
+
+static void read_clock(worker *w)
+{
+    struct timespec now;
+    int64_t seconds = (int64_t)time(NULL);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    w->now_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    if (seconds == w->now_s) return;
+    w->now_s = seconds;
+    http_date_format(seconds, w->date);
+}
+
+static void unlink_timer(worker *w, conn *c)
+{
+    timer_list *list = &w->timers[c->timer];
+    if (c->timer_before != NULL) c->timer_before->timer_after = c->timer_after;
+    else list->first = c->timer_after;
+    if (c->timer_after != NULL) c->timer_after->timer_before = c->timer_before;
+    else list->last = c->timer_before;
+}
+
+void worker_set_timer(worker *w, conn *c, timer_kind kind)
+{
+    timer_list *list;
+    if (c->timer != TIMER_NONE) unlink_timer(w, c);
+    c->timer = kind;
+    if (kind == TIMER_NONE) return;
+    list = &w->timers[kind];
+    c->deadline = w->now_ms + list->duration;
+    c->timer_before = list->last;
+    c->timer_after = NULL;
+    if (list->last != NULL) list->last->timer_after = c;
+    else list->first = c;
+    list->last = c;
+}
+
+/* Serves the timers that have run out. Each one is disarmed or armed for later, so this ends. */
+static void run_timers(worker *w)
+{
+    int kind;
+    for (kind = 0; kind < TIMER_KINDS; kind++)
+        while (w->timers[kind].first != NULL && w->timers[kind].first->deadline <= w->now_ms)
+            conn_timeout(w->timers[kind].first);
+}
+
+static int64_t sooner(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Milliseconds until something is due; -1: nothing is. */
+static int next_timeout(const worker *w)
+{
+    int64_t due = INT64_MAX;
+    int kind;
+    for (kind = 0; kind < TIMER_KINDS; kind++)
+        if (w->timers[kind].first != NULL) due = sooner(due, w->timers[kind].first->deadline);
+    if (w->paused) due = sooner(due, w->resume_at);
+    if (w->draining) due = sooner(due, w->drain_until);
+    if (!mm_buffer_is_blank(&w->log.pending)) due = sooner(due, w->now_ms + WORKER_LOG_MS);
+    if (due == INT64_MAX) return -1;
+    if (due <= w->now_ms) return 0;
+    return due - w->now_ms > 60000 ? 60000 : (int)(due - w->now_ms);
+}
+
+/* ---- accepting ---- */
+
+static void set_accepting(worker *w, bool on)
+{
+    size_t i;
+    if (w->paused != on || w->draining) return;
+    w->paused = !on;
+    w->resume_at = w->now_ms + WORKER_PAUSE_MS;
+    for (i = 0; i < w->listener_count; i++)
+        event_change(&w->loop, w->listeners[i].fd, on ? EVENT_READ : 0, i + 1);
+}
+
+void worker_conn_gone(worker *w)
+{
+    set_accepting(w, true);
+}
+
+/* Takes a descriptor for a connection off the budget. */
+static bool take_fd(server *s)
+{
+    if (!mm_fd_budget_take(&s->fds)) return false;
+    if (mm_fd_budget_taken(&s->fds) <= s->fds.limit - s->fds_for_files) return true;
+    mm_fd_budget_give(&s->fds);
+    return false;
+}
+
+/* Accepts one connection; false when there is none, or no room for one. */
+static bool accept_one(worker *w, const listener *l)
+{
+    struct sockaddr_storage address;
+    socklen_t size = sizeof(address);
+    int fd = -1;
+    if (take_fd(w->server)) {
+        memset(&address, 0, sizeof(address));
+        fd = accept4(l->fd, (struct sockaddr *)&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0) mm_fd_budget_give(&w->server->fds);
+    } else errno = EMFILE;
+    if (fd >= 0) {
+        conn_open(w, fd, l->tls, &address);
+        return true;
+    }
+    if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        set_accepting(w, false);
+        return false;
+    }
+    return true; /* a connection that was reset before it could be accepted */
+}
+
+static void accept_some(worker *w, const listener *l)
+{
+    int i;
+    for (i = 0; i < WORKER_ACCEPTS && !w->paused && !w->draining; i++)
+        if (!accept_one(w, l)) return;
+}
+
+/* ---- the loop ---- */
+
+static void begin_drain(worker *w)
+{
+    size_t i;
+    mm_handle h;
+    if (w->draining) return;
+    for (i = 0; i < w->listener_count; i++) {
+        event_remove(&w->loop, w->listeners[i].fd);
+        close(w->listeners[i].fd);
+    }
+    w->listener_count = 0;
+    w->draining = true;
+    w->drain_until = w->now_ms + WORKER_DRAIN_MS;
+    for (h = mm_slab_next(&w->conns, 0); h != 0; h = mm_slab_next(&w->conns, h))
+        conn_drain(mm_slab_get(&w->conns, h));
+}
+
+static void dispatch(worker *w, const event *e)
+{
+    char byte;
+    conn *c;
+    if (e->data == WORKER_WAKE) {
+        if (read(w->wake[0], &byte, 1) == 1) begin_drain(w);
+        return;
+    }
+    if (e->data <= w->listener_count) {
+        accept_some(w, &w->listeners[e->data - 1]);
+        return;
+    }
+    c = mm_slab_get(&w->conns, e->data); /* NULL: closed by an event before this one */
+    if (c != NULL) conn_run(c);
+}
+
+static void *run(void *argument)
+{
+    worker *w = argument;
+    event events[WORKER_EVENTS];
+    read_clock(w);
+    while (!w->draining || mm_slab_count(&w->conns) > 0) {
+        size_t i, n;
+        access_log_flush(&w->log);
+        n = event_wait(&w->loop, next_timeout(w), events, WORKER_EVENTS);
+        read_clock(w);
+        for (i = 0; i < n; i++) dispatch(w, &events[i]);
+        if (w->paused && w->now_ms >= w->resume_at) set_accepting(w, true);
+        run_timers(w);
+        if (w->draining && w->now_ms >= w->drain_until) {
+            mm_handle h;
+            for (h = mm_slab_next(&w->conns, 0); h != 0; h = mm_slab_next(&w->conns, h))
+                conn_close(mm_slab_get(&w->conns, h));
+        }
+    }
+    return NULL;
+}
+
+/* ---- life ---- */
+
+static void set_durations(worker *w, const options *o)
+{
+    w->timers[TIMER_HANDSHAKE].duration = w->timers[TIMER_HEAD].duration = o->header_timeout * 1000;
+    w->timers[TIMER_IDLE].duration = o->idle_timeout * 1000;
+    w->timers[TIMER_BODY].duration = o->write_timeout * 1000;
+    w->timers[TIMER_WRITE].duration = o->write_timeout * 500; /* see is_taking in conn.c */
+    w->timers[TIMER_LINGER].duration = 2000;
+}
+
+static mm_status init_memory(worker *w)
+{
+    mm_budget_desc budget = {.name = "worker", .parent = &w->server->memory};
+    mm_tier_desc tier = {.class_size = {4096, MM_CHUNK_SIZE_DEFAULT, 16384, 65536}};
+    mm_slab_desc slab = {.size = sizeof(conn)};
+    mm_chunk_pool_desc chunks = {0};
+    mm_arena_desc arena = {0};
+    mm_status status;
+    mm_budget_init(&w->memory, &budget);
+    slab.allocator = arena.allocator = tier.allocator = mm_budget_allocator(&w->memory);
+    status = mm_tier_init(&w->tier, &tier);
+    if (status == MM_STATUS_OK) status = mm_slab_init(&w->conns, &slab);
+    if (status == MM_STATUS_OK) {
+        chunks.allocator = mm_tier_allocator(&w->tier);
+        status = mm_chunk_pool_init(&w->chunks, &chunks);
+    }
+    mm_arena_init(&w->arena, &arena);
+    mm_chunkqueue_init(&w->body, &w->chunks);
+    return status;
+}
+
+static mm_status init_files(worker *w)
+{
+    mm_filecache_desc cache = {0};
+    cache.root = w->server->options->dir;
+    cache.follow = w->server->options->follow;
+    cache.fds = &w->server->fds;
+    cache.allocator = mm_budget_allocator(&w->memory);
+    w->site.cache = &w->cache;
+    w->site.listing = w->server->options->listing;
+    w->site.allocator = cache.allocator;
+    return mm_filecache_init(&w->cache, &cache);
+}
+
+static mm_status init_loop(worker *w)
+{
+    size_t i;
+    mm_status status = event_loop_init(&w->loop, w->server->options->poll,
+                                       mm_budget_allocator(&w->memory));
+    if (status != MM_STATUS_OK) return status;
+    if (pipe2(w->wake, O_CLOEXEC | O_NONBLOCK) != 0) {
+        w->wake[0] = w->wake[1] = -1;
+        return MM_STATUS_NO_FILES;
+    }
+    status = event_add(&w->loop, w->wake[0], EVENT_READ, WORKER_WAKE);
+    for (i = 0; i < w->listener_count && status == MM_STATUS_OK; i++)
+        status = event_add(&w->loop, w->listeners[i].fd, EVENT_READ, i + 1);
+    return status;
+}
+
+bool worker_init(worker *w, server *s, const listener *listeners, size_t count, char *error,
+                 size_t error_size)
+{
+    mm_status status;
+    memset(w, 0, sizeof(*w));
+    w->server = s;
+    w->wake[0] = w->wake[1] = -1;
+    w->loop.epoll = -1;
+    memcpy(w->listeners, listeners, count * sizeof(*listeners));
+    w->listener_count = count;
+    set_durations(w, s->options);
+    status = init_memory(w);
+    access_log_init(&w->log, s->log_fd, mm_budget_allocator(&w->memory));
+    if (status == MM_STATUS_OK) status = init_files(w);
+    if (status != MM_STATUS_OK) {
+        snprintf(error, error_size, "%s: %s", s->options->dir, mm_status_string(status));
+    } else {
+        status = init_loop(w);
+        if (status != MM_STATUS_OK)
+            snprintf(error, error_size, "event loop: %s", mm_status_string(status));
+    }
+    if (status == MM_STATUS_OK) return true;
+    w->listener_count = 0; /* still the caller's */
+    (void)worker_deinit(w);
+    return false;
+}
+
+bool worker_start(worker *w)
+{
+    w->started = pthread_create(&w->thread, NULL, run, w) == 0;
+    return w->started;
+}
+
+void worker_drain(worker *w)
+{
+    while (w->started && write(w->wake[1], "d", 1) < 0 && errno == EINTR) continue;
+}
+
+void worker_join(worker *w)
+{
+    if (w->started) pthread_join(w->thread, NULL);
+    w->started = false;
+}
+
+bool worker_deinit(worker *w)
+{
+    size_t i, left;
+    for (i = 0; i < w->listener_count; i++) close(w->listeners[i].fd);
+    if (w->wake[0] >= 0) close(w->wake[0]);
+    if (w->wake[1] >= 0) close(w->wake[1]);
+    event_loop_deinit(&w->loop);
+    access_log_deinit(&w->log);
+    mm_chunkqueue_deinit(&w->body);
+    left = mm_filecache_deinit(&w->cache);
+    left += mm_chunk_pool_deinit(&w->chunks);
+    mm_arena_deinit(&w->arena);
+    mm_slab_deinit(&w->conns);
+    left += mm_tier_deinit(&w->tier);
+    left += mm_budget_deinit(&w->memory);
+    return left == 0;
+}

@@ -1,0 +1,83 @@
+/* worker.h - one thread's world: listeners, loop, connections, pools, files, clock, timers */
+#ifndef DEMO_WORKER_H
+#define DEMO_WORKER_H
+
+#include <pthread.h>
+
+#include "event.h"
+#include "files.h"
+#include "log.h"
+#include "server.h"
+
+typedef struct conn conn;
+
+typedef enum timer_kind { /* each with one duration, so a list in order of arming is in order of time */
+    TIMER_HANDSHAKE,      /* the whole TLS handshake */
+    TIMER_HEAD,           /* the whole request head, not each read of it */
+    TIMER_BODY,           /* the whole request body */
+    TIMER_IDLE,           /* between requests */
+    TIMER_WRITE,          /* half the time without any byte being taken by the client */
+    TIMER_LINGER,         /* after our end of the connection is closed */
+    TIMER_KINDS,
+    TIMER_NONE = TIMER_KINDS
+} timer_kind;
+
+typedef struct timer_list {
+    conn *first, *last; /* soonest first */
+    int64_t duration;   /* milliseconds */
+} timer_list;
+
+typedef struct listener {
+    int fd;
+    bool tls;
+} listener;
+
+typedef struct worker {
+    server *server;
+    pthread_t thread;
+    bool started;
+    bool draining;            /* no new connections, and the ones there end when they can */
+    bool paused;              /* not accepting, for lack of descriptors or memory */
+    int64_t resume_at;        /* when to try again */
+    int64_t drain_until;      /* when those that have not ended are cut off */
+    int wake[2];              /* a pipe; a byte in it means: drain */
+    listener listeners[SERVER_LISTENERS];
+    size_t listener_count;
+    event_loop loop;
+    timer_list timers[TIMER_KINDS];
+
+    mm_budget memory;         /* all of the below; a child of the server's */
+    mm_tier tier;             /* buffers of 4 to 64 KiB */
+    mm_slab conns;            /* connections by handle: the handle is the event's data */
+    mm_chunk_pool chunks;     /* of all queues */
+    mm_arena arena;           /* of the response that is being made */
+    mm_chunkqueue body;       /* of the response that is being made */
+    mm_filecache cache;
+    files_site site;
+    access_log log;
+    http_request request;     /* the one that is being answered */
+
+    int64_t now_ms;           /* monotonic; read once a turn */
+    int64_t now_s;            /* seconds since 1970 */
+    char date[HTTP_DATE_SIZE]; /* now_s, for the Date field */
+} worker;
+
+/* Prepares a worker with listeners that are already bound (it closes them in the end). False with one
+   line in `error`; then nothing is left to undo. */
+bool worker_init(worker *w, server *s, const listener *listeners, size_t count, char *error,
+                 size_t error_size);
+
+/* Runs it in a thread of its own, and waits for that to end. worker_drain may be called from any. */
+bool worker_start(worker *w);
+void worker_drain(worker *w);
+void worker_join(worker *w);
+
+/* Gives everything back; returns false when something had not been given back to it. */
+bool worker_deinit(worker *w);
+
+/* For conn.c: arms the connection's one timer anew (TIMER_NONE: none), and says that a connection has
+   gone, so that there may be room again. */
+void worker_set_timer(worker *w, conn *c, timer_kind kind);
+void worker_conn_gone(worker *w);
+
+#endif
