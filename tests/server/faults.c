@@ -1,0 +1,283 @@
+/* One request after another to a worker of mmserve in this process, with each allocation and each
+ * system call of mm_chunk.h and mm_io.h failing in turn, once and for ever. Whatever fails: the answer
+ * is complete and right, or an error page, or cut off; the next connection is served; nothing leaks.
+ * Linked with the server's objects, but for main and for mm, which this file stands in for. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+/* The worker's thread counts; the test sets it up while the worker has nothing to do. */
+static struct shim {
+    size_t calls, fail_at, most;
+    int for_ever, error;
+    long open_fds;
+} shim;
+
+static int shim_fails(void)
+{
+    size_t calls = __atomic_add_fetch(&shim.calls, 1, __ATOMIC_ACQ_REL);
+    size_t fail_at = __atomic_load_n(&shim.fail_at, __ATOMIC_ACQUIRE);
+    if (fail_at == 0 || calls < fail_at || (calls > fail_at && !shim.for_ever)) return 0;
+    errno = shim.error;
+    return 1;
+}
+
+static int shim_opened(int fd)
+{
+    if (fd >= 0) __atomic_add_fetch(&shim.open_fds, 1, __ATOMIC_ACQ_REL);
+    return fd;
+}
+
+static int shim_close(int fd)
+{
+    __atomic_sub_fetch(&shim.open_fds, 1, __ATOMIC_ACQ_REL);
+    return close(fd);
+}
+
+#define MM_SYS_OPEN(path, flags, mode) (shim_fails() ? -1 : shim_opened(open(path, flags, mode)))
+#define MM_SYS_CLOSE(fd) shim_close(fd)
+#define MM_SYS_FSTAT(fd, st) (shim_fails() ? -1 : fstat(fd, st))
+#define MM_SYS_PREAD(fd, bytes, size, at) (shim_fails() ? -1 : pread(fd, bytes, size, at))
+#define MM_SYS_READ(fd, bytes, size) (shim_fails() ? -1 : read(fd, bytes, size))
+#define MM_SYS_WRITEV(fd, iov, count) (shim_fails() ? -1 : writev(fd, iov, count))
+#define MM_SYS_SENDMSG(fd, msg, flags) (shim_fails() ? -1 : sendmsg(fd, msg, flags))
+#define MM_SYS_SENDFILE(to, from, at, size) (shim_fails() ? -1 : sendfile(to, from, at, size))
+#define MM_SYS_OPENAT(dir, path, flags) (shim_fails() ? -1 : shim_opened(openat(dir, path, flags)))
+#define MM_SYS_OPENAT2(dir, path, flags, resolve) \
+    (shim_fails() ? -1 : shim_opened(mmi_openat2(dir, path, flags, resolve)))
+#define MM_SYS_FSTATAT(dir, path, st) (shim_fails() ? -1 : fstatat(dir, path, st, 0))
+#define MM_IMPLEMENTATION
+#include "../../mm_arena.h"
+#include "../../mm_heap.h"
+#include "../../mm_io.h"
+
+#include "../../demo/worker.h"
+#include "../harness.h"
+
+enum { FILE_SIZE = 100000, ANSWER_MAX = 200000 };
+static char root[] = "/tmp/mm-test-faults-XXXXXX";
+static char file_bytes[FILE_SIZE];
+static char answer[ANSWER_MAX];
+static test_allocator memory;
+static options o;
+static server s;
+static worker w;
+static int port;
+
+static void put_file(const char *name, const char *bytes, size_t size)
+{
+    char path[128];
+    int fd;
+    snprintf(path, sizeof(path), "%s/%s", root, name);
+    fd = open(path, O_CREAT | O_TRUNC | O_WRONLY, 0644);
+    if (fd < 0 || write(fd, bytes, size) != (ssize_t)size) abort();
+    close(fd);
+}
+
+static void make_site(void)
+{
+    char path[128];
+    uint64_t seed = 11;
+    size_t i;
+    if (mkdtemp(root) == NULL) abort();
+    for (i = 0; i < FILE_SIZE; i++) file_bytes[i] = (char)test_random(&seed);
+    put_file("file", file_bytes, FILE_SIZE);
+    put_file("small.txt", "small", 5);
+    snprintf(path, sizeof(path), "%s/sub", root);
+    if (mkdir(path, 0755) != 0) abort();
+    put_file("sub/index.html", "index", 5);
+}
+
+static void remove_site(void)
+{
+    static const char *const names[] = {"file", "small.txt", "sub/index.html", "sub", ""};
+    size_t i;
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        char path[128];
+        snprintf(path, sizeof(path), "%s/%s", root, names[i]);
+        (void)remove(path);
+    }
+}
+
+static listener listen_anywhere(void)
+{
+    struct sockaddr_in address;
+    socklen_t size = sizeof(address);
+    listener l = {socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), false};
+    memset(&address, 0, sizeof(address));
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (bind(l.fd, (struct sockaddr *)&address, size) != 0 || listen(l.fd, 100) != 0) abort();
+    if (getsockname(l.fd, (struct sockaddr *)&address, &size) != 0) abort();
+    port = ntohs(address.sin_port);
+    return l;
+}
+
+static void server_start(bool use_poll)
+{
+    char error[256];
+    mm_budget_desc budget;
+    listener l = listen_anywhere();
+    memset(&shim, 0, sizeof(shim));
+    memset(&s, 0, sizeof(s));
+    memset(&budget, 0, sizeof(budget));
+    memset(&o, 0, sizeof(o));
+    test_allocator_init(&memory);
+    budget.allocator = &memory.base;
+    mm_budget_init(&s.memory, &budget);
+    o.dir = root;
+    o.header_timeout = o.idle_timeout = o.write_timeout = 600;
+    o.listing = true;
+    o.poll = use_poll;
+    s.options = &o;
+    s.log_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    s.fds.limit = 100;
+    if (!worker_init(&w, &s, &l, 1, error, sizeof(error)) || !worker_start(&w)) abort();
+}
+
+static void server_stop(void)
+{
+    worker_drain(&w);
+    worker_join(&w);
+    CHECK(worker_deinit(&w));
+    CHECK_EQ(mm_budget_deinit(&s.memory), 0);
+    CHECK_EQ(memory.live_blocks, 0);
+    CHECK_EQ(memory.bad_sizes, 0);
+    CHECK_EQ(shim.open_fds, 0);
+    CHECK_EQ(s.fds.taken, 0);
+    close(s.log_fd);
+}
+
+/* Sends one request, and reads until the server closes. Returns the bytes received, a NUL behind. */
+static size_t ask(const char *path)
+{
+    struct sockaddr_in address;
+    char request[256];
+    size_t got = 0;
+    ssize_t n;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), size;
+    memset(&address, 0, sizeof(address));
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons((uint16_t)port);
+    size = snprintf(request, sizeof(request),
+                    "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", path);
+    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+        send(fd, request, (size_t)size, MSG_NOSIGNAL) == size)
+        while ((n = recv(fd, answer + got, ANSWER_MAX - 1 - got, 0)) > 0) got += (size_t)n;
+    close(fd);
+    answer[got] = '\0';
+    return got;
+}
+
+/* The answer in `answer` is cut off, or whole: an error, or `status` with `body` (NULL: any). */
+static void judge(size_t got, int status, const char *body, size_t body_size)
+{
+    char *end = strstr(answer, "\r\n\r\n"), *field;
+    size_t content, length;
+    int code;
+    if (end == NULL) return; /* cut off before it said anything */
+    CHECK(sscanf(answer, "HTTP/1.1 %d", &code) == 1);
+    CHECK(code == status || code == 503 || code == 500 || code == 403 || code == 404);
+    field = strstr(answer, "Content-Length: ");
+    CHECK(field != NULL && field < end);
+    length = strtoul(field + 16, NULL, 10);
+    content = got - (size_t)(end + 4 - answer);
+    CHECK(content <= length);
+    if (code == status && body != NULL)
+        CHECK(length == body_size && memcmp(end + 4, body, content) == 0);
+}
+
+typedef struct target {
+    const char *path;
+    int status;
+    const char *body; /* NULL: any */
+    size_t size;
+} target;
+
+static const target targets[] = {{"/file", 200, file_bytes, FILE_SIZE},
+                                 {"/small.txt", 200, "small", 5},
+                                 {"/sub/", 200, "index", 5},
+                                 {"/sub", 301, NULL, 0},
+                                 {"/", 200, NULL, 0},
+                                 {"/none", 404, NULL, 0}};
+
+/* One request in which the n-th call (or allocation) fails, and one after it; *more is 0 when there
+   were fewer than n. */
+static void fault(const target *t, size_t n, int for_ever, int error, bool of_memory, int *more)
+{
+    size_t got;
+    server_start(n % 2 == 0);
+    if (of_memory) test_allocator_fail(&memory, n, for_ever);
+    shim.error = error;
+    shim.for_ever = for_ever;
+    __atomic_store_n(&shim.calls, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&shim.fail_at, of_memory ? 0 : n, __ATOMIC_RELEASE);
+    got = ask(t->path);
+    CHECK_SUB(judge(got, t->status, t->body, t->size));
+    *more = of_memory ? memory.failures > 0 : __atomic_load_n(&shim.calls, __ATOMIC_ACQUIRE) >= n;
+    __atomic_store_n(&shim.fail_at, 0, __ATOMIC_RELEASE);
+    test_allocator_fail(&memory, 0, 0);
+    got = ask("/small.txt");
+    CHECK(got > 5 && strncmp(answer, "HTTP/1.1 200 ", 13) == 0);
+    CHECK_STR(answer + got - 5, "small");
+    CHECK_SUB(server_stop());
+}
+
+static size_t points;
+
+static void sweep(int error, bool of_memory)
+{
+    size_t i, n;
+    int for_ever, more;
+    for (i = 0; i < sizeof(targets) / sizeof(targets[0]); i++)
+        for (for_ever = 0; for_ever < 2; for_ever++) {
+            if (for_ever && (error == EINTR || error == EAGAIN)) continue; /* those do end */
+            for (n = 1, more = 1; more; n++, points++)
+                CHECK_SUB(fault(&targets[i], n, for_ever, error, of_memory, &more));
+        }
+}
+
+TEST(without_faults_all_is_served)
+{
+    size_t i;
+    make_site();
+    server_start(false);
+    for (i = 0; i < sizeof(targets) / sizeof(targets[0]); i++) {
+        size_t got = ask(targets[i].path);
+        CHECK(strtol(answer + 9, NULL, 10) == targets[i].status);
+        CHECK(targets[i].body == NULL ||
+              memcmp(answer + got - targets[i].size, targets[i].body, targets[i].size) == 0);
+    }
+    CHECK_SUB(server_stop());
+}
+
+TEST(every_system_call_fails)
+{
+    static const int errors[] = {EIO, EINTR, EAGAIN, EMFILE, ENOMEM, ECONNRESET, EACCES};
+    size_t e;
+    points = 0;
+    for (e = 0; e < sizeof(errors) / sizeof(errors[0]); e++) CHECK_SUB(sweep(errors[e], false));
+    printf("%zu system call faults survived\n", points);
+    CHECK(points > 300);
+}
+
+TEST(every_allocation_fails)
+{
+    points = 0;
+    CHECK_SUB(sweep(0, true));
+    printf("%zu allocation faults survived\n", points);
+    CHECK(points > 60);
+    remove_site();
+}
+
+TEST_MAIN(T(without_faults_all_is_served), T(every_system_call_fails), T(every_allocation_fails))
