@@ -1,5 +1,8 @@
 /* mm_chunk.h: a model test against flat byte strings, every call and allocation failing, and the
    defects of other chunk queues as cases. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>

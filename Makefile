@@ -1,0 +1,98 @@
+# mm: six single-header C libraries, and mmserve, the HTTPS server that shows them at work.
+# `make help` lists the targets. All that is built lies in $(BUILD); the headers need no building.
+#
+# To override:  CC CFLAGS CPPFLAGS LDFLAGS  as everywhere
+#               SETUP=no                    install nothing, only say what is missing
+#               V=1                         show the commands
+# A variant is the same rules in another place: make BUILD=build/asan SANITIZE=address,undefined
+
+CFLAGS ?= -O2 -g
+PYTHON ?= python3
+BUILD = build
+DIR = demo/www
+PORT = 8443
+T =
+
+export BUILD CC SETUP
+export PYTHONDONTWRITEBYTECODE = 1
+Q := $(if $(V),,@)
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wundef -Wcast-qual \
+    -Wmissing-prototypes -Wformat=2 -Wvla -Wimplicit-fallthrough $(WERROR)
+SANITIZER := $(if $(SANITIZE),-O1 -fsanitize=$(SANITIZE) -fno-sanitize-recover=all \
+    -fno-omit-frame-pointer)
+COMPILE = $(CC) -std=c11 -pthread $(WARNINGS) $(CPPFLAGS) $(CFLAGS) $(SANITIZER) -MMD -MP
+LINK = $(CC) -pthread $(CFLAGS) $(SANITIZER) -Wl,--as-needed $(LDFLAGS)
+
+# Asked when a recipe runs, not when this file is read: pkg-config may have yet to be installed.
+SSL_CFLAGS = $$(pkg-config --cflags openssl)
+SSL_LIBS = $$(pkg-config --libs openssl)
+TEST_LIBS = -Wl,--as-needed $(LDFLAGS) $(SSL_LIBS)
+
+# What the server is hardened with, as far as the compiler knows it. Sanitizers bring their own.
+ifndef SANITIZE
+harden.compile := -fPIE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong \
+    -fstack-clash-protection -fcf-protection=full -ftrivial-auto-var-init=zero \
+    -fno-delete-null-pointer-checks -fno-strict-overflow
+harden.link := -fPIE -pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,separate-code
+endif
+
+objects := $(patsubst %.c,$(BUILD)/%.o,$(wildcard demo/*.c))
+tests := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*.c tests/server/*.c))
+
+all: $(BUILD)/mmserve ## build the server, build/mmserve (the default)
+
+run: all ## serve demo/www on https://localhost:8443 (make run DIR=folder PORT=number)
+	@exec $(BUILD)/mmserve --port $(PORT) $(DIR)
+
+test: ## run every test; make test T=unit/buffer runs the ones with that in their name
+	@tests/setup.sh test
+	@$(PYTHON) tests/run.py $(T)
+
+check-all: ## sanitizers, Valgrind, a browser: installs large packages, takes a while
+	@tests/setup.sh full
+	@$(PYTHON) tests/run.py --all $(T)
+
+test-programs: $(tests) ## build the test programs without running them
+
+clean: ## remove what was built
+	rm -rf $(BUILD)
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+
+$(BUILD)/mmserve: $(objects) $(BUILD)/harden.link
+	@echo "  LINK $@"
+	$(Q)$(LINK) @$(BUILD)/harden.link -o $@ $(objects) $(SSL_LIBS)
+
+$(BUILD)/demo/%.o: demo/%.c $(BUILD)/harden.compile
+	@echo "  CC   $<"; mkdir -p $(@D)
+	$(Q)$(COMPILE) @$(BUILD)/harden.compile -DMM_IO_OPENSSL $(SSL_CFLAGS) -c -o $@ $<
+
+$(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/flags
+	@echo "  CC   $<"; mkdir -p $(@D)
+	$(Q)$(COMPILE) -MF $@.d -MT $@ $(SSL_CFLAGS) -o $@ $< $(TEST_LIBS)
+
+# These have the server's parts inside, but for main() and the one implementation: they bring both.
+$(BUILD)/tests/server/%: tests/server/%.c $(filter-out %/main.o %/mm.o,$(objects)) $(BUILD)/flags
+	@echo "  CC   $<"; mkdir -p $(@D)
+	$(Q)$(COMPILE) -MF $@.d -MT $@ -DMM_IO_OPENSSL $(SSL_CFLAGS) -o $@ $< $(filter %.o,$^) $(TEST_LIBS)
+
+# The hardening flags that this compiler takes, one after the other, for gcc and clang to read (@file).
+$(BUILD)/harden.%: $(BUILD)/flags
+	@printf '#include <stdlib.h>\nint main(void) { return 0; }\n' >$@.c; taken=; \
+	for flag in $(harden.$*); do \
+	    $(CC) $(CFLAGS) -Werror $$taken $$flag -o $@.out $@.c 2>/dev/null && taken="$$taken $$flag"; \
+	done; rm -f $@.c $@.out; echo $$taken >$@
+
+# Changes when the compiler or its flags do, and then everything is built anew.
+$(BUILD)/flags: always | setup
+	@mkdir -p $(@D); echo '$(COMPILE) $(LINK)' | cmp -s - $@ || echo '$(COMPILE) $(LINK)' >$@
+
+setup:
+	@tests/setup.sh build
+
+.PHONY: all run test check-all test-programs clean help setup always
+.DELETE_ON_ERROR:
+.SECONDARY:
+-include $(objects:.o=.d) $(tests:=.d)

@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""Runs the tests, group by group, and closes with the line `N passed, N failed`.
+
+    run.py [--all] [NAME[:TEST]]
+
+What runs is programs, each of which closes with such a line for its own tests; a program that
+crashes, hangs or ends without that line counts as one more failure. --all runs, in place of the
+plain tests, those that need large packages: sanitizers, Valgrind, a browser. NAME picks the
+programs that have it in their names, such as `unit/buffer`, and TEST the tests in them.
+
+The server's tests are Python unittest files, tests/server/test_*.py; those called all_*.py run with
+--all only. They find the server to start in $MMSERVE, to be split into words as a shell would."""
+import os
+import pathlib
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+TOP = pathlib.Path(__file__).resolve().parent.parent
+BUILD = os.environ.get("BUILD", "build")
+MAKE = os.environ.get("MAKE", "make")
+HANG = 15 * 60  # seconds after which a program is taken for hung
+CLOSING = re.compile(r"^(\d+) passed, (\d+) failed$", re.M)
+VALGRIND = ("valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,possible "
+            "--errors-for-leak-kinds=definite,possible --num-callers=25").split()
+SANITIZERS = {
+    "ASAN_OPTIONS": "allocator_may_return_null=1:detect_stack_use_after_return=1",
+    "TSAN_OPTIONS": "allocator_may_return_null=1:second_deadlock_stack=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+}
+
+
+class Group:
+    """Programs that run one after the other, and the sum of what they found."""
+    pick = ""
+    total_passed = total_failed = 0
+
+    def __init__(self, title):
+        self.title = title
+
+    def __enter__(self):
+        self.passed = self.failed = 0
+        self.start = time.monotonic()
+        return self
+
+    def __exit__(self, *exception):
+        Group.total_passed += self.passed
+        Group.total_failed += self.failed
+        if self.passed + self.failed:
+            count = f"{self.passed} passed, {self.failed} failed"
+            print(f"{self.title:<24}{count:<26}{time.monotonic() - self.start:7.1f} s", flush=True)
+
+    def add(self, name, passed, failed, output):
+        self.passed += passed
+        self.failed += failed
+        if failed:
+            print(f"---- {name}\n{output.rstrip()}\n----", flush=True)
+
+    def run(self, name, command, environment=None):
+        """A program that closes with its count, if it is among those that were asked for."""
+        wanted, _, only = Group.pick.partition(":")
+        if wanted not in name:
+            return
+        status, output = execute([*command, *([only] if only else [])], environment)
+        closing = CLOSING.findall(output)
+        passed, failed = map(int, closing[-1]) if closing else (0, 0)
+        if only and closing and passed + failed == 0:
+            return  # has no test of that name
+        if not closing or (status != 0) != (failed > 0):
+            failed += 1
+            output += f"\nexit status {status}" + ("" if closing else ", no closing line")
+        self.add(name, passed, failed, output)
+
+    def make(self, *arguments):
+        """A build; what cannot be built is one failure, and what can be is tested."""
+        status, output = execute([MAKE, "-k", f"-j{os.cpu_count()}", *arguments])
+        self.add(f"make {shlex.join(arguments)}", 0, int(status != 0), output)
+
+    def programs(self, build, wrapper=()):
+        for path in sorted([*TOP.glob("tests/unit/*.c"), *TOP.glob("tests/server/*.c")]):
+            program = TOP / build / path.relative_to(TOP).with_suffix("")
+            if program.exists():
+                self.run(f"{path.parent.name}/{path.stem}", [*wrapper, program], SANITIZERS)
+
+    def server(self, build, pattern="test_*.py", wrapper=()):
+        server = shlex.join([*wrapper, str(TOP / build / "mmserve")])
+        for path in sorted(TOP.glob(f"tests/server/{pattern}")):
+            self.run(f"server/{path.stem}", [sys.executable, __file__, "--unittest", path],
+                     {**SANITIZERS, "MMSERVE": server})
+
+
+def execute(command, environment=None):
+    """The exit status and the output of a command, which leaves no process behind."""
+    with tempfile.TemporaryFile() as output:  # a pipe would wait for what a child leaves behind
+        process = subprocess.Popen(command, cwd=TOP, env={**os.environ, **(environment or {})},
+                                   stdin=subprocess.DEVNULL, stdout=output,
+                                   stderr=subprocess.STDOUT, start_new_session=True)
+        try:
+            status = process.wait(HANG)
+        except subprocess.TimeoutExpired:
+            status = f"none after {HANG} s"
+        finally:
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            process.wait()
+        output.seek(0)
+        return status, output.read().decode(errors="replace")
+
+
+def run_plain():
+    with Group("build") as group:
+        group.make("all", "test-programs")
+    for name in ("headers", "compile", "examples"):
+        with Group(f"check/{name}") as group:
+            group.run(f"check/{name}", [sys.executable, TOP / f"tests/check-{name}.py"])
+    with Group("programs") as group:
+        group.programs(BUILD)
+    with Group("server") as group:
+        group.server(BUILD)
+
+
+def run_all():
+    variants = {
+        "asan": ["CC=gcc", "SANITIZE=address,undefined"],
+        "tsan": ["CC=clang", "SANITIZE=thread"],
+        "valgrind": ["CFLAGS=-O1 -g", "CPPFLAGS=-DMM_VALGRIND"],
+        "clang": ["CC=clang"],
+    }
+    for name, options in variants.items():
+        with Group(f"build/{name}") as group:
+            group.make(f"BUILD={BUILD}/{name}", "WERROR=-Werror", *options, "all", "test-programs")
+    with Group("programs, clang") as group:
+        group.programs(f"{BUILD}/clang")
+    with Group("programs, ASan+UBSan") as group:
+        group.programs(f"{BUILD}/asan")
+    with Group("programs, TSan") as group:
+        group.programs(f"{BUILD}/tsan")
+    with Group("programs, Valgrind") as group:
+        group.programs(f"{BUILD}/valgrind", wrapper=VALGRIND)
+    with Group("server, ASan+UBSan") as group:
+        group.server(f"{BUILD}/asan")
+    with Group("server, Valgrind") as group:
+        group.server(f"{BUILD}/valgrind", wrapper=VALGRIND)
+    with Group("server, large") as group:
+        group.make("all")
+        group.server(BUILD, "all_*.py")
+
+
+class CountingResult(unittest.TextTestResult):
+    passed = 0
+
+    def addSuccess(self, test):
+        super().addSuccess(test)
+        self.passed += 1
+
+
+def run_unittest(path, only=""):
+    """One file of unittest tests, with our closing line."""
+    path = pathlib.Path(path)
+    loader = unittest.TestLoader()
+    loader.testNamePatterns = [f"*{only}*"] if only else None
+    suite = loader.discover(str(path.parent), path.name)
+    result = unittest.TextTestRunner(stream=sys.stdout, resultclass=CountingResult).run(suite)
+    failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
+    print(f"{result.passed} passed, {failed} failed")
+    return failed > 0
+
+
+def main(arguments):
+    if arguments[:1] == ["--unittest"]:
+        return run_unittest(*arguments[1:])
+    everything = arguments[:1] == ["--all"]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that children end too
+    Group.pick = "".join(arguments[everything:])
+    run_all() if everything else run_plain()
+    print(f"{Group.total_passed} passed, {Group.total_failed} failed")
+    return Group.total_failed > 0 or Group.total_passed == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
