@@ -3,6 +3,8 @@
 #if defined(MM_IMPLEMENTATION) && !defined(MM_CHUNK_IMPLEMENTATION)
 #define MM_CHUNK_IMPLEMENTATION
 #endif
+#include "mm_buffer.h" /* outside the guard: the implementation may be asked for later */
+#include "mm_pool.h"
 #ifndef MM_CHUNK_H_
 #define MM_CHUNK_H_
 /*
@@ -89,9 +91,6 @@ ERRORS
 LICENSE
     See the end of this file.
 */
-#include "mm_buffer.h"
-#include "mm_pool.h"
-
 #ifndef MM_COMMON_
 #define MM_COMMON_
 /* The common block: the same bytes in all six headers, and whichever header comes first defines it.
@@ -481,6 +480,14 @@ MM_NODISCARD MM_API const char *mm_chunkqueue_contiguous(mm_chunkqueue *q, size_
    who write chunks out themselves. */
 MM_NODISCARD MM_API mm_status mm_chunk_open(mm_chunk *chunk) MM_NONNULL_ALL;
 
+/* What the errno of a file operation means to a caller. */
+MM_API mm_status mm_status_from_errno(int error);
+
+/* Reads up to `size` bytes of a FILE chunk, `skip` bytes behind its offset. Stops early only at the
+   end of the file or at an error; *got says where, and TRUNCATED or the error why. For mm_io.h. */
+MM_NODISCARD MM_API mm_status mmi_chunk_pread(mm_chunk *c, int64_t skip, char *to, size_t size,
+                                              size_t *got) MM_NONNULL_ALL;
+
 /* Whether the whole structure is sound. O(chunks); for tests and assertions. */
 MM_API bool mm_chunkqueue_check(const mm_chunkqueue *q) MM_NONNULL_ALL;
 
@@ -511,8 +518,10 @@ MM_INLINE mm_status mm_chunkqueue_status(const mm_chunkqueue *q)
 #endif
 #endif /* MM_CHUNK_H_ */
 
-#if defined(MM_CHUNK_IMPLEMENTATION) && !defined(MMI_CHUNK_IMPLEMENTED)
-#define MMI_CHUNK_IMPLEMENTED
+// >>system: the seams, for the implementations of this header and of mm_io.h
+
+#if (defined(MM_CHUNK_IMPLEMENTATION) || defined(MM_IO_IMPLEMENTATION)) && !defined(MMI_SYSTEM)
+#define MMI_SYSTEM
 #ifdef MMI_LIBC_ASSERT
 #include <assert.h> /* assert, for MM_ASSERT */
 #endif
@@ -523,10 +532,6 @@ MM_INLINE mm_status mm_chunkqueue_status(const mm_chunkqueue *q)
 #include <sys/stat.h> /* fstat */
 #include <time.h>     /* time, for the names of temp files */
 #include <unistd.h>   /* close, getpid, pread, pwrite, unlink */
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 #if defined(__GLIBC__) && !defined(__USE_XOPEN2K8) && !defined(__cplusplus)
 #define MMI_STRICT_GLIBC /* -std=c11 hides these, and what mm_io.h needs */
@@ -572,6 +577,14 @@ extern ssize_t MMI_FILE(pwrite)(int fd, const void *bytes, size_t size, off_t of
 #ifndef MM_SYS_PWRITE
 #define MM_SYS_PWRITE(fd, bytes, size, offset) MMI_FILE(pwrite)(fd, bytes, size, offset)
 #endif
+#endif /* MMI_SYSTEM */
+
+#if defined(MM_CHUNK_IMPLEMENTATION) && !defined(MMI_CHUNK_IMPLEMENTED)
+#define MMI_CHUNK_IMPLEMENTED
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 #define MMI_CHUNK_KEEP ((size_t)1 << 20)           /* seed of 001: 1 MiB of buffers per worker */
 #define MMI_CHUNK_MOVE 1024                        /* lighttpd's border between copy and move */
@@ -580,8 +593,7 @@ extern ssize_t MMI_FILE(pwrite)(int fd, const void *bytes, size_t size, off_t of
 
 // >>errors
 
-/* What the errno of a file operation means to a caller. */
-static mm_status mmi_chunk_status(int error)
+MM_API mm_status mm_status_from_errno(int error)
 {
     switch (error) {
     case ENOSPC:
@@ -726,8 +738,8 @@ MM_API mm_status mm_chunk_open(mm_chunk *chunk)
         fd = MM_SYS_OPEN(mm_buffer_string(&source->mem),
                          O_RDONLY | O_NONBLOCK | O_NOCTTY | MMI_O_CLOEXEC, 0);
     } while (fd < 0 && errno == EINTR);
-    if (fd < 0) return mmi_chunk_status(errno);
-    if (MM_SYS_FSTAT(fd, &st) != 0) status = mmi_chunk_status(errno);
+    if (fd < 0) return mm_status_from_errno(errno);
+    if (MM_SYS_FSTAT(fd, &st) != 0) status = mm_status_from_errno(errno);
     else if (!S_ISREG(st.st_mode)) status = MM_STATUS_DENIED;
     else if ((int64_t)st.st_size < chunk->end) status = MM_STATUS_TRUNCATED;
     if (status == MM_STATUS_OK) source->fd = fd;
@@ -735,9 +747,7 @@ MM_API mm_status mm_chunk_open(mm_chunk *chunk)
     return status;
 }
 
-/* Reads up to `size` bytes of a FILE chunk, `skip` bytes behind its offset. Stops early only at the
-   end of the file or at an error; *got says where, and TRUNCATED or the error why. */
-static mm_status mmi_chunk_pread(mm_chunk *c, int64_t skip, char *to, size_t size, size_t *got)
+MM_API mm_status mmi_chunk_pread(mm_chunk *c, int64_t skip, char *to, size_t size, size_t *got)
 {
     mm_status status = mm_chunk_open(c);
     *got = 0;
@@ -748,7 +758,7 @@ static mm_status mmi_chunk_pread(mm_chunk *c, int64_t skip, char *to, size_t siz
         else errno = EOVERFLOW; /* a 32-bit off_t */
         if (n > 0) *got += (size_t)n;
         else if (n == 0) status = MM_STATUS_TRUNCATED;
-        else if (errno != EINTR) status = mmi_chunk_status(errno);
+        else if (errno != EINTR) status = mm_status_from_errno(errno);
     }
     return status;
 }
@@ -1154,7 +1164,7 @@ static mm_status mmi_temp_append(mm_chunk_pool *pool, mm_chunk_source *temp, con
         ssize_t n = MM_SYS_PWRITE(temp->fd, bytes + done, size - done, (off_t)at);
         if (n > 0) done += (size_t)n;
         else if (n == 0) return MM_STATUS_NO_SPACE;
-        else if (errno != EINTR) return mmi_chunk_status(errno);
+        else if (errno != EINTR) return mm_status_from_errno(errno);
     }
     temp->written += (int64_t)size;
     pool->stats.temp_bytes += (int64_t)size;
@@ -1206,7 +1216,7 @@ static mm_chunk_source *mmi_temp_open(mm_chunk_pool *pool, const char *dir, mm_s
     if (temp == NULL) return NULL;
     temp->fd = mmi_temp_open_fd(pool, dir);
     if (temp->fd < 0) {
-        *status = mmi_chunk_status(errno);
+        *status = mm_status_from_errno(errno);
         mm_pool_put(&pool->sources, temp);
         return NULL;
     }

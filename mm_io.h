@@ -3,6 +3,7 @@
 #if defined(MM_IMPLEMENTATION) && !defined(MM_IO_IMPLEMENTATION)
 #define MM_IO_IMPLEMENTATION
 #endif
+#include "mm_chunk.h" /* outside the guard: the implementation may be asked for later */
 #ifndef MM_IO_H_
 #define MM_IO_H_
 /*
@@ -85,7 +86,6 @@ ERRORS
 LICENSE
     See the end of this file.
 */
-#include "mm_chunk.h"
 #ifdef MM_IO_OPENSSL
 #include <openssl/ssl.h> /* SSL */
 #endif
@@ -530,7 +530,7 @@ static mm_status mmi_io_status(int error)
     case ECONNABORTED:
     case ENOTCONN:
     case ETIMEDOUT: return MM_STATUS_CLOSED;
-    default: return mmi_chunk_status(error);
+    default: return mm_status_from_errno(error);
     }
 }
 
@@ -1071,7 +1071,7 @@ static mm_status mmi_cache_open_fd(mm_filecache *cache, char *path, int *fd)
             mm_fd_budget_give(cache->fds);
         }
         if (error == EXDEV || error == ENXIO || error == ENODEV) return MM_STATUS_DENIED;
-        if (error != EMFILE && error != ENFILE) return mmi_chunk_status(error);
+        if (error != EMFILE && error != ENFILE) return mm_status_from_errno(error);
         if (mmi_cache_evict(cache, 1 + cache->stats.entries / 8) == 0) break;
     }
     return MM_STATUS_NO_FILES;
@@ -1096,7 +1096,7 @@ static mm_status mmi_cache_new(mm_filecache *cache, mm_slice path, char *path_z,
         return status;
     }
     cache->stats.open++;
-    if (MM_SYS_FSTAT(file->fd, &st) != 0) status = mmi_chunk_status(errno);
+    if (MM_SYS_FSTAT(file->fd, &st) != 0) status = mm_status_from_errno(errno);
     else if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) status = MM_STATUS_DENIED;
     else mmi_file_identify(file, &st);
     if (status == MM_STATUS_OK) *made = file;
@@ -1162,7 +1162,7 @@ MM_API mm_status mm_filecache_init(mm_filecache *cache, const mm_filecache_desc 
     do {
         cache->root_fd = MM_SYS_OPEN(desc->root, O_RDONLY | MMI_O_DIRECTORY | MMI_O_CLOEXEC, 0);
     } while (cache->root_fd < 0 && errno == EINTR);
-    if (cache->root_fd < 0) return mmi_chunk_status(errno);
+    if (cache->root_fd < 0) return mm_status_from_errno(errno);
     cache->buckets = (mm_file **)mmi_alloc(cache->allocator, bytes);
     if (cache->buckets == NULL) {
         (void)MM_SYS_CLOSE(cache->root_fd);

@@ -52,7 +52,7 @@ def user_of_everything(folder, compiler, options):
     """A program that needs every function that the headers declare."""
     source = write(folder / f"user{suffix(compiler)}", includes(HEADERS))
     text = run([*command(compiler, "-O0", options), "-DMM_API=mm_declared", "-E", "-P", source])
-    names = sorted({re.search(r"\b(mm_\w+)\s*\(", rest)[1]
+    names = sorted({re.search(r"\b(mmi?_\w+)\s*\(", rest)[1]
                     for rest in text.split("mm_declared ")[1:]})
     if not names:
         raise Failed("no declaration found")
