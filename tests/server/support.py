@@ -62,7 +62,8 @@ def make_site(folder):
         "plain/one.txt": b"1", "plain/two.txt": b"22", "plain/.hidden": SECRET,
         "plain/folder/x.txt": b"x", "odd & <b>\"'/x.txt": b"x",
         ".secret": SECRET, ".git/config": SECRET, "sub/.htpasswd": SECRET,
-        "mixed/real.txt": b"real", "links/real.txt": b"real", "../outside.txt": SECRET, "../outside/file.txt": SECRET,
+        "mixed/real.txt": b"real", "links/real.txt": b"real",
+        "../outside.txt": SECRET, "../outside/file.txt": SECRET,
     }
     files.update({f"odd/{name}": name.encode() for name in ODD_NAMES})
     for name in ("style.css", "script.js", "data.json", "image.png", "photo.jpg", "photo.JPEG",

@@ -297,7 +297,7 @@ class Addresses(LifeTest):
 class Workers(LifeTest):
     def test_each_is_a_thread(self):
         server = self.serve("--workers", 3)
-        self.assertGreaterEqual(server.status("Threads"), 3)
+        wait_until(lambda: server.status("Threads") >= 3, "three threads")
 
     def test_all_serve(self):
         for options in ((), ("--poll",)):
@@ -365,7 +365,8 @@ class Timeouts(LifeTest):
         whole = request("/hello.txt")
         for options in ((), ("--poll",)):
             server = self.serve("--header-timeout", 1, *options)
-            cases = [(tls, raw) for tls in (False, True) for raw in (b"G", whole[:-1], whole + b"G")]
+            cases = [(tls, raw) for tls in (False, True)
+                     for raw in (b"G", whole[:-1], whole + b"G")]
             connections = [self.connect(server, tls) for tls, _ in cases]
             for connection, (_, raw) in zip(connections, cases):
                 connection.send(raw)
