@@ -312,7 +312,8 @@ MM_API void mm_buffer_swap(mm_buffer *a, mm_buffer *b) MM_NONNULL_ALL;
 /* Hands the content to the caller, who frees `*size` bytes with this buffer's allocator (or free()
    for the default one). `length` and `size` may be NULL. The text is never NULL but when out of
    memory (an unset buffer gives ""). The buffer is empty afterwards. A sticky status stays. */
-MM_NODISCARD MM_API char *mm_buffer_detach(mm_buffer *b, size_t *length, size_t *size) MM_NONNULL(1);
+MM_NODISCARD MM_API char *mm_buffer_detach(mm_buffer *b, size_t *length, size_t *size)
+    MM_NONNULL(1);
 
 /* Takes over `ptr`, a block of `size` bytes from this buffer's allocator whose first `length` bytes
    are the content; what the buffer held is freed, the status is OK again. INVALID when length >=

@@ -309,7 +309,7 @@ typedef struct mm_chunk_source { /* bytes that one or more chunks refer to */
     int64_t written;             /* temp file: bytes in it; where the next ones go */
     int fd;                      /* FILE: the descriptor; -1: MEM, or not opened yet */
     bool is_temp;                /* FILE: a temp file of ours, that can be appended to */
-    mm_chunk_refchg refchg;      /* FILE: whom to tell that a borrowed fd is done with; NULL: ours */
+    mm_chunk_refchg refchg;      /* FILE: whom to tell when a borrowed fd is free; NULL: ours */
     void *ref;                   /* FILE: the argument of refchg */
     struct mm_chunk_source *next_free; /* in the pool's list while unused */
 } mm_chunk_source;
@@ -372,8 +372,8 @@ typedef struct mm_chunkqueue {
 
 /* `desc` may be NULL. NO_MEMORY, or INVALID for a size out of range; then there is nothing to undo.
    No directory is touched before the first spill. */
-MM_NODISCARD MM_API mm_status mm_chunk_pool_init(mm_chunk_pool *pool, const mm_chunk_pool_desc *desc)
-    MM_NONNULL(1);
+MM_NODISCARD MM_API mm_status mm_chunk_pool_init(mm_chunk_pool *pool,
+                                                 const mm_chunk_pool_desc *desc) MM_NONNULL(1);
 
 /* Gives all memory back and returns the number of chunks still in queues, which is 0 when every
    queue was reset: with others the pool must not go away, and does not. */
@@ -461,8 +461,9 @@ MM_NODISCARD MM_API mm_status mm_chunkqueue_steal(mm_chunkqueue *to, mm_chunkque
 
 /* The next bytes, up to `size`, without draining them: *data points into the queue when the first
    chunk alone has them in memory, else to `scratch` (of `size` bytes), filled from as many chunks
-   as needed. *length is less than `size` at the end of the queue, or in front of a place that cannot
-   be read: the error comes when that place is the first. OK with *length 0: the queue is empty. */
+   as needed. *length is less than `size` at the end of the queue, or in front of a place that
+   cannot be read: the error comes when that place is the first. OK with *length 0: the queue is
+   empty. */
 MM_NODISCARD MM_API mm_status mm_chunkqueue_peek(mm_chunkqueue *q, char *scratch, size_t size,
                                                  const char **data, size_t *length) MM_NONNULL_ALL;
 
@@ -754,8 +755,9 @@ MM_API mm_status mmi_chunk_pread(mm_chunk *c, int64_t skip, char *to, size_t siz
     while (status == MM_STATUS_OK && *got < size) {
         int64_t at = c->offset + skip + (int64_t)*got;
         ssize_t n = -1;
-        if ((int64_t)(off_t)at == at) n = MM_SYS_PREAD(c->source->fd, to + *got, size - *got, (off_t)at);
-        else errno = EOVERFLOW; /* a 32-bit off_t */
+        errno = EOVERFLOW; /* for a 32-bit off_t */
+        if ((int64_t)(off_t)at == at)
+            n = MM_SYS_PREAD(c->source->fd, to + *got, size - *got, (off_t)at);
         if (n > 0) *got += (size_t)n;
         else if (n == 0) status = MM_STATUS_TRUNCATED;
         else if (errno != EINTR) status = mm_status_from_errno(errno);
@@ -791,7 +793,7 @@ static mm_status mmi_temp_dirs_copy(mm_chunk_pool *pool, const char *const *dirs
     }
     pool->temp_dir_count = i;
     if (i == count) return MM_STATUS_OK;
-    while (pool->temp_dir_count > 0) { /* the array is freed by its full size, so not by the above */
+    while (pool->temp_dir_count > 0) { /* the array has its full size still: not as above */
         char *copy = pool->temp_dirs[--pool->temp_dir_count];
         mmi_free(pool->allocator, copy, strlen(copy) + 1);
     }
@@ -1227,9 +1229,9 @@ static mm_chunk_source *mmi_temp_open(mm_chunk_pool *pool, const char *dir, mm_s
     return temp;
 }
 
-/* Writes the bytes to the end of *temp, or, when that is NULL, long enough or failing, to a new file
-   in the first directory that takes them; *temp is then that file. *temp holds a reference. A part
-   of the bytes that a full disk did take stays behind the old file's end and is never read. */
+/* Writes the bytes to the end of *temp, or, when that is NULL, long enough or failing, to a new
+   file in the first directory that takes them; *temp is then that file. *temp holds a reference. A
+   part of the bytes that a full disk did take stays behind the old file's end and is never read. */
 static mm_status mmi_temp_write(mm_chunk_pool *pool, mm_chunk_source **temp, const char *bytes,
                                 size_t size)
 {

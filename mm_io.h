@@ -324,8 +324,9 @@ typedef struct mm_fd_budget { /* descriptors of all kinds against one limit; for
     size_t taken;             /* taken now; atomic */
 } mm_fd_budget;
 
-/* Raises the soft limit of open descriptors to the hard one, but to no more than `cap` (0: 1,048,576:
-   hard limits of 10^9 exist, and nothing should be sized by one), and stores what is in force. */
+/* Raises the soft limit of open descriptors to the hard one, but to no more than `cap` (0:
+   1,048,576: hard limits of 10^9 exist, and nothing should be sized by one), and stores what is in
+   force. */
 MM_NODISCARD MM_API mm_status mm_fd_limit_raise(size_t cap, size_t *limit) MM_NONNULL_ALL;
 
 /* Takes one descriptor off the budget; false when none is left. NULL counts nothing. */
@@ -405,8 +406,8 @@ MM_NODISCARD MM_API mm_status mm_filecache_init(mm_filecache *cache, const mm_fi
    cache is otherwise still whole, and this is to be called again when they are released. */
 MM_API size_t mm_filecache_deinit(mm_filecache *cache) MM_NONNULL_ALL;
 
-/* The file or folder at `path`, relative to the root, without a leading slash; "" is the root itself.
-   `now` is a clock in milliseconds that never goes back. On OK *file is the caller's until
+/* The file or folder at `path`, relative to the root, without a leading slash; "" is the root
+   itself. `now` is a clock in milliseconds that never goes back. On OK *file is the caller's until
    mm_file_release. NOT_FOUND, DENIED, NO_FILES (after closing unused entries), NO_MEMORY, IO;
    INVALID for a path with a NUL, an empty or dot component, or longer than 4095 bytes. */
 MM_NODISCARD MM_API mm_status mm_filecache_open(mm_filecache *cache, mm_slice path, int64_t now,
@@ -1051,9 +1052,10 @@ MM_API void mm_filecache_trim(mm_filecache *cache, size_t entries)
 static mm_file *mmi_cache_find(mm_filecache *cache, uint64_t hash, mm_slice path)
 {
     mm_file *file = *mmi_cache_bucket(cache, hash);
-    while (file != NULL &&
-           (file->hash != hash || !mm_slice_equal(mm_slice_make(file->path, file->path_size), path)))
-        file = file->next;
+    for (; file != NULL; file = file->next)
+        if (file->hash == hash &&
+            mm_slice_equal(mm_slice_make(file->path, file->path_size), path))
+            break;
     return file;
 }
 

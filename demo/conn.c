@@ -271,8 +271,8 @@ static void prepare_response(worker *w, http_response *response)
     response->content_length = -1;
 }
 
-/* Answers the request in the worker, whose head is the first `head_size` bytes of `in` (status 200),
-   or refuses what has come with `status`. */
+/* Answers the request in the worker, whose head is the first `head_size` bytes of `in` (status
+   200), or refuses what has come with `status`. */
 static step conn_answer(conn *c, int status, size_t head_size)
 {
     worker *w = c->worker;

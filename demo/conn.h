@@ -12,7 +12,7 @@ typedef enum conn_state {
     CONN_HEAD,      /* a request head is awaited or on its way */
     CONN_BODY,      /* the answer is ready; the request's body is being read and dropped */
     CONN_WRITE,     /* the answer is being sent */
-    CONN_LINGER     /* our end is closed; what still comes is dropped, so that the peer gets it all */
+    CONN_LINGER     /* our end is closed; what still comes is dropped, for the peer to get all */
 } conn_state;
 
 struct conn {
@@ -41,17 +41,19 @@ struct conn {
     char peer[46];        /* address, as text */
 };
 
-/* Takes over an accepted, non-blocking socket, for which a descriptor has been taken from the budget.
-   Closes it when there is no memory. */
+/* Takes over an accepted, non-blocking socket, for which a descriptor has been taken from the
+   budget. Closes it when there is no memory. */
 void conn_open(worker *w, int fd, bool tls, const struct sockaddr_storage *address);
 
-/* Something has happened on the socket: does what can be done now. The connection may be gone after. */
+/* Something has happened on the socket: does what can be done now. The connection may be gone
+   after. */
 void conn_run(conn *c);
 
 /* The timer has run out. The connection may be gone after. */
 void conn_timeout(conn *c);
 
-/* The worker is draining: ends the connection now if it is between requests, else after this one. */
+/* The worker is draining: ends the connection now if it is between requests, else after this
+   one. */
 void conn_drain(conn *c);
 
 /* Ends it at once. */

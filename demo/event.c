@@ -28,7 +28,8 @@ static mm_status poll_reserve(event_loop *loop, int fd)
 {
     if ((size_t)fd >= loop->slot_count) {
         size_t before = loop->slot_count;
-        void *slots = grow(loop, loop->slots, &loop->slot_count, (size_t)fd + 1, sizeof(event_slot));
+        void *slots = grow(loop, loop->slots, &loop->slot_count, (size_t)fd + 1,
+                           sizeof(event_slot));
         if (slots == NULL) return MM_STATUS_NO_MEMORY;
         loop->slots = slots;
         for (; before < loop->slot_count; before++) loop->slots[before].index = -1;
@@ -80,7 +81,8 @@ static size_t poll_wait(event_loop *loop, int timeout_ms, event *events, size_t 
         events[stored].data = loop->slots[p->fd].data;
         events[stored].what = (p->revents & POLLIN ? EVENT_READ : 0u) |
                               (p->revents & POLLOUT ? EVENT_WRITE : 0u);
-        if (p->revents & (POLLERR | POLLHUP | POLLNVAL)) events[stored].what |= EVENT_READ | EVENT_WRITE;
+        if (p->revents & (POLLERR | POLLHUP | POLLNVAL))
+            events[stored].what |= EVENT_READ | EVENT_WRITE;
         stored++;
     }
     loop->next = (loop->next + i) % loop->count;
@@ -102,8 +104,8 @@ static int epoll_control(event_loop *loop, int operation, int fd, unsigned what,
 static size_t epoll_collect(event_loop *loop, int timeout_ms, event *events, size_t capacity)
 {
     struct epoll_event ready[EVENT_BATCH];
-    int i, n;
-    n = epoll_wait(loop->epoll, ready, capacity < EVENT_BATCH ? (int)capacity : EVENT_BATCH, timeout_ms);
+    int i, n, most = capacity < EVENT_BATCH ? (int)capacity : EVENT_BATCH;
+    n = epoll_wait(loop->epoll, ready, most, timeout_ms);
     for (i = 0; i < n; i++) {
         events[i].data = ready[i].data.u64;
         events[i].what = (ready[i].events & EPOLLIN ? EVENT_READ : 0u) |
@@ -146,8 +148,10 @@ void event_loop_deinit(event_loop *loop)
 mm_status event_add(event_loop *loop, int fd, unsigned what, uint64_t data)
 {
 #ifdef __linux__
-    if (loop->epoll >= 0)
-        return epoll_control(loop, EPOLL_CTL_ADD, fd, what, data) == 0 ? MM_STATUS_OK : MM_STATUS_IO;
+    if (loop->epoll >= 0) {
+        int result = epoll_control(loop, EPOLL_CTL_ADD, fd, what, data);
+        return result == 0 ? MM_STATUS_OK : MM_STATUS_IO;
+    }
 #endif
     return poll_add(loop, fd, what, data);
 }

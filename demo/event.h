@@ -22,7 +22,7 @@ typedef struct event_loop {        /* one thread's */
     struct pollfd *polls;          /* `count` of `capacity` */
     event_slot *slots;             /* by descriptor; `slot_count` of them */
     size_t count, capacity, slot_count;
-    size_t next;                   /* where the last scan of polls stopped, so that all get a turn */
+    size_t next;                   /* where the last scan of polls stopped: all get a turn */
 } event_loop;
 
 /* IO with errno kept when there is no epoll descriptor to be had. */
@@ -38,8 +38,8 @@ void event_change(event_loop *loop, int fd, unsigned what, uint64_t data);
 /* Forgets `fd`, which was added and is still open. */
 void event_remove(event_loop *loop, int fd);
 
-/* Waits at most `timeout_ms` (-1: for ever); returns how many events were stored, 0 also when a signal
-   came. */
+/* Waits at most `timeout_ms` (-1: for ever); returns how many events were stored, 0 also when a
+   signal came. */
 size_t event_wait(event_loop *loop, int timeout_ms, event *events, size_t capacity);
 
 #endif

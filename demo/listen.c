@@ -40,7 +40,8 @@ static socklen_t parse_address(const char *text, int port, socket_address *addre
     return sizeof(address->v6);
 }
 
-/* Binds without sharing: fails when another program listens there, which a shared port would hide. */
+/* Binds without sharing: fails when another program listens there, which a shared port would
+   hide. */
 static bool port_is_free(const socket_address *address, socklen_t size)
 {
     int on = 1, error = 0, fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -79,7 +80,8 @@ static int bound_port(int fd)
     return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
 }
 
-/* Listens on one address; -1 with errno, EINVAL for what is no address. *port is set when it was 0. */
+/* Listens on one address; -1 with errno, EINVAL for what is no address. *port is set when it was
+   0. */
 static int listen_on(const char *text, int *port, bool shared, bool probe)
 {
     socket_address address;
@@ -116,8 +118,8 @@ static bool listen_port(const listen_plan *plan, int *port, bool tls, bool share
     return *count > before;
 }
 
-/* As listen_port. A port that is free on the first address can be taken on the second: where any port
-   will do, others are tried. */
+/* As listen_port. A port that is free on the first address can be taken on the second: where any
+   port will do, others are tried. */
 static bool listen_any_port(const listen_plan *plan, int *port, bool tls, bool shared,
                             listener *listeners, size_t *count, const char **failed)
 {
@@ -131,8 +133,8 @@ static bool listen_any_port(const listen_plan *plan, int *port, bool tls, bool s
     return true;
 }
 
-size_t listen_open(listen_plan *plan, bool shared, listener listeners[SERVER_LISTENERS], char *error,
-                   size_t error_size)
+size_t listen_open(listen_plan *plan, bool shared, listener listeners[SERVER_LISTENERS],
+                   char *error, size_t error_size)
 {
     size_t count = 0;
     const char *failed = "";

@@ -13,7 +13,7 @@ typedef struct listen_plan { /* where to listen; the ports are filled in when th
 
 /* Opens one set of listeners, for a worker; with `shared` several sets can wait at the same ports.
    Returns their number; 0 with one line in `error` that names address and port. */
-size_t listen_open(listen_plan *plan, bool shared, listener listeners[SERVER_LISTENERS], char *error,
-                   size_t error_size);
+size_t listen_open(listen_plan *plan, bool shared, listener listeners[SERVER_LISTENERS],
+                   char *error, size_t error_size);
 
 #endif

@@ -35,7 +35,7 @@ static sigset_t block_signals(void)
     sigaddset(&set, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN); /* a limit on the size of the log's file costs lines, not the server */
+    signal(SIGXFSZ, SIG_IGN); /* a limit on the size of the log costs lines, not the server */
     return set;
 }
 
@@ -91,8 +91,8 @@ static void banner(const server *s, const listen_plan *plan, int workers)
     fflush(stdout);
 }
 
-/* Prepares and starts `count` workers; on failure those that were started are told to end. Returns how
-   many were prepared. */
+/* Prepares and starts `count` workers; on failure those that were started are told to end. Returns
+   how many were prepared. */
 static int start_workers(worker *workers, int count, server *s, listen_plan *plan, char *error,
                          size_t error_size)
 {
@@ -114,7 +114,8 @@ static int start_workers(worker *workers, int count, server *s, listen_plan *pla
     return ready;
 }
 
-/* Waits for a signal to drain and for all threads to end; a second signal ends the program at once. */
+/* Waits for a signal to drain and for all threads to end; a second signal ends the program at
+   once. */
 static void *second_signal(void *set)
 {
     int signal_number;
@@ -136,7 +137,8 @@ static void wait_and_drain(worker *workers, int count, sigset_t *signals)
     pthread_join(watcher, NULL);
 }
 
-/* Gives back the workers, whether they ran or not; false when something was not given back to them. */
+/* Gives back the workers, whether they ran or not; false when something was not given back to
+   them. */
 static bool end_workers(worker *workers, int count, bool quiet)
 {
     unsigned long long lost = 0;

@@ -14,7 +14,7 @@ typedef struct server {
     int log_fd;          /* of the access log; -1: none */
     mm_budget memory;    /* of the whole process; the workers' are beneath it */
     mm_fd_budget fds;    /* connections and open files */
-    size_t fds_for_files; /* of these, what connections leave alone: without files they are no use */
+    size_t fds_for_files; /* of these, what connections leave for files */
 } server;
 
 #endif

@@ -15,7 +15,7 @@
 
 enum {
     WORKER_EVENTS = 256,       /* taken from the loop at a time */
-    WORKER_ACCEPTS = 64,       /* connections accepted at a time, before the others get their turn */
+    WORKER_ACCEPTS = 64,       /* connections accepted before the others get their turn */
     WORKER_PAUSE_MS = 100,     /* without descriptors: until the next try */
     WORKER_LOG_MS = 1000,      /* until what the log did not take is offered to it again */
     WORKER_DRAIN_MS = 30000,   /* for answers on their way, when draining */

@@ -11,7 +11,7 @@
 
 typedef struct conn conn;
 
-typedef enum timer_kind { /* each with one duration, so a list in order of arming is in order of time */
+typedef enum timer_kind { /* each has one duration: the order of arming is that of time */
     TIMER_HANDSHAKE,      /* the whole TLS handshake */
     TIMER_HEAD,           /* the whole request head, not each read of it */
     TIMER_BODY,           /* the whole request body */
@@ -62,12 +62,13 @@ typedef struct worker {
     char date[HTTP_DATE_SIZE]; /* now_s, for the Date field */
 } worker;
 
-/* Prepares a worker with listeners that are already bound (it closes them in the end). False with one
-   line in `error`; then nothing is left to undo. */
+/* Prepares a worker with listeners that are already bound (it closes them in the end). False with
+   one line in `error`; then nothing is left to undo. */
 bool worker_init(worker *w, server *s, const listener *listeners, size_t count, char *error,
                  size_t error_size);
 
-/* Runs it in a thread of its own, and waits for that to end. worker_drain may be called from any. */
+/* Runs it in a thread of its own, and waits for that to end. worker_drain may be called from
+   any. */
 bool worker_start(worker *w);
 void worker_drain(worker *w);
 void worker_join(worker *w);
@@ -75,8 +76,8 @@ void worker_join(worker *w);
 /* Gives everything back; returns false when something had not been given back to it. */
 bool worker_deinit(worker *w);
 
-/* For conn.c: arms the connection's one timer anew (TIMER_NONE: none), and says that a connection has
-   gone, so that there may be room again. */
+/* For conn.c: arms the connection's one timer anew (TIMER_NONE: none), and says that a connection
+   has gone, so that there may be room again. */
 void worker_set_timer(worker *w, conn *c, timer_kind kind);
 void worker_conn_gone(worker *w);
 

@@ -1,7 +1,8 @@
 /* One request after another to a worker of mmserve in this process, with each allocation and each
- * system call of mm_chunk.h and mm_io.h failing in turn, once and for ever. Whatever fails: the answer
- * is complete and right, or an error page, or cut off; the next connection is served; nothing leaks.
- * Linked with the server's objects, but for main and for mm, which this file stands in for. */
+ * system call of mm_chunk.h and mm_io.h failing in turn, once and for ever. Whatever fails: the
+ * answer is complete and right, or an error page, or cut off; the next connection is served;
+ * nothing leaks. Linked with the server's objects, but for main and for mm, which this file stands
+ * in for. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -157,7 +158,8 @@ static void server_stop(void)
     close(s.log_fd);
 }
 
-/* Sends one request, and reads until the server closes. Returns the bytes received, a NUL behind. */
+/* Sends one request, and reads until the server closes. Returns the bytes received, a NUL
+   behind. */
 static size_t ask(const char *path)
 {
     struct sockaddr_in address;

@@ -267,7 +267,8 @@ static void model_step(mm_buffer *b, unsigned char *bytes, size_t *length, uint6
         break;
     case 4:
         *length = old == 0 ? 0 : test_random(random) % (old + 1);
-        if (mm_buffer_truncate(b, *length) != MM_STATUS_OK) test_fail(__FILE__, __LINE__, "truncate");
+        if (mm_buffer_truncate(b, *length) != MM_STATUS_OK)
+            test_fail(__FILE__, __LINE__, "truncate");
         break;
     case 5:
         status = mm_buffer_append_char(b, 'c');

@@ -10,7 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The system calls under test go through here: the n-th can fail, and transfers can be cut short. */
+/* The system calls under test go through here: the n-th can fail, and transfers can be cut
+   short. */
 static struct shim {
     size_t calls, fail_at;
     int for_ever, error;
@@ -131,7 +132,8 @@ static void fixture_remove(void)
     rmdir(dir);
 }
 
-static mm_status make_pool(mm_chunk_pool *pool, test_allocator *a, size_t chunk_size, int64_t file_size)
+static mm_status make_pool(mm_chunk_pool *pool, test_allocator *a, size_t chunk_size,
+                           int64_t file_size)
 {
     const char *dirs[1];
     mm_chunk_pool_desc desc;
@@ -535,7 +537,8 @@ static void spill_scenario(mm_chunkqueue *q, char *expected, size_t *length)
     mm_chunkqueue_set_spill(q, 2000);
     for (i = 0; i < 20; i++) {
         size_t size = 100 + i * 67;
-        if (mm_chunkqueue_append_mem(q, file_bytes + *length, size) == MM_STATUS_OK) *length += size;
+        if (mm_chunkqueue_append_mem(q, file_bytes + *length, size) == MM_STATUS_OK)
+            *length += size;
         q->status = MM_STATUS_OK;
         memcpy(expected, file_bytes, *length);
         CHECK(mm_chunkqueue_check(q));
@@ -708,7 +711,8 @@ static void model_run(uint64_t seed, int faults)
             shim_fail(1 + test_random(&seed) % 8, 0, errors[test_random(&seed) % 4]);
             test_allocator_fail(&a, 1 + test_random(&seed) % 8, 0);
         }
-        if (model_length[i] < MODEL_MAX - 3000 && test_random(&seed) % 2) (void)model_append(i, &seed);
+        if (model_length[i] < MODEL_MAX - 3000 && test_random(&seed) % 2)
+            (void)model_append(i, &seed);
         else (void)model_drain(i, &seed);
         shim_fail(0, 0, 0);
         test_allocator_fail(&a, 0, 0);

@@ -61,7 +61,8 @@ static ssize_t shim_sendmsg(int fd, const struct msghdr *msg, int flags)
 #define MM_SYS_OPEN(path, flags, mode) (shim_fails() ? -1 : shim_opened(open(path, flags, mode)))
 #define MM_SYS_CLOSE(fd) shim_close(fd)
 #define MM_SYS_FSTAT(fd, st) (shim_fails() ? -1 : fstat(fd, st))
-#define MM_SYS_PREAD(fd, bytes, size, at) (shim_fails() ? -1 : pread(fd, bytes, shim_short(size), at))
+#define MM_SYS_PREAD(fd, bytes, size, at) \
+    (shim_fails() ? -1 : pread(fd, bytes, shim_short(size), at))
 #define MM_SYS_READ(fd, bytes, size) (shim_fails() ? -1 : read(fd, bytes, shim_short(size)))
 #define MM_SYS_WRITEV(fd, iov, count) (shim_fails() ? -1 : writev(fd, iov, count))
 #define MM_SYS_SENDMSG(fd, msg, flags) shim_sendmsg(fd, msg, flags)
@@ -302,7 +303,7 @@ TEST(every_call_of_a_write_fails)
             CHECK_SUB(fill_mixed());
             shim.most = 17000;
             shim_fail(n, 0, errors[e]);
-            while (!mm_chunkqueue_is_empty(&q)) { /* an error is reported, and the next call goes on */
+            while (!mm_chunkqueue_is_empty(&q)) { /* after an error the next call goes on */
                 status = mm_io_write(&q, ours, 0, &written);
                 total += written;
                 receive(got, &length, sizeof(got));
@@ -586,7 +587,8 @@ TEST(cache_survives_every_fault)
         desc.root = root;
         desc.allocator = &memory.base;
         shim_fail(n, 0, EIO);
-        if (mm_filecache_init(&cache, &desc) == MM_STATUS_OK) CHECK_EQ(mm_filecache_deinit(&cache), 0);
+        if (mm_filecache_init(&cache, &desc) == MM_STATUS_OK)
+            CHECK_EQ(mm_filecache_deinit(&cache), 0);
         shim_fail(0, 0, 0);
         test_allocator_fail(&memory, 1, 0);
         CHECK_EQ(mm_filecache_init(&cache, &desc), MM_STATUS_NO_MEMORY);

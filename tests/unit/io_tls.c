@@ -90,7 +90,8 @@ static void ignore_refs(void *ref, int change)
     *(int *)ref += change;
 }
 
-/* Sends header, memory and file, `most` bytes a call, to a client that reads `sip` bytes at a time. */
+/* Sends header, memory and file, `most` bytes a call, to a client that reads `sip` bytes at a
+   time. */
 static void transfer(int64_t most, int sip)
 {
     static char want[TOTAL], got[TOTAL + 1];
@@ -108,7 +109,8 @@ static void transfer(int64_t most, int sip)
         int n;
         if (status != MM_STATUS_OK) status = mm_io_tls_write(&q, server, most, &written);
         CHECK(status == MM_STATUS_OK || status == MM_STATUS_AGAIN || status == MM_STATUS_YIELD);
-        n = SSL_read(client, got + length, sip < TOTAL + 1 - (int)length ? sip : TOTAL + 1 - (int)length);
+        n = TOTAL + 1 - (int)length;
+        n = SSL_read(client, got + length, sip < n ? sip : n);
         if (n > 0) length += (size_t)n;
     }
     CHECK(memcmp(got, want, TOTAL) == 0);
