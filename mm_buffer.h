@@ -365,6 +365,8 @@ MM_INLINE mm_status mm_buffer_append(mm_buffer *b, const void *bytes, size_t n);
 MM_INLINE mm_status mm_buffer_append_char(mm_buffer *b, char c);
 MM_API mm_status mm_buffer_append_string(mm_buffer *b, const char *text) MM_NONNULL(1);
 MM_INLINE mm_status mm_buffer_append_slice(mm_buffer *b, mm_slice slice);
+
+/* Fails with the status of `other` when that is not OK: its content is not whole. */
 MM_INLINE mm_status mm_buffer_append_buffer(mm_buffer *b, const mm_buffer *other);
 
 /* Decimal, without leading zeros; all values of the type. */
@@ -468,6 +470,8 @@ MM_INLINE mm_status mm_buffer_append_slice(mm_buffer *b, mm_slice slice)
 
 MM_INLINE mm_status mm_buffer_append_buffer(mm_buffer *b, const mm_buffer *other)
 {
+    if (MM_UNLIKELY(other->status != MM_STATUS_OK) && b->status == MM_STATUS_OK)
+        b->status = other->status;
     return mm_buffer_append(b, mm_buffer_string(other), mm_buffer_length(other));
 }
 
@@ -484,6 +488,7 @@ MM_INLINE mm_status mm_buffer_append_buffer(mm_buffer *b, const mm_buffer *other
 #ifdef MMI_LIBC_MALLOC
 #include <stdlib.h> /* malloc, realloc, free */
 #endif
+#include <limits.h> /* INT_MAX */
 #include <stdio.h>  /* vsnprintf */
 #include <string.h> /* memcmp, memmove, strlen */
 
@@ -581,8 +586,11 @@ MM_API char *mm_buffer_detach(mm_buffer *b, size_t *length, size_t *size)
     mm_status status = b->status;
     char *ptr;
     if (b->used == 0) { /* even an unset buffer is handed over as a string of its own */
+        bool room;
         b->status = MM_STATUS_OK;
-        if (!mmi_buffer_reserve(b, 0)) return NULL;
+        room = mmi_buffer_reserve(b, 0);
+        b->status = status;
+        if (!room) return NULL;
         mmi_buffer_set_length(b, 0);
     }
     ptr = b->ptr;
@@ -737,16 +745,18 @@ MM_API mm_status mm_buffer_append_vformat(mm_buffer *b, const char *format, va_l
     char *to = b->size == 0 ? NULL : b->ptr + length;
     size_t room = b->size - (b->size == 0 ? 0 : length);
     va_list again;
-    int n;
+    int n, most;
     if (b->status != MM_STATUS_OK) return b->status;
+    if (room > INT_MAX) room = INT_MAX; /* musl refuses more */
     va_copy(again, args);
-    n = vsnprintf(to, room, format, again); /* most often it fits as it stands */
+    most = n = vsnprintf(to, room, format, again); /* most often it fits as it stands */
     va_end(again);
     if (n >= 0 && (size_t)n >= room) {
         if (b->used != 0) b->ptr[length] = '\0'; /* undo the attempt, should the growth fail */
         to = mm_buffer_prepare_append(b, (size_t)n);
         if (to == NULL) return b->status;
-        n = vsnprintf(to, (size_t)n + 1, format, args);
+        n = vsnprintf(to, (size_t)n + (n < INT_MAX), format, args);
+        if (n > most) n = most; /* an argument has changed between the two */
     }
     if (n < 0) {
         if (b->used != 0) b->ptr[length] = '\0';

@@ -161,7 +161,9 @@ TEST(failed_copy_and_format_keep_the_old_content)
     CHECK_EQ(mm_buffer_status(&b), MM_STATUS_OK);
     mm_buffer_deinit(&b);
     CHECK(mm_buffer_prepare_copy(&b, 1) == NULL);
+    mm_buffer_clear(&b);
     CHECK(mm_buffer_detach(&b, NULL, NULL) == NULL);
+    CHECK_EQ(mm_buffer_status(&b), MM_STATUS_OK); /* nothing was to be appended */
     CHECK_EQ(a.live_blocks, 0);
 }
 
@@ -219,6 +221,12 @@ TEST(swap_and_equality)
     CHECK(!mm_buffer_equal(&a, &b) && mm_buffer_equal(&b, &b));
     mm_buffer_append_buffer(&a, &b);
     CHECK(mm_buffer_equal(&a, &b));
+    b.status = MM_STATUS_NO_MEMORY; /* its content is not whole */
+    CHECK_EQ(mm_buffer_append_buffer(&a, &b), MM_STATUS_NO_MEMORY);
+    CHECK_STR(mm_buffer_string(&a), "one");
+    mm_buffer_clear(&a);
+    mm_buffer_copy_string(&a, "one");
+    b.status = MM_STATUS_OK;
     mm_buffer_append(&a, "\0x", 2);
     mm_buffer_append(&b, "\0y", 2);
     CHECK(!mm_buffer_equal(&a, &b)); /* bytes, not strings */
