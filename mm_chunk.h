@@ -25,6 +25,7 @@ OPTIONAL DEFINES (before the first include; the MM_SYS_ ones only where the impl
     MM_SYS_FSTAT(fd, stat)                  fstat
     MM_SYS_PREAD(fd, bytes, size, offset)   pread
     MM_SYS_PWRITE(fd, bytes, size, offset)  pwrite
+    MM_SYS_FTRUNCATE(fd, size)              ftruncate
     MM_CHUNK_NO_TMPFILE                     never use O_TMPFILE
 
 OVERVIEW
@@ -67,7 +68,7 @@ COMPLEXITY AND STABILITY
     Appends, mark_written and steal are O(chunks touched); append_queue and length are O(1). One
     byte appended a million times fills chunk after chunk: memory is O(bytes). Pointers from
     get_memory hold until the next call on that queue; from peek and contiguous, until the next
-    call that drains or compacts it.
+    call that drains, compacts or spills it, which an append beyond the threshold does.
 
 THREADS
     A pool and its queues belong to one thread. There are no globals.
@@ -85,6 +86,7 @@ ERRORS
     MM_STATUS_TRUNCATED   a file is shorter than what was queued of it
     MM_STATUS_INVALID     negative lengths, more marked written than there is
     MM_STATUS_TOO_LARGE   the queue would count beyond INT64_MAX
+    MM_STATUS_AGAIN       a file by name is held by a lease of its writer
     MM_STATUS_IO          another system error, in errno
     Each leaves the queue with exactly the bytes that it had.
 
@@ -406,12 +408,14 @@ MM_INLINE mm_status mm_chunkqueue_status(const mm_chunkqueue *q); /* OK, or the 
 
 /* ---- appending; sticky ---- */
 
-/* Copies `size` bytes: fills the last chunk, then pooled ones; spills by the threshold. */
+/* Copies `size` bytes: fills the last chunk, then pooled ones; spills by the threshold. The bytes
+   must not lie in the queue itself, unless it never spills. */
 MM_API mm_status mm_chunkqueue_append_mem(mm_chunkqueue *q, const void *bytes, size_t size)
     MM_NONNULL(1);
 
 /* Appends the buffer's content and leaves the buffer empty: the memory is moved when there is 1 KiB
-   or more, copied otherwise. On failure the buffer is untouched. */
+   or more, copied otherwise. On failure the buffer is untouched. A buffer whose status is not OK is
+   not whole: the append fails with that status. */
 MM_API mm_status mm_chunkqueue_append_buffer(mm_chunkqueue *q, mm_buffer *b) MM_NONNULL_ALL;
 
 /* Appends `length` bytes at `offset` of the file `path` (copied), which is opened when its bytes
@@ -435,8 +439,9 @@ MM_API mm_status mm_chunkqueue_append_fd_ref(mm_chunkqueue *q, int fd, int64_t o
 MM_API mm_status mm_chunkqueue_append_queue(mm_chunkqueue *to, mm_chunkqueue *from) MM_NONNULL_ALL;
 
 /* A place for at least `least` bytes (0: whatever the last chunk has left, or else a new chunk)
-   behind the content; *size says how many. NULL when out of memory. Nothing is in the queue until
-   mm_chunkqueue_use_memory, which must follow; one place at a time. */
+   behind the content; *size says how many. NULL when an append has failed before (the status tells),
+   when the queue would count too far, or when out of memory (which is not sticky: nothing is lost).
+   Nothing is in the queue until mm_chunkqueue_use_memory, which must follow; one place at a time. */
 MM_NODISCARD MM_API char *mm_chunkqueue_get_memory(mm_chunkqueue *q, size_t least, size_t *size)
     MM_NONNULL_ALL;
 
@@ -543,6 +548,7 @@ MM_INLINE mm_status mm_chunkqueue_status(const mm_chunkqueue *q)
 #endif
 extern ssize_t MMI_FILE(pread)(int fd, void *bytes, size_t size, off_t offset);
 extern ssize_t MMI_FILE(pwrite)(int fd, const void *bytes, size_t size, off_t offset);
+extern int MMI_FILE(ftruncate)(int fd, off_t size);
 #else
 #define MMI_FILE(name) name
 #endif
@@ -578,6 +584,9 @@ extern ssize_t MMI_FILE(pwrite)(int fd, const void *bytes, size_t size, off_t of
 #ifndef MM_SYS_PWRITE
 #define MM_SYS_PWRITE(fd, bytes, size, offset) MMI_FILE(pwrite)(fd, bytes, size, offset)
 #endif
+#ifndef MM_SYS_FTRUNCATE
+#define MM_SYS_FTRUNCATE(fd, size) MMI_FILE(ftruncate)(fd, size)
+#endif
 #endif /* MMI_SYSTEM */
 
 #if defined(MM_CHUNK_IMPLEMENTATION) && !defined(MMI_CHUNK_IMPLEMENTED)
@@ -604,7 +613,12 @@ MM_API mm_status mm_status_from_errno(int error)
     case ENFILE: return MM_STATUS_NO_FILES;
     case ENOMEM: return MM_STATUS_NO_MEMORY;
     case ENOENT:
-    case ENOTDIR: return MM_STATUS_NOT_FOUND;
+    case ENOTDIR:
+    case ENAMETOOLONG: return MM_STATUS_NOT_FOUND;
+    case EAGAIN: return MM_STATUS_AGAIN;
+    case EXDEV: /* a path that leaves its root */
+    case ENXIO: /* a socket, or a device without a driver */
+    case ENODEV:
     case EACCES:
     case EPERM:
     case EROFS:
@@ -1035,6 +1049,7 @@ MM_API mm_status mm_chunkqueue_append_buffer(mm_chunkqueue *q, mm_buffer *b)
 {
     size_t length = mm_buffer_length(b);
     mm_status status = mmi_queue_admit(q, length);
+    if (status == MM_STATUS_OK) status = q->status = mm_buffer_status(b);
     if (status != MM_STATUS_OK) return status;
     if (length >= MMI_CHUNK_MOVE && q->memory <= q->spill_at &&
         (int64_t)length <= q->spill_at - q->memory)
@@ -1044,7 +1059,7 @@ MM_API mm_status mm_chunkqueue_append_buffer(mm_chunkqueue *q, mm_buffer *b)
     return status;
 }
 
-/* Checks the range of a file chunk, then links one to `source`, which is freed on failure. */
+/* Links a chunk of the file `source`, whose range has been admitted. */
 static mm_status mmi_queue_append_range(mm_chunkqueue *q, mm_chunk_source *source, int64_t offset,
                                         int64_t length)
 {
@@ -1127,6 +1142,7 @@ MM_API char *mm_chunkqueue_get_memory(mm_chunkqueue *q, size_t least, size_t *si
     mm_chunk *c = mmi_queue_open_tail(q);
     MM_ASSERT(q->reserved == NULL);
     *size = 0;
+    if (mmi_queue_admit(q, UINT32_MAX) != MM_STATUS_OK) return NULL; /* no buffer has more room */
     if (c == NULL || mm_buffer_space(&c->source->mem) < (least > 0 ? least : 1)) {
         c = q->reserved = mmi_chunk_memory(q->pool, least);
         if (c == NULL) return NULL;
@@ -1156,7 +1172,8 @@ MM_API void mm_chunkqueue_use_memory(mm_chunkqueue *q, size_t n)
 
 // >>spill
 
-/* Writes all of the bytes behind what the temp file has; on failure that is still its end. */
+/* Writes all of the bytes behind what the temp file has. On failure that is still its end, and what
+   fitted is given back: the disk may be full because of it. */
 static mm_status mmi_temp_append(mm_chunk_pool *pool, mm_chunk_source *temp, const char *bytes,
                                  size_t size)
 {
@@ -1165,8 +1182,13 @@ static mm_status mmi_temp_append(mm_chunk_pool *pool, mm_chunk_source *temp, con
         int64_t at = temp->written + (int64_t)done;
         ssize_t n = MM_SYS_PWRITE(temp->fd, bytes + done, size - done, (off_t)at);
         if (n > 0) done += (size_t)n;
-        else if (n == 0) return MM_STATUS_NO_SPACE;
-        else if (errno != EINTR) return mm_status_from_errno(errno);
+        else if (n == 0 || errno != EINTR) {
+            mm_status status = n == 0 ? MM_STATUS_NO_SPACE : mm_status_from_errno(errno);
+            int error = errno;
+            if (done > 0) (void)!MM_SYS_FTRUNCATE(temp->fd, (off_t)temp->written);
+            errno = error;
+            return status;
+        }
     }
     temp->written += (int64_t)size;
     pool->stats.temp_bytes += (int64_t)size;
@@ -1214,7 +1236,7 @@ static int mmi_temp_open_fd(mm_chunk_pool *pool, const char *dir)
 static mm_chunk_source *mmi_temp_open(mm_chunk_pool *pool, const char *dir, mm_status *status)
 {
     mm_chunk_source *temp = mmi_source_new(pool);
-    *status = MM_STATUS_NO_MEMORY;
+    *status = temp == NULL ? MM_STATUS_NO_MEMORY : MM_STATUS_OK;
     if (temp == NULL) return NULL;
     temp->fd = mmi_temp_open_fd(pool, dir);
     if (temp->fd < 0) {
@@ -1229,29 +1251,37 @@ static mm_chunk_source *mmi_temp_open(mm_chunk_pool *pool, const char *dir, mm_s
     return temp;
 }
 
+/* What to say when no directory would do: that one is full rather than that another is missing, and
+   never NOT_FOUND, which would be about a file of the caller's. */
+static mm_status mmi_temp_worse(mm_status a, mm_status b)
+{
+    if (b == MM_STATUS_NOT_FOUND) b = MM_STATUS_IO;
+    return a == MM_STATUS_NO_SPACE ? a : b;
+}
+
 /* Writes the bytes to the end of *temp, or, when that is NULL, long enough or failing, to a new
-   file in the first directory that takes them; *temp is then that file. *temp holds a reference. A
-   part of the bytes that a full disk did take stays behind the old file's end and is never read. */
+   file in the first directory that takes them; *temp is then that file. *temp holds a reference. */
 static mm_status mmi_temp_write(mm_chunk_pool *pool, mm_chunk_source **temp, const char *bytes,
                                 size_t size)
 {
-    mm_status status = MM_STATUS_NO_SPACE;
+    mm_status status, result = MM_STATUS_IO;
     size_t i;
-    if (*temp != NULL && (*temp)->written < pool->temp_file_size &&
-        mmi_temp_append(pool, *temp, bytes, size) == MM_STATUS_OK)
-        return MM_STATUS_OK;
+    if (*temp != NULL && (*temp)->written < pool->temp_file_size) {
+        result = mmi_temp_append(pool, *temp, bytes, size);
+        if (result == MM_STATUS_OK) return MM_STATUS_OK;
+    }
     for (i = 0; i < pool->temp_dir_count; i++) {
         mm_chunk_source *fresh = mmi_temp_open(pool, pool->temp_dirs[i], &status);
-        if (fresh == NULL) continue;
-        status = mmi_temp_append(pool, fresh, bytes, size);
+        if (fresh != NULL) status = mmi_temp_append(pool, fresh, bytes, size);
         if (status == MM_STATUS_OK) {
             if (*temp != NULL) mmi_source_release(pool, *temp, MM_CHUNK_FILE);
             *temp = fresh;
             return MM_STATUS_OK;
         }
-        mmi_source_release(pool, fresh, MM_CHUNK_FILE);
+        if (fresh != NULL) mmi_source_release(pool, fresh, MM_CHUNK_FILE);
+        result = mmi_temp_worse(result, status);
     }
-    return status;
+    return result;
 }
 
 /* Moves the bytes of a MEM chunk to the temp file, in place in the queue. */

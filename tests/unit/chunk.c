@@ -16,7 +16,7 @@ static struct shim {
     size_t calls, fail_at;
     int for_ever, error;
     size_t most; /* bytes that a pread or pwrite moves at most; 0: any */
-    int open_fds, no_tmpfile;
+    int open_fds, no_tmpfile, truncated;
 } shim;
 
 static int shim_fails(void);
@@ -26,6 +26,7 @@ static int shim_unlink(const char *path);
 static int shim_fstat(int fd, struct stat *st);
 static ssize_t shim_pread(int fd, void *bytes, size_t size, off_t offset);
 static ssize_t shim_pwrite(int fd, const void *bytes, size_t size, off_t offset);
+static int shim_ftruncate(int fd, off_t size);
 
 #define MM_SYS_OPEN(path, flags, mode) shim_open(path, flags, mode)
 #define MM_SYS_CLOSE(fd) shim_close(fd)
@@ -33,6 +34,7 @@ static ssize_t shim_pwrite(int fd, const void *bytes, size_t size, off_t offset)
 #define MM_SYS_FSTAT(fd, st) shim_fstat(fd, st)
 #define MM_SYS_PREAD(fd, bytes, size, offset) shim_pread(fd, bytes, size, offset)
 #define MM_SYS_PWRITE(fd, bytes, size, offset) shim_pwrite(fd, bytes, size, offset)
+#define MM_SYS_FTRUNCATE(fd, size) shim_ftruncate(fd, size)
 #define MM_IMPLEMENTATION
 #include "../../mm_chunk.h"
 
@@ -64,6 +66,12 @@ static int shim_close(int fd)
 {
     shim.open_fds--;
     return close(fd); /* never fails in a way that matters: the descriptor is gone */
+}
+
+static int shim_ftruncate(int fd, off_t size)
+{
+    shim.truncated++;
+    return ftruncate(fd, size);
 }
 
 static int shim_unlink(const char *path)
@@ -528,6 +536,73 @@ TEST(full_directory_falls_over_to_the_next)
     CHECK_EQ(mm_chunk_pool_deinit(&pool), 0);
 }
 
+/* What fitted of a refused spill must not keep the disk full. */
+TEST(refused_spill_gives_the_disk_back)
+{
+    mm_chunk_pool pool;
+    mm_chunkqueue q;
+    struct stat st;
+    CHECK_EQ(make_pool(&pool, NULL, 0, 0), MM_STATUS_OK);
+    mm_chunkqueue_init(&q, &pool);
+    mm_chunkqueue_set_spill(&q, 0);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, file_bytes, 100), MM_STATUS_OK);
+    shim.most = 1000;
+    shim_fail(3, 1, ENOSPC);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, file_bytes, 5000), MM_STATUS_NO_SPACE);
+    CHECK_EQ(shim.truncated, 1);
+    CHECK_EQ(fstat(q.first->source->fd, &st), 0);
+    CHECK_EQ(st.st_size, 100);
+    mm_chunkqueue_deinit(&q);
+    CHECK_EQ(mm_chunk_pool_deinit(&pool), 0);
+}
+
+/* A full disk is what the caller can do something about, not the folder that is missing behind it. */
+TEST(full_disk_is_what_is_told)
+{
+    mm_chunk_pool pool;
+    mm_chunkqueue q;
+    mm_chunk_pool_desc desc;
+    const char *dirs[2] = {NULL, "/nowhere/at/all"};
+    fixture();
+    shim_reset();
+    dirs[0] = dir;
+    memset(&desc, 0, sizeof(desc));
+    desc.temp_dirs = dirs;
+    desc.temp_dir_count = 2;
+    CHECK_EQ(mm_chunk_pool_init(&pool, &desc), MM_STATUS_OK);
+    mm_chunkqueue_init(&q, &pool);
+    mm_chunkqueue_set_spill(&q, 0);
+    shim_fail(2, 0, ENOSPC);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, "abc", 3), MM_STATUS_NO_SPACE);
+    mm_chunkqueue_deinit(&q);
+    CHECK_EQ(mm_chunk_pool_deinit(&pool), 0);
+    desc.temp_dirs = dirs + 1;
+    desc.temp_dir_count = 1;
+    CHECK_EQ(mm_chunk_pool_init(&pool, &desc), MM_STATUS_OK);
+    mm_chunkqueue_init(&q, &pool);
+    mm_chunkqueue_set_spill(&q, 0);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, "abc", 3), MM_STATUS_IO);
+    mm_chunkqueue_deinit(&q);
+    CHECK_EQ(mm_chunk_pool_deinit(&pool), 0);
+}
+
+TEST(half_a_buffer_is_not_appended)
+{
+    mm_chunk_pool pool;
+    mm_chunkqueue q;
+    mm_buffer b = {0};
+    CHECK_EQ(make_pool(&pool, NULL, 0, 0), MM_STATUS_OK);
+    mm_chunkqueue_init(&q, &pool);
+    mm_buffer_append_string(&b, "the first half");
+    CHECK_EQ(mm_buffer_append(&b, "", SIZE_MAX), MM_STATUS_TOO_LARGE);
+    CHECK_EQ(mm_chunkqueue_append_buffer(&q, &b), MM_STATUS_TOO_LARGE);
+    CHECK_EQ(mm_chunkqueue_status(&q), MM_STATUS_TOO_LARGE);
+    CHECK(mm_chunkqueue_is_empty(&q) && mm_buffer_length(&b) == 14);
+    mm_buffer_deinit(&b);
+    mm_chunkqueue_deinit(&q);
+    CHECK_EQ(mm_chunk_pool_deinit(&pool), 0);
+}
+
 /* ---- sweeps: the n-th allocation or call fails, for all n, once and for ever ---- */
 
 /* Appends and spills; the queue must hold exactly what the calls that succeeded have appended. */
@@ -754,5 +829,7 @@ TEST_MAIN(T(empty_queue), T(pool_desc_is_checked), T(one_byte_a_million_times),
           T(split_shares_the_bytes), T(steal_nothing), T(file_ranges_and_ownership),
           T(file_by_name_fails_when_it_is_needed), T(peek_never_skips), T(spill_keeps_the_order),
           T(named_temp_files_leave_no_name), T(full_directory_falls_over_to_the_next),
+          T(refused_spill_gives_the_disk_back), T(full_disk_is_what_is_told),
+          T(half_a_buffer_is_not_appended),
           T(every_call_of_a_spill_fails), T(every_allocation_of_a_spill_fails), T(model),
           T(deinit_refuses_while_chunks_are_out))
