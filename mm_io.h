@@ -25,7 +25,7 @@ OPTIONAL DEFINES (before the first include, alike in every file)
     MM_IO_NO_OPENAT2     files are opened component by component; the way of older kernels
     MM_SYS_READ(fd, bytes, size), MM_SYS_WRITEV(fd, iov, count), MM_SYS_SENDMSG(fd, msg, flags),
     MM_SYS_SENDFILE(to, from, offset, size), MM_SYS_OPENAT(dir, path, flags),
-    MM_SYS_OPENAT2(dir, path, flags, resolve), MM_SYS_FSTATAT(dir, path, stat),
+    MM_SYS_OPENAT2(dir, path, flags, resolve),
     MM_SYS_GETRLIMIT(what, limit), MM_SYS_SETRLIMIT(what, limit), and those of mm_chunk.h
                          the system calls, for tests and sandboxes
 
@@ -37,9 +37,12 @@ OVERVIEW
     mm_io_tls_write and mm_io_tls_read do the same through an SSL object, in full records.
 
     An mm_filecache opens files beneath a root folder and keeps them open: an entry is one
-    descriptor and its fstat, so size, times and ETag always belong to the bytes that the
-    descriptor reads. Entries are counted: none is closed under a reader. Paths never leave the
-    root unless `follow` is set; FIFOs, sockets and devices are refused without blocking.
+    descriptor and its fstat, so that size, times and ETag belong to the file that the descriptor
+    reads, whatever its path leads to by now. A file that is replaced is noticed after `valid_ms`;
+    so is one that is rewritten in place, whose new bytes may be read until then under its old
+    ETag. Entries are counted: none is closed under a reader. Paths never leave the root unless
+    `follow` is set; FIFOs, sockets and devices are refused without blocking. Where the kernel has
+    no openat2, links are refused altogether, also those that stay beneath the root.
 
     An mm_fd_budget counts descriptors, from several threads, against one limit.
 
@@ -80,8 +83,8 @@ ERRORS
     MM_STATUS_YIELD    `most` bytes have moved; there is more to do
     MM_STATUS_CLOSED   the peer has gone (or, reading, has sent its last byte)
     MM_STATUS_DENIED   a path that leaves the root, no permission, or not a file or folder
-    No SIGPIPE is raised for sockets by mm_io_write; OpenSSL writes with write(2), so programs that
-    use TLS ignore SIGPIPE.
+    Memory is sent without SIGPIPE, but sendfile and OpenSSL can raise it, and so can pipes:
+    programs that queue files or use TLS ignore SIGPIPE.
 
 LICENSE
     See the end of this file.
@@ -302,14 +305,14 @@ MM_NODISCARD MM_API mm_status mm_io_write(mm_chunkqueue *q, int fd, int64_t most
 
 /* One read from `fd` into the queue's memory, of whatever is there up to the room left in its last
    chunk, which is at least `least` bytes (0: 2 KiB). OK: *got > 0 bytes were added. CLOSED at the
-   end. Beyond the queue's spill threshold its content goes to disk; if that fails, the bytes are
+   end. The status of the queue, when an append to it has failed. Beyond the queue's spill threshold its content goes to disk; if that fails, the bytes are
    in the queue nevertheless and the status is the reason. */
 MM_NODISCARD MM_API mm_status mm_io_read(mm_chunkqueue *q, int fd, size_t least, size_t *got)
     MM_NONNULL_ALL;
 
 #ifdef MM_IO_OPENSSL
-/* The same through TLS, in records of 16 KiB where there is that much; the handshake goes on where
-   it must. The modes SSL_MODE_ENABLE_PARTIAL_WRITE and SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER must be
+/* The same through TLS, in records of 16 KiB where there is that much, the last of which may go
+   beyond `most`; the handshake goes on where it must. The modes SSL_MODE_ENABLE_PARTIAL_WRITE and SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER must be
    set. A protocol error is IO, with OpenSSL's error queue telling more. */
 MM_NODISCARD MM_API mm_status mm_io_tls_write(mm_chunkqueue *q, SSL *ssl, int64_t most,
                                               int64_t *written) MM_NONNULL_ALL;
@@ -325,8 +328,8 @@ typedef struct mm_fd_budget { /* descriptors of all kinds against one limit; for
 } mm_fd_budget;
 
 /* Raises the soft limit of open descriptors to the hard one, but to no more than `cap` (0:
-   1,048,576: hard limits of 10^9 exist, and nothing should be sized by one), and stores what is in
-   force. */
+   1,048,576: hard limits of 10^9 exist, and nothing should be sized by one), and stores how many
+   may be open, at most `cap`. */
 MM_NODISCARD MM_API mm_status mm_fd_limit_raise(size_t cap, size_t *limit) MM_NONNULL_ALL;
 
 /* Takes one descriptor off the budget; false when none is left. NULL counts nothing. */
@@ -352,7 +355,8 @@ typedef struct mm_file {        /* an open file or folder, and what fstat said w
     int64_t ctime_ns;           /* and its nanoseconds */
     uint64_t dev;               /* device, */
     uint64_t ino;               /* and number of the file on it */
-    char etag[56];              /* strong validator of RFC 9110, 8.8.3, quotes included */
+    char etag[72];              /* validator of RFC 9110, 8.8.3, quotes included: of number, size,
+                                   mtime and ctime */
     /* the cache's own: */
     struct mm_filecache *cache; /* where it was opened */
     struct mm_file *next;       /* in its bucket */
@@ -394,7 +398,7 @@ typedef struct mm_filecache {
     uint64_t key[2];               /* random, of the hash */
     int root_fd;                   /* the root folder */
     bool follow;                   /* of the desc */
-    bool no_openat2;               /* the kernel has said that it lacks it */
+    bool no_openat2;               /* it does not work here */
     mm_filecache_stats stats;      /* as they stand */
 } mm_filecache;
 
@@ -444,7 +448,7 @@ MM_API bool mm_filecache_check(const mm_filecache *cache) MM_NONNULL_ALL;
 #include <string.h>       /* memchr, memcpy, memset */
 #include <sys/resource.h> /* getrlimit, setrlimit */
 #include <sys/socket.h>   /* sendmsg */
-#include <sys/stat.h>     /* fstat, fstatat */
+#include <sys/stat.h>     /* fstat */
 #include <sys/uio.h>      /* struct iovec, writev */
 #include <time.h>         /* time, when there is no better seed */
 #include <unistd.h>       /* read */
@@ -462,8 +466,6 @@ extern "C" {
 
 #ifdef MMI_STRICT_GLIBC /* see mm_chunk.h */
 extern int MMI_FILE(openat)(int dir, const char *path, int flags, ...);
-extern int MMI_FILE(fstatat)(int dir, const char *__restrict path, struct stat *__restrict st,
-                             int flags);
 #endif
 #if defined(__linux__) && !defined(__cplusplus)
 extern long syscall(long number, ...); /* hidden by -std=c11; otherwise said twice */
@@ -503,9 +505,6 @@ extern long syscall(long number, ...); /* hidden by -std=c11; otherwise said twi
 #ifndef MM_SYS_OPENAT2
 #define MM_SYS_OPENAT2(dir, path, flags, resolve) mmi_openat2(dir, path, flags, resolve)
 #endif
-#ifndef MM_SYS_FSTATAT
-#define MM_SYS_FSTATAT(dir, path, st) MMI_FILE(fstatat)(dir, path, st, 0)
-#endif
 #ifndef MM_SYS_GETRLIMIT
 #define MM_SYS_GETRLIMIT(what, limit) getrlimit(what, limit)
 #endif
@@ -516,6 +515,8 @@ extern long syscall(long number, ...); /* hidden by -std=c11; otherwise said twi
 #define MMI_IO_MOST ((int64_t)256 * 1024) /* lighttpd's MAX_WRITE_LIMIT */
 #define MMI_IO_LEAST 2048                 /* below it a new chunk is begun: 1/4 of a regular one */
 #define MMI_IO_IOV 32                     /* chunks per writev: 256 KiB of regular ones */
+#define MMI_IO_SENDFILE 0x7ffff000        /* what one call takes at most: sendfile(2) */
+#define MMI_IO_OPENS 8                    /* tries when a rename races with the check of a path */
 #define MMI_IO_COPY 16384                 /* bytes of stack for copies; the largest TLS record */
 #define MMI_IO_PATH_MAX 4095              /* PATH_MAX of Linux without the NUL */
 
@@ -524,8 +525,12 @@ extern long syscall(long number, ...); /* hidden by -std=c11; otherwise said twi
 /* What the errno of a call on a socket or pipe means to a caller. */
 static mm_status mmi_io_status(int error)
 {
-    if (error == EAGAIN || error == EWOULDBLOCK) return MM_STATUS_AGAIN;
     switch (error) {
+    case EAGAIN:
+#if EWOULDBLOCK != EAGAIN
+    case EWOULDBLOCK:
+#endif
+        return MM_STATUS_AGAIN;
     case EPIPE:
     case ECONNRESET:
     case ECONNABORTED:
@@ -601,6 +606,7 @@ static mm_status mmi_io_write_file(mm_chunkqueue *q, int fd, int64_t most, int64
     {
         const mm_chunk *c = q->first;
         int64_t size = c->end - c->offset < most ? c->end - c->offset : most;
+        if (size > MMI_IO_SENDFILE) size = MMI_IO_SENDFILE;
         off_t at = (off_t)c->offset;
         ssize_t n = -1;
         errno = EOVERFLOW; /* for a 32-bit off_t that cannot hold the offset */
@@ -629,6 +635,7 @@ MM_API mm_status mm_io_write(mm_chunkqueue *q, int fd, int64_t most, int64_t *wr
         if (q->first->type == MM_CHUNK_MEM)
             status = mmi_io_write_memory(q, fd, most - *written, &done);
         else status = mmi_io_write_file(q, fd, most - *written, &done);
+        if (status == MM_STATUS_OK && done == 0) status = MM_STATUS_IO; /* no progress, no reason */
         if (status != MM_STATUS_OK) return status;
         status = mm_chunkqueue_mark_written(q, done);
         if (status != MM_STATUS_OK) return status;
@@ -646,13 +653,19 @@ static mm_status mmi_io_took(mm_chunkqueue *q, size_t n)
     return q->memory > q->spill_at ? mm_chunkqueue_spill(q) : MM_STATUS_OK;
 }
 
+/* Why there is no place to read to. */
+static mm_status mmi_io_no_place(const mm_chunkqueue *q)
+{
+    return q->status != MM_STATUS_OK ? q->status : MM_STATUS_NO_MEMORY;
+}
+
 MM_API mm_status mm_io_read(mm_chunkqueue *q, int fd, size_t least, size_t *got)
 {
     size_t size;
     ssize_t n;
     char *to = mm_chunkqueue_get_memory(q, least == 0 ? MMI_IO_LEAST : least, &size);
     *got = 0;
-    if (to == NULL) return MM_STATUS_NO_MEMORY;
+    if (to == NULL) return mmi_io_no_place(q);
     do {
         n = MM_SYS_READ(fd, to, size);
     } while (n < 0 && errno == EINTR);
@@ -676,8 +689,13 @@ static mm_status mmi_tls_status(SSL *ssl, int result)
     case SSL_ERROR_WANT_WRITE: return MM_STATUS_AGAIN;
     case SSL_ERROR_ZERO_RETURN: return MM_STATUS_CLOSED;
     case SSL_ERROR_SYSCALL: return error == 0 ? MM_STATUS_CLOSED : mmi_io_status(error);
-    default: return MM_STATUS_IO;
+    default: break;
     }
+#ifdef SSL_R_UNEXPECTED_EOF_WHILE_READING /* OpenSSL 3: gone without a goodbye */
+    if (ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
+        return MM_STATUS_CLOSED;
+#endif
+    return MM_STATUS_IO;
 }
 
 MM_API mm_status mm_io_tls_write(mm_chunkqueue *q, SSL *ssl, int64_t most, int64_t *written)
@@ -710,7 +728,7 @@ MM_API mm_status mm_io_tls_read(mm_chunkqueue *q, SSL *ssl, size_t least, size_t
     int n;
     char *to = mm_chunkqueue_get_memory(q, least == 0 ? MMI_IO_LEAST : least, &size);
     *got = 0;
-    if (to == NULL) return MM_STATUS_NO_MEMORY;
+    if (to == NULL) return mmi_io_no_place(q);
     ERR_clear_error();
     errno = 0;
     n = SSL_read(ssl, to, size > INT32_MAX ? INT32_MAX : (int)size);
@@ -745,9 +763,11 @@ MM_API mm_status mm_fd_limit_raise(size_t cap, size_t *limit)
 
 MM_API bool mm_fd_budget_take(mm_fd_budget *budget)
 {
+    size_t taken;
     if (budget == NULL) return true;
-    if (mmi_atomic_add(&budget->taken, 1) < budget->limit) return true;
-    (void)mmi_atomic_add(&budget->taken, (size_t)-1);
+    taken = mmi_atomic_load(&budget->taken);
+    while (taken < budget->limit)
+        if (mmi_atomic_cas(&budget->taken, &taken, taken + 1)) return true;
     return false;
 }
 
@@ -818,12 +838,19 @@ static void mmi_hash_key(uint64_t key[2])
 
 #if defined(__linux__) && defined(SYS_openat2) && !defined(MM_IO_NO_OPENAT2)
 #define MMI_HAVE_OPENAT2
+#if defined(__O_LARGEFILE) /* what the C library adds for open, and nobody for a bare system call */
+#define MMI_O_LARGEFILE __O_LARGEFILE
+#elif defined(O_LARGEFILE)
+#define MMI_O_LARGEFILE O_LARGEFILE
+#else
+#define MMI_O_LARGEFILE 0
+#endif
 #define MMI_RESOLVE_BENEATH 0x08       /* <linux/openat2.h>, which older systems lack */
 #define MMI_RESOLVE_NO_MAGICLINKS 0x02 /* likewise */
 MM_UNUSED static int mmi_openat2(int dir, const char *path, int flags, uint64_t resolve)
 {
     uint64_t how[3]; /* struct open_how: flags, mode, resolve */
-    how[0] = (uint64_t)flags;
+    how[0] = (uint64_t)(flags | MMI_O_LARGEFILE);
     how[1] = 0;
     how[2] = resolve;
     return (int)syscall(SYS_openat2, dir, path, how, sizeof(how));
@@ -875,13 +902,13 @@ static int mmi_open_beneath(mm_filecache *cache, char *path)
     if (cache->follow) return mmi_openat(cache->root_fd, path, flags);
 #ifdef MMI_HAVE_OPENAT2
     if (!cache->no_openat2) {
-        int fd;
-        do { /* EAGAIN: a rename raced with the check of the path */
+        int fd = -1, tries;
+        for (tries = 0; tries < MMI_IO_OPENS; tries++) {
             fd = MM_SYS_OPENAT2(cache->root_fd, path, flags,
                                 MMI_RESOLVE_BENEATH | MMI_RESOLVE_NO_MAGICLINKS);
-        } while (fd < 0 && (errno == EINTR || errno == EAGAIN));
-        if (fd >= 0 || errno != ENOSYS) return fd;
-        cache->no_openat2 = true;
+            if (fd >= 0 || (errno != EINTR && errno != EAGAIN)) break;
+        }
+        return fd;
     }
 #endif
     return mmi_open_components(cache->root_fd, path, flags);
@@ -923,7 +950,7 @@ static mm_status mmi_path_copy(mm_slice path, char *to)
 static void mmi_file_identify(mm_file *file, const struct stat *st)
 {
     static const char digits[] = "0123456789abcdef";
-    uint64_t parts[3];
+    uint64_t parts[4];
     char *to = file->etag;
     int i, shift;
     file->is_directory = S_ISDIR(st->st_mode);
@@ -937,8 +964,9 @@ static void mmi_file_identify(mm_file *file, const struct stat *st)
     parts[0] = file->ino;
     parts[1] = (uint64_t)file->size;
     parts[2] = (uint64_t)file->mtime * 1000000000u + (uint64_t)file->mtime_ns;
+    parts[3] = (uint64_t)file->ctime * 1000000000u + (uint64_t)file->ctime_ns;
     *to++ = '"';
-    for (i = 0; i < 3; i++) {
+    for (i = 0; i < 4; i++) {
         if (i > 0) *to++ = '-';
         for (shift = 60; shift > 0 && (parts[i] >> shift) == 0; shift -= 4) continue;
         for (; shift >= 0; shift -= 4) *to++ = digits[parts[i] >> shift & 15];
@@ -1072,7 +1100,6 @@ static mm_status mmi_cache_open_fd(mm_filecache *cache, char *path, int *fd)
             if (*fd >= 0) return MM_STATUS_OK;
             mm_fd_budget_give(cache->fds);
         }
-        if (error == EXDEV || error == ENXIO || error == ENODEV) return MM_STATUS_DENIED;
         if (error != EMFILE && error != ENFILE) return mm_status_from_errno(error);
         if (mmi_cache_evict(cache, 1 + cache->stats.entries / 8) == 0) break;
     }
@@ -1106,15 +1133,32 @@ static mm_status mmi_cache_new(mm_filecache *cache, mm_slice path, char *path_z,
     return status;
 }
 
-/* Whether the entry may be used at `now`: compares it with the file system when it is time. */
-static bool mmi_cache_valid(mm_filecache *cache, mm_file *file, const char *path, int64_t now)
+/* Whether the entry may be used at `now`: when it is time, opens the path again, by the same rules,
+   since it may lead out of the root by now, and compares. Without a descriptor for that the entry
+   is as good as it was. */
+static bool mmi_cache_valid(mm_filecache *cache, mm_file *file, char *path, int64_t now)
 {
     struct stat st;
+    bool same;
+    int fd;
     if (cache->valid_ms >= 0 && now - file->checked <= cache->valid_ms) return true;
-    if (MM_SYS_FSTATAT(cache->root_fd, path[0] == '\0' ? "." : path, &st) != 0) return false;
-    if (!mmi_file_is(file, &st)) return false;
-    file->checked = now;
-    return true;
+    fd = mmi_open_beneath(cache, path);
+    if (fd < 0) return errno == EMFILE || errno == ENFILE;
+    same = MM_SYS_FSTAT(fd, &st) == 0 && mmi_file_is(file, &st);
+    (void)MM_SYS_CLOSE(fd);
+    if (same) file->checked = now;
+    return same;
+}
+
+/* Whether openat2 works here; an old kernel lacks it, a sandbox may refuse it. */
+static void mmi_cache_probe(mm_filecache *cache)
+{
+    int fd = -1;
+#ifdef MMI_HAVE_OPENAT2
+    fd = MM_SYS_OPENAT2(cache->root_fd, ".", O_RDONLY | MMI_O_CLOEXEC, MMI_RESOLVE_BENEATH);
+#endif
+    cache->no_openat2 = fd < 0;
+    if (fd >= 0) (void)MM_SYS_CLOSE(fd);
 }
 
 MM_API mm_status mm_filecache_open(mm_filecache *cache, mm_slice path, int64_t now, mm_file **file)
@@ -1171,6 +1215,7 @@ MM_API mm_status mm_filecache_init(mm_filecache *cache, const mm_filecache_desc 
         return MM_STATUS_NO_MEMORY;
     }
     memset(cache->buckets, 0, bytes);
+    mmi_cache_probe(cache);
     mmi_hash_key(cache->key);
     return MM_STATUS_OK;
 }

@@ -33,6 +33,7 @@ static int http_status_of(mm_status status)
     case MM_STATUS_INVALID: return 404; /* longer than any path */
     case MM_STATUS_NO_MEMORY:
     case MM_STATUS_LIMIT:
+    case MM_STATUS_AGAIN: /* its writer holds it by a lease */
     case MM_STATUS_NO_FILES: return 503;
     default: return errno == ENAMETOOLONG ? 404 : 500;
     }

@@ -55,7 +55,6 @@ static int shim_close(int fd)
 #define MM_SYS_OPENAT(dir, path, flags) (shim_fails() ? -1 : shim_opened(openat(dir, path, flags)))
 #define MM_SYS_OPENAT2(dir, path, flags, resolve) \
     (shim_fails() ? -1 : shim_opened(mmi_openat2(dir, path, flags, resolve)))
-#define MM_SYS_FSTATAT(dir, path, st) (shim_fails() ? -1 : fstatat(dir, path, st, 0))
 #define MM_IMPLEMENTATION
 #include "../../mm_arena.h"
 #include "../../mm_heap.h"

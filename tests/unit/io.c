@@ -18,6 +18,7 @@
 static struct shim {
     size_t calls, fail_at, most;
     int for_ever, error, open_fds;
+    int nothing; /* a sendmsg takes no byte, and says so */
 } shim;
 
 static int shim_fails(void)
@@ -51,6 +52,7 @@ static ssize_t shim_sendmsg(int fd, const struct msghdr *msg, int flags)
     struct msghdr one = *msg;
     struct iovec first = msg->msg_iov[0];
     if (shim_fails()) return -1;
+    if (shim.nothing) return 0;
     if (shim.most == 0) return sendmsg(fd, msg, flags);
     first.iov_len = shim_short(first.iov_len);
     one.msg_iov = &first;
@@ -71,7 +73,6 @@ static ssize_t shim_sendmsg(int fd, const struct msghdr *msg, int flags)
 #define MM_SYS_OPENAT(dir, path, flags) (shim_fails() ? -1 : shim_opened(openat(dir, path, flags)))
 #define MM_SYS_OPENAT2(dir, path, flags, resolve) \
     (shim_fails() ? -1 : shim_opened(mmi_openat2(dir, path, flags, resolve)))
-#define MM_SYS_FSTATAT(dir, path, st) (shim_fails() ? -1 : fstatat(dir, path, st, 0))
 #define MM_IMPLEMENTATION
 #include "../../mm_io.h"
 
@@ -338,6 +339,35 @@ TEST(read_until_the_end)
     CHECK_SUB(end());
 }
 
+/* What was lost by a failed append must not be followed by more. */
+TEST(read_after_a_failed_append)
+{
+    size_t got;
+    fixture();
+    test_allocator_fail(&memory, 1, 0);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, "lost", 4), MM_STATUS_NO_MEMORY);
+    CHECK_EQ(write(theirs, "more", 4), 4);
+    CHECK_EQ(mm_io_read(&q, ours, 0, &got), MM_STATUS_NO_MEMORY);
+    CHECK_EQ(mm_chunkqueue_length(&q), 0);
+    mm_chunkqueue_reset(&q);
+    CHECK_EQ(mm_io_read(&q, ours, 0, &got), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_append_file(&q, in_root("file"), 0, INT64_MAX - 100), MM_STATUS_OK);
+    CHECK_EQ(mm_io_read(&q, ours, 0, &got), MM_STATUS_TOO_LARGE);
+    CHECK(mm_chunkqueue_check(&q));
+    CHECK_SUB(end());
+}
+
+TEST(write_that_takes_nothing_ends)
+{
+    int64_t written;
+    fixture();
+    mm_chunkqueue_append_mem(&q, "stuck", 5);
+    shim.nothing = 1;
+    CHECK_EQ(mm_io_write(&q, ours, 0, &written), MM_STATUS_IO);
+    CHECK_EQ(mm_chunkqueue_length(&q), 5);
+    CHECK_SUB(end());
+}
+
 TEST(read_faults_and_spill)
 {
     size_t got;
@@ -520,6 +550,77 @@ TEST(cache_sees_changes_and_keeps_readers)
     CHECK_SUB(cache_end());
 }
 
+/* The path of a cached file comes to lead out of the root: the entry goes, though the file is the same. */
+TEST(cache_sees_a_path_leave_the_root)
+{
+    char outside[] = "/tmp/mm-test-out-XXXXXX", inside[256], moved[256];
+    CHECK_SUB(cache_begin(10, false));
+    CHECK(mkdtemp(outside) != NULL);
+    CHECK_EQ(mkdir(in_root("way"), 0700), 0);
+    put_file("way/leaf", "leaf", 4);
+    CHECK_EQ(cache_probe("way/leaf", 0), MM_STATUS_OK);
+    snprintf(inside, sizeof(inside), "%s", in_root("way"));
+    snprintf(moved, sizeof(moved), "%s/way", outside);
+    CHECK_EQ(rename(inside, moved), 0);
+    CHECK_EQ(symlink(moved, inside), 0);
+    CHECK(cache_probe("way/leaf", 5000) != MM_STATUS_OK);
+    unlink(inside);
+    CHECK_EQ(rename(moved, inside), 0);
+    unlink(in_root("way/leaf"));
+    rmdir(inside);
+    rmdir(outside);
+    CHECK_SUB(cache_end());
+}
+
+/* Rewritten in place with the same size, and the time put back: rsync --inplace --times does that. */
+TEST(cache_tells_a_rewritten_file)
+{
+    mm_file *file;
+    char before[sizeof(file->etag)];
+    struct timespec times[2] = {{1000, 0}, {1000, 0}};
+    int fd;
+    CHECK_SUB(cache_begin(10, false));
+    put_file("page", "one", 3);
+    CHECK_EQ(utimensat(AT_FDCWD, in_root("page"), times, 0), 0);
+    CHECK_EQ(cache_open("page", 0, &file), MM_STATUS_OK);
+    memcpy(before, file->etag, sizeof(before));
+    mm_file_release(file);
+    do { /* until the clock of the file system has moved on */
+        fd = open(in_root("page"), O_WRONLY);
+        CHECK(fd >= 0 && write(fd, "two", 3) == 3);
+        close(fd);
+        CHECK_EQ(utimensat(AT_FDCWD, in_root("page"), times, 0), 0);
+        mm_filecache_trim(&cache, 0);
+        CHECK_EQ(cache_open("page", 5000, &file), MM_STATUS_OK);
+        fd = strcmp(before, file->etag) == 0;
+        mm_file_release(file);
+    } while (fd);
+    unlink(in_root("page"));
+    CHECK_SUB(cache_end());
+}
+
+TEST(cache_without_openat2_allowed)
+{
+    mm_filecache_desc desc;
+    fixture();
+    memset(&desc, 0, sizeof(desc));
+    desc.root = root;
+    desc.allocator = &memory.base;
+    shim_fail(2, 0, EPERM); /* as some sandboxes answer; the first call opens the root */
+    CHECK_EQ(mm_filecache_init(&cache, &desc), MM_STATUS_OK);
+    shim_fail(0, 0, 0);
+    CHECK_EQ(cache_probe("file", 0), MM_STATUS_OK);
+#ifdef MMI_HAVE_OPENAT2
+    CHECK(cache.no_openat2);
+    shim_fail(1, 1, EAGAIN); /* a lease, or endless renames: no endless loop */
+    cache.no_openat2 = false;
+    CHECK_EQ(cache_probe("fresh", 0), MM_STATUS_AGAIN);
+    shim_fail(0, 0, 0);
+#endif
+    CHECK_EQ(mm_filecache_deinit(&cache), 0);
+    CHECK_SUB(end());
+}
+
 TEST(cache_is_bounded)
 {
     char name[32];
@@ -580,7 +681,7 @@ TEST(cache_survives_every_fault)
             CHECK_EQ(cache_probe("file", 9001), MM_STATUS_OK);
             CHECK_SUB(cache_end());
         }
-    for (n = 1; n < 4; n++) {
+    for (n = 1; n < 6; n++) {
         mm_filecache_desc desc;
         fixture();
         memset(&desc, 0, sizeof(desc));
@@ -620,7 +721,9 @@ TEST(cache_file_in_a_queue)
 TEST_MAIN(T(write_mixed), T(write_in_small_shares_and_short_writes), T(write_many_chunks),
           T(write_to_a_pipe), T(write_to_a_peer_that_is_gone), T(write_of_a_file_cut_short),
           T(sendfile_that_is_not_supported_falls_back), T(every_call_of_a_write_fails),
-          T(read_until_the_end), T(read_faults_and_spill), T(fd_budget_counts), T(cache_entity),
+          T(read_until_the_end), T(read_after_a_failed_append), T(write_that_takes_nothing_ends),
+          T(read_faults_and_spill), T(fd_budget_counts), T(cache_entity),
           T(cache_bad_paths), T(cache_stays_beneath_the_root),
-          T(cache_sees_changes_and_keeps_readers), T(cache_is_bounded),
+          T(cache_sees_changes_and_keeps_readers), T(cache_sees_a_path_leave_the_root),
+          T(cache_tells_a_rewritten_file), T(cache_without_openat2_allowed), T(cache_is_bounded),
           T(cache_survives_every_fault), T(cache_file_in_a_queue))
