@@ -38,11 +38,11 @@ OVERVIEW
 
     An mm_filecache opens files beneath a root folder and keeps them open: an entry is one
     descriptor and its fstat, so that size, times and ETag belong to the file that the descriptor
-    reads, whatever its path leads to by now. A file that is replaced is noticed after `valid_ms`;
-    so is one that is rewritten in place, whose new bytes may be read until then under its old
-    ETag. Entries are counted: none is closed under a reader. Paths never leave the root unless
-    `follow` is set; FIFOs, sockets and devices are refused without blocking. Where the kernel has
-    no openat2, links are refused altogether, also those that stay beneath the root.
+    reads, whatever its path leads to by now. A file that is rewritten, replaced or removed is
+    noticed at the next lookup, a change above it (a folder renamed) after `valid_ms`. Entries are
+    counted: none is closed under a reader. Paths never leave the root unless `follow` is set;
+    FIFOs, sockets and devices are refused without blocking. Where the kernel has no openat2,
+    links are refused altogether, also those that stay beneath the root.
 
     An mm_fd_budget counts descriptors, from several threads, against one limit.
 
@@ -305,15 +305,18 @@ MM_NODISCARD MM_API mm_status mm_io_write(mm_chunkqueue *q, int fd, int64_t most
 
 /* One read from `fd` into the queue's memory, of whatever is there up to the room left in its last
    chunk, which is at least `least` bytes (0: 2 KiB). OK: *got > 0 bytes were added. CLOSED at the
-   end. The status of the queue, when an append to it has failed. Beyond the queue's spill threshold its content goes to disk; if that fails, the bytes are
-   in the queue nevertheless and the status is the reason. */
+   end. The status of the queue, when an append to it has failed. Beyond the queue's spill threshold
+   its content goes to disk; if that fails, the bytes are in the queue nevertheless and the status
+   is the reason. */
 MM_NODISCARD MM_API mm_status mm_io_read(mm_chunkqueue *q, int fd, size_t least, size_t *got)
     MM_NONNULL_ALL;
 
 #ifdef MM_IO_OPENSSL
 /* The same through TLS, in records of 16 KiB where there is that much, the last of which may go
-   beyond `most`; the handshake goes on where it must. The modes SSL_MODE_ENABLE_PARTIAL_WRITE and SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER must be
-   set. A protocol error is IO, with OpenSSL's error queue telling more. */
+   beyond `most`; the handshake goes on where it must. The modes SSL_MODE_ENABLE_PARTIAL_WRITE and
+   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER must be set; with SSL_MODE_AUTO_RETRY, OpenSSL's default, a
+   peer that sends records without data keeps mm_io_tls_read from returning. A protocol error is IO,
+   with OpenSSL's error queue telling more. */
 MM_NODISCARD MM_API mm_status mm_io_tls_write(mm_chunkqueue *q, SSL *ssl, int64_t most,
                                               int64_t *written) MM_NONNULL_ALL;
 MM_NODISCARD MM_API mm_status mm_io_tls_read(mm_chunkqueue *q, SSL *ssl, size_t least, size_t *got)
@@ -373,8 +376,8 @@ typedef struct mm_filecache_desc {
     const char *root;              /* folder that all paths are beneath; needed */
     bool follow;                   /* symbolic links may leave the root */
     size_t max_entries;            /* files kept open when nobody uses them; 0: 1024 */
-    int64_t valid_ms;              /* an entry is compared with the file system when the last time
-                                      is longer ago; 0: 1000; negative: every time */
+    int64_t valid_ms;              /* the path of an entry is looked up again when the last time is
+                                      longer ago; 0: 1000; negative: every time */
     mm_fd_budget *fds;             /* counts the cache's descriptors; NULL: nobody does */
     const mm_allocator *allocator; /* NULL: the default */
 } mm_filecache_desc;
@@ -1133,14 +1136,15 @@ static mm_status mmi_cache_new(mm_filecache *cache, mm_slice path, char *path_z,
     return status;
 }
 
-/* Whether the entry may be used at `now`: when it is time, opens the path again, by the same rules,
-   since it may lead out of the root by now, and compares. Without a descriptor for that the entry
-   is as good as it was. */
+/* Whether the entry may be used at `now`: not when the file has been rewritten in place; and when
+   it is time, opens the path again, by the same rules, since it may lead out of the root by now,
+   and compares. Without a descriptor for that the entry is as good as it was. */
 static bool mmi_cache_valid(mm_filecache *cache, mm_file *file, char *path, int64_t now)
 {
     struct stat st;
     bool same;
     int fd;
+    if (MM_SYS_FSTAT(file->fd, &st) != 0 || !mmi_file_is(file, &st)) return false; /* rewritten */
     if (cache->valid_ms >= 0 && now - file->checked <= cache->valid_ms) return true;
     fd = mmi_open_beneath(cache, path);
     if (fd < 0) return errno == EMFILE || errno == ENFILE;
