@@ -149,6 +149,9 @@ static bool set_resources(SSL_CTX *context)
     static const unsigned char id[] = "mmserve";
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    /* or SSL_read goes on for as long as a client sends records without data, and nobody else is
+       served */
+    SSL_CTX_clear_mode(context, SSL_MODE_AUTO_RETRY);
     SSL_CTX_set_read_ahead(context, 0);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_SERVER);
     SSL_CTX_sess_set_cache_size(context, TLS_SESSIONS);

@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 
 #include "../../demo/cert.c"
 #include "../../demo/tls.c"
@@ -152,6 +153,29 @@ TEST(read_and_close)
     CHECK_SUB(end());
 }
 
+/* A client that sends records without data must not keep us: OpenSSL would read on by itself. */
+TEST(records_without_data_are_taken_one_at_a_time)
+{
+    size_t got;
+    int i, waiting = 0;
+    fixture();
+    CHECK_SUB(handshake());
+    while (SSL_read(client, bytes, 1) == 1) continue; /* takes the session tickets */
+    for (i = 0; i < 100; i++) {
+        CHECK_EQ(SSL_key_update(client, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+        CHECK_EQ(SSL_do_handshake(client), 1);
+    }
+    CHECK_EQ(mm_io_tls_read(&q, server, 0, &got), MM_STATUS_AGAIN);
+    CHECK(ioctl(SSL_get_fd(server), FIONREAD, &waiting) == 0 && waiting > 0);
+    CHECK_EQ(SSL_write(client, "data", 4), 4);
+    for (i = 0; i < 101 && got == 0; i++) {
+        mm_status status = mm_io_tls_read(&q, server, 0, &got);
+        CHECK(status == MM_STATUS_AGAIN || status == MM_STATUS_OK);
+    }
+    CHECK_EQ(got, 4);
+    CHECK_SUB(end());
+}
+
 TEST(garbage_and_lost_peers_are_errors)
 {
     size_t got;
@@ -189,4 +213,5 @@ TEST(file_cut_short)
 }
 
 TEST_MAIN(T(transfer_whole), T(transfer_to_a_slow_reader), T(transfer_in_small_shares),
-          T(read_and_close), T(garbage_and_lost_peers_are_errors), T(file_cut_short))
+          T(read_and_close), T(records_without_data_are_taken_one_at_a_time),
+          T(garbage_and_lost_peers_are_errors), T(file_cut_short))
