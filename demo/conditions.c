@@ -1,5 +1,8 @@
 /* conditions.c - conditional requests and ranges (RFC 9110, 13 and 14) */
 #include "files.h"
+
+#include <time.h>
+
 #include "text.h"
 
 /* ---- entity tags ---- */
@@ -52,14 +55,17 @@ int files_check_conditions(const http_request *request, mm_slice etag, int64_t m
     return 200;
 }
 
-/* Whether If-Range, if it is there, is about the content that we have: RFC 9110, 13.1.5. */
+/* Whether If-Range, if it is there, is about the content that we have: RFC 9110, 13.1.5. A date is
+   good enough only when the file has not been changed since the second that it names began:
+   8.8.2.2. */
 static bool is_range_current(const http_request *request, mm_slice etag, int64_t modified)
 {
     const http_header *field = http_request_header(request, "If-Range");
     int64_t seconds;
     if (field == NULL) return true;
     if (mm_slice_equal(field->value, etag)) return true; /* a strong comparison: ours is not weak */
-    return http_date_parse(field->value, &seconds) && seconds == modified;
+    return http_date_parse(field->value, &seconds) && seconds == modified &&
+           modified < (int64_t)time(NULL) - 1;
 }
 
 /* ---- ranges ---- */
