@@ -3,8 +3,8 @@
 #endif
 #include "listen.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,25 +19,23 @@ typedef union socket_address {
     struct sockaddr_in6 v6;
 } socket_address;
 
-/* Reads a numeric address, with or without brackets; 0 when it is none, else its length. */
+/* Reads a numeric address, perhaps with a zone; 0 when it is none, else its length. */
 static socklen_t parse_address(const char *text, int port, socket_address *address)
 {
-    char plain[INET6_ADDRSTRLEN + 2];
-    size_t size = strlen(text);
-    bool brackets = size > 2 && text[0] == '[' && text[size - 1] == ']';
+    struct addrinfo hints, *found = NULL;
+    char service[16];
+    socklen_t size;
+    memset(&hints, 0, sizeof(hints));
+    hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE;
+    hints.ai_socktype = SOCK_STREAM;
+    snprintf(service, sizeof(service), "%d", port);
+    if (getaddrinfo(text, service, &hints, &found) != 0) return 0;
+    size = found->ai_addrlen;
     memset(address, 0, sizeof(*address));
-    if (size >= sizeof(plain)) return 0;
-    memcpy(plain, text + brackets, size + 1 - brackets);
-    if (brackets) plain[size - 2] = '\0';
-    if (!brackets && inet_pton(AF_INET, plain, &address->v4.sin_addr) == 1) {
-        address->v4.sin_family = AF_INET;
-        address->v4.sin_port = htons((uint16_t)port);
-        return sizeof(address->v4);
-    }
-    if (inet_pton(AF_INET6, plain, &address->v6.sin6_addr) != 1) return 0;
-    address->v6.sin6_family = AF_INET6;
-    address->v6.sin6_port = htons((uint16_t)port);
-    return sizeof(address->v6);
+    if (size <= sizeof(*address)) memcpy(address, found->ai_addr, size);
+    else size = 0;
+    freeaddrinfo(found);
+    return size;
 }
 
 /* Binds without sharing: fails when another program listens there, which a shared port would
