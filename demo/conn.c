@@ -206,6 +206,7 @@ static step run_head(conn *c)
         if (result != 0) return conn_answer(c, result, head_size);
         c->scanned = size;
     }
+    if (c->timer == TIMER_WRITE) worker_set_timer(c->worker, c, TIMER_HEAD); /* see conn_run */
     return fill(c);
 }
 
@@ -293,6 +294,7 @@ static step conn_answer(conn *c, int status, size_t head_size)
     }
     if (!request->keep_alive || w->draining) response.close = true;
     c->close = response.close;
+    c->tired = response.costly;
     c->has_body = body == 200 && !c->close;
     c->head = request->method == HTTP_HEAD;
     access_log_begin(&w->log, &c->log_line, &c->log_bytes_at, c->peer, request, response.status,
@@ -310,6 +312,7 @@ static step conn_answer(conn *c, int status, size_t head_size)
 static step finish(conn *c)
 {
     log_response(c);
+    c->served = true;
     if (c->close || c->worker->draining) return linger(c);
     mm_chunkqueue_reset(&c->out);
     if (mm_chunkqueue_is_empty(&c->in)) {
@@ -340,7 +343,8 @@ void conn_run(conn *c)
 {
     step next = STEP_ON;
     int turns;
-    for (turns = 0; next == STEP_ON && turns < CONN_TURNS; turns++) {
+    c->tired = false;
+    for (turns = 0; next == STEP_ON && turns < CONN_TURNS && !c->tired; turns++) {
         switch (c->state) {
         case CONN_HANDSHAKE: next = run_handshake(c); break;
         case CONN_HEAD: next = run_head(c); break;
@@ -349,8 +353,12 @@ void conn_run(conn *c)
         case CONN_LINGER: next = run_linger(c); break;
         }
     }
-    if (next == STEP_CLOSE) conn_close(c);
-    else if (next == STEP_ON) (void)wait_for(c, EVENT_WRITE); /* ready at once: after the others */
+    if (next == STEP_CLOSE) {
+        conn_close(c);
+    } else if (next == STEP_ON) { /* the others come first; then, when there is room to write */
+        if (c->state == CONN_HEAD) expect_progress(c); /* and not for a head: that is here */
+        (void)wait_for(c, EVENT_WRITE);
+    }
 }
 
 /* Whether the client has taken bytes since this was last asked, though we could not write more: a
@@ -367,8 +375,9 @@ static bool is_taking(conn *c)
 
 void conn_timeout(conn *c)
 {
-    bool late_head = c->state == CONN_HEAD && !mm_chunkqueue_is_empty(&c->in);
-    if (c->state == CONN_WRITE && is_taking(c)) {
+    bool late_head = c->timer != TIMER_WRITE && c->state == CONN_HEAD &&
+                     !mm_chunkqueue_is_empty(&c->in);
+    if (c->timer == TIMER_WRITE && is_taking(c)) {
         worker_set_timer(c->worker, c, TIMER_WRITE);
         return;
     }
@@ -385,8 +394,13 @@ void conn_timeout(conn *c)
 
 void conn_drain(conn *c)
 {
-    if (c->state == CONN_HEAD && mm_chunkqueue_is_empty(&c->in)) {
-        say_goodbye(c);
-        conn_close(c);
-    } else if (c->state == CONN_HANDSHAKE) conn_close(c);
+    worker *w = c->worker;
+    mm_handle handle = c->handle;
+    if (c->state != CONN_HEAD && c->state != CONN_HANDSHAKE) return;
+    worker_set_timer(w, c, c->timer); /* which is short now */
+    conn_run(c);                      /* a request may have come by now */
+    c = mm_slab_get(&w->conns, handle);
+    if (c == NULL || c->state != CONN_HEAD || !c->served || !mm_chunkqueue_is_empty(&c->in)) return;
+    say_goodbye(c);
+    conn_close(c);
 }

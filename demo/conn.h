@@ -26,6 +26,8 @@ struct conn {
     bool close;           /* ends with the current response */
     bool has_body;        /* the current request's body is still to be dropped */
     bool head;            /* the current request is HEAD: no body in the answer */
+    bool served;          /* a request has been answered */
+    bool tired;           /* has taken long: the others come next */
     conn *timer_before, *timer_after;
     int64_t deadline;     /* milliseconds, of the timer */
     mm_chunkqueue in;     /* received and not yet used */
@@ -52,8 +54,8 @@ void conn_run(conn *c);
 /* The timer has run out. The connection may be gone after. */
 void conn_timeout(conn *c);
 
-/* The worker is draining: ends the connection now if it is between requests, else after this
-   one. */
+/* The worker is draining: ends the connection now if it is between requests, else after this one.
+   One that has just begun has a moment for its request. The connection may be gone after. */
 void conn_drain(conn *c);
 
 /* Ends it at once. */

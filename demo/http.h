@@ -57,6 +57,7 @@ typedef struct http_response {
                                    out, which only 1xx, 204 and 304 may */
     mm_chunkqueue *body;        /* empty at first; stays empty for HEAD, 204 and 304 */
     bool close;                 /* the connection ends with this response */
+    bool costly;                /* took long to make: the connection's turn is over */
 } http_response;
 
 /* The method that a token names, case-sensitively. */

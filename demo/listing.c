@@ -311,6 +311,7 @@ mm_status files_list(files_site *site, int fd, mm_slice path, http_response *res
     mm_arena_deinit(&l.arena);
     if (status != MM_STATUS_OK) return status;
     response->status = 200;
+    response->costly = true;
     response->content_length = l.length;
     html_add_headers(response);
     http_response_header(response, "Cache-Control", "no-cache");

@@ -2,6 +2,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,16 @@ static int fail(const char *error)
 {
     fprintf(stderr, "mmserve: %s\n", error);
     return 1;
+}
+
+/* A stream that was closed must not become the log, a listener or a client. */
+static void reserve_standard_streams(void)
+{
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO) close(fd);
 }
 
 /* The signals that end the server are taken by sigwait in main, and by no other thread. */
@@ -142,17 +153,23 @@ static void wait_and_drain(worker *workers, int count, sigset_t *signals)
 static bool end_workers(worker *workers, int count, bool quiet)
 {
     unsigned long long lost = 0;
+    size_t cut = 0;
     bool clean = true;
     int i;
     for (i = 0; i < count; i++) worker_drain(&workers[i]);
     for (i = 0; i < count; i++) {
         worker_join(&workers[i]);
-        clean = worker_deinit(&workers[i]) && clean;
+        if (!worker_deinit(&workers[i])) {
+            fprintf(stderr, "mmserve: something was not given back\n");
+            clean = false;
+        }
         lost += workers[i].log.lost;
+        cut += workers[i].cut;
     }
+    if (cut > 0) fprintf(stderr, "mmserve: %zu connections had to be cut off\n", cut);
     if (lost > 0 && !quiet)
         fprintf(stderr, "mmserve: %llu lines of the log could not be written\n", lost);
-    return clean;
+    return clean && cut == 0;
 }
 
 int main(int argc, char **argv)
@@ -166,6 +183,7 @@ int main(int argc, char **argv)
     bool clean;
     sigset_t signals;
     if (!options_parse(&o, argc, argv, &exit_code)) return exit_code;
+    reserve_standard_streams();
     signals = block_signals();
     if (!open_server(&s, &o, error, sizeof(error))) {
         (void)close_server(&s);
@@ -185,7 +203,7 @@ int main(int argc, char **argv)
     if (error[0] == '\0') wait_and_drain(workers, ready, &signals);
     clean = end_workers(workers, ready, o.quiet);
     mm_heap_free(workers);
-    clean = close_server(&s) && clean;
+    if (!close_server(&s)) clean = false;
     if (error[0] != '\0') return fail(error);
-    return clean ? 0 : fail("something was not given back");
+    return clean ? 0 : 1;
 }

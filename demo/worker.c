@@ -19,6 +19,7 @@ enum {
     WORKER_PAUSE_MS = 100,     /* without descriptors: until the next try */
     WORKER_LOG_MS = 1000,      /* until what the log did not take is offered to it again */
     WORKER_DRAIN_MS = 30000,   /* for answers on their way, when draining */
+    WORKER_BODY_MEMORY = 1 << 20, /* of an answer's content; a longer listing waits on disk */
     WORKER_WAKE = 0            /* event data of the pipe; listeners follow, handles are > 2^32 */
 };
 
@@ -48,6 +49,7 @@ void worker_set_timer(worker *w, conn *c, timer_kind kind)
 {
     timer_list *list;
     if (c->timer != TIMER_NONE) unlink_timer(w, c);
+    if (w->draining && kind <= TIMER_IDLE) kind = TIMER_DRAIN;
     c->timer = kind;
     if (kind == TIMER_NONE) return;
     list = &w->timers[kind];
@@ -152,6 +154,9 @@ static void begin_drain(worker *w)
     mm_handle h;
     if (w->draining) return;
     for (i = 0; i < w->listener_count; i++) {
+        int accepted;
+        for (accepted = 0; accepted < SOMAXCONN; accepted++) /* those that wait in the kernel */
+            if (!accept_one(w, &w->listeners[i])) break;
         event_remove(&w->loop, w->listeners[i].fd);
         close(w->listeners[i].fd);
     }
@@ -193,7 +198,7 @@ static void *run(void *argument)
         run_timers(w);
         if (w->draining && w->now_ms >= w->drain_until) {
             mm_handle h;
-            for (h = mm_slab_next(&w->conns, 0); h != 0; h = mm_slab_next(&w->conns, h))
+            for (h = mm_slab_next(&w->conns, 0); h != 0; h = mm_slab_next(&w->conns, h), w->cut++)
                 conn_close(mm_slab_get(&w->conns, h));
         }
     }
@@ -209,6 +214,7 @@ static void set_durations(worker *w, const options *o)
     w->timers[TIMER_BODY].duration = o->write_timeout * 1000;
     w->timers[TIMER_WRITE].duration = o->write_timeout * 500; /* see is_taking in conn.c */
     w->timers[TIMER_LINGER].duration = 2000;
+    w->timers[TIMER_DRAIN].duration = 1000;
 }
 
 static mm_status init_memory(worker *w)
@@ -229,6 +235,7 @@ static mm_status init_memory(worker *w)
     }
     mm_arena_init(&w->arena, &arena);
     mm_chunkqueue_init(&w->body, &w->chunks);
+    mm_chunkqueue_set_spill(&w->body, WORKER_BODY_MEMORY);
     return status;
 }
 
@@ -274,9 +281,11 @@ bool worker_init(worker *w, server *s, const listener *listeners, size_t count, 
     set_durations(w, s->options);
     status = init_memory(w);
     access_log_init(&w->log, s->log_fd, mm_budget_allocator(&w->memory));
+    errno = 0;
     if (status == MM_STATUS_OK) status = init_files(w);
     if (status != MM_STATUS_OK) {
-        snprintf(error, error_size, "%s: %s", s->options->dir, mm_status_string(status));
+        snprintf(error, error_size, "%s: %s", s->options->dir,
+                 errno != 0 ? strerror(errno) : mm_status_string(status));
     } else {
         status = init_loop(w);
         if (status != MM_STATUS_OK)

@@ -14,10 +14,11 @@ typedef struct conn conn;
 typedef enum timer_kind { /* each has one duration: the order of arming is that of time */
     TIMER_HANDSHAKE,      /* the whole TLS handshake */
     TIMER_HEAD,           /* the whole request head, not each read of it */
-    TIMER_BODY,           /* the whole request body */
     TIMER_IDLE,           /* between requests */
+    TIMER_BODY,           /* the whole request body */
     TIMER_WRITE,          /* half the time without any byte being taken by the client */
     TIMER_LINGER,         /* after our end of the connection is closed */
+    TIMER_DRAIN,          /* in place of the first three, while the worker is draining */
     TIMER_KINDS,
     TIMER_NONE = TIMER_KINDS
 } timer_kind;
@@ -40,6 +41,7 @@ typedef struct worker {
     bool paused;              /* not accepting, for lack of descriptors or memory */
     int64_t resume_at;        /* when to try again */
     int64_t drain_until;      /* when those that have not ended are cut off */
+    size_t cut;               /* how many were */
     int wake[2];              /* a pipe; a byte in it means: drain */
     listener listeners[SERVER_LISTENERS];
     size_t listener_count;

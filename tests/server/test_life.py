@@ -125,6 +125,23 @@ class Ending(LifeTest):
             except ConnectionError:
                 pass
 
+    def test_requests_that_have_arrived_are_answered(self):
+        """On connections between two requests, and on ones that have yet to be accepted."""
+        server = self.serve("--workers", 1)
+        connections = [self.connect(server, tls) for tls in (False, True) * 5]
+        for connection in connections:
+            connection.ask("/hello.txt")
+        server.send_signal(signal.SIGSTOP)
+        connections += [self.connect(server) for _ in range(10)]
+        for connection in connections:
+            connection.send(request("/hello.txt"))
+        server.send_signal(signal.SIGTERM)
+        server.send_signal(signal.SIGCONT)
+        for connection in connections:
+            self.assertEqual(connection.response().body, HELLO)
+            connection.expect_end(announced=False)
+        self.assertEqual(server.wait(), 0)
+
     def test_second_signal_ends_at_once(self):
         for first, second in ((signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGTERM),
                               (signal.SIGTERM, signal.SIGINT), (signal.SIGINT, signal.SIGINT)):
@@ -360,6 +377,22 @@ class Descriptors(LifeTest):
             self.assertEqual(connections[0].ask(target).body, content)
 
 
+class Listing(LifeTest):
+    def test_page_of_many_names(self):
+        """More than is kept in memory: the rest of the page waits in a temporary file."""
+        folder = self.site / "many"
+        folder.mkdir()
+        names = [f"{number:06}-{'x' * 100}" for number in range(6000)]
+        for name in names:
+            (folder / name).touch()
+        server = self.serve("--workers", 1)
+        for tls in (False, True):
+            with self.connect(server, tls) as connection:
+                page = connection.ask("/many/").body.decode()
+                self.assertEqual(re.findall(r'<a href="./([^"]*)"', page), names)
+                self.assertEqual(connection.ask("/hello.txt").body, HELLO)
+
+
 class Timeouts(LifeTest):
     def test_request_head_that_does_not_end_is_408(self):
         whole = request("/hello.txt")
@@ -431,6 +464,18 @@ class Timeouts(LifeTest):
         server.log_lines(2)  # a line is written when its answer has ended
         for connection in downloads:
             self.assertLess(len(self.until_closed(connection)), LARGE)
+
+    def test_pipelined_requests_wait_for_a_slow_reader(self):
+        """They are here: the time for a request to come does not run while its turn does not come."""
+        server = self.serve("--header-timeout", 1, "--workers", 1)
+        count = 15000
+        with self.connect(server, buffer=SMALL_BUFFER) as connection:
+            connection.send(request("/nothing/nothing/nothing") * (count - 1))
+            connection.send(request("/nothing", headers=["Connection: close"]))
+            time.sleep(2.5)
+            answers = self.until_closed(connection)
+        self.assertEqual(answers.count(b"HTTP/1.1 404 Not Found\r\n"), count)
+        self.assertNotIn(b"HTTP/1.1 408", answers)
 
     def test_client_that_reads_slowly_is_not(self):
         """The timeout starts anew with each byte that the client takes."""
