@@ -439,9 +439,10 @@ MM_API mm_status mm_chunkqueue_append_fd_ref(mm_chunkqueue *q, int fd, int64_t o
 MM_API mm_status mm_chunkqueue_append_queue(mm_chunkqueue *to, mm_chunkqueue *from) MM_NONNULL_ALL;
 
 /* A place for at least `least` bytes (0: whatever the last chunk has left, or else a new chunk)
-   behind the content; *size says how many. NULL when an append has failed before (the status tells),
-   when the queue would count too far, or when out of memory (which is not sticky: nothing is lost).
-   Nothing is in the queue until mm_chunkqueue_use_memory, which must follow; one place at a time. */
+   behind the content; *size says how many. NULL when an append has failed before (the status
+   tells), when the queue would count too far, or when out of memory (which is not sticky: nothing
+   is lost). Nothing is in the queue until mm_chunkqueue_use_memory, which must follow; one place at
+   a time. */
 MM_NODISCARD MM_API char *mm_chunkqueue_get_memory(mm_chunkqueue *q, size_t least, size_t *size)
     MM_NONNULL_ALL;
 

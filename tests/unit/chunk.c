@@ -556,7 +556,8 @@ TEST(refused_spill_gives_the_disk_back)
     CHECK_EQ(mm_chunk_pool_deinit(&pool), 0);
 }
 
-/* A full disk is what the caller can do something about, not the folder that is missing behind it. */
+/* A full disk is what the caller can do something about, not the folder that is missing behind
+   it. */
 TEST(full_disk_is_what_is_told)
 {
     mm_chunk_pool pool;
