@@ -192,6 +192,14 @@ class CommandLine(LifeTest):
             self.assertIn(f"--{option}", output)
         self.assertLessEqual(max(map(len, output.splitlines())), 100)
 
+    def test_readme_has_the_same_options(self):
+        readme = pathlib.Path(__file__).parents[2] / "README.md"
+        listed = re.findall(r"--[a-z][a-z-]*", re.search(r"^\| option .*?\n\n", readme.read_text(),
+                                                    re.M | re.S)[0])
+        summary = run_server("--help")[1].split("Options:")[1].split("A value follows")[0]
+        self.assertEqual(sorted(set(re.findall(r"^ +(?:-\w, )?(--[a-z-]+)", summary, re.M))),
+                         sorted(set(listed)))
+
     def test_version(self):
         status, output, error = run_server("--version")
         self.assertEqual((status, error), (0, ""))
