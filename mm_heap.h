@@ -1,9 +1,12 @@
+/* mm_heap.h - v0.1.0 - general-purpose heap for threads - MIT or public domain */
 #if defined(MM_IMPLEMENTATION) && !defined(MM_HEAP_IMPLEMENTATION)
 #define MM_HEAP_IMPLEMENTATION
 #endif
 #ifndef MM_HEAP_H_
 #define MM_HEAP_H_
-/* mm_heap.h - v0.1.0 - general-purpose heap for threads - MIT or public domain
+/*
+NEEDS
+    nothing but the C library and the system: POSIX threads or Windows
 
 DO THIS
     In exactly one C (C11) or C++ (C++17) file of your program:
@@ -11,8 +14,8 @@ DO THIS
         #define MM_HEAP_IMPLEMENTATION
         #include "mm_heap.h"
 
-    and include it without the first line everywhere else (C99, C++11). It needs no other file,
-    POSIX threads or Windows, and -pthread where the C library keeps threads apart.
+    and include it without the first line everywhere else (C99, C++11). Link with -pthread where
+    the C library keeps threads apart.
     MM_IMPLEMENTATION in place of MM_HEAP_IMPLEMENTATION serves all mm headers at once.
 
 OPTIONAL DEFINES
