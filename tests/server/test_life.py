@@ -278,7 +278,8 @@ class CommandLine(LifeTest):
         self.addCleanup(process.kill)
         wait_until(lambda: process.poll() is not None or not refuses(port), "the server")
         process.terminate()
-        self.assertEqual(process.communicate(timeout=support.PATIENCE)[0], b"")
+        output = process.communicate(timeout=support.PATIENCE)[0].decode()
+        self.assertEqual(support.complaints(output), "")
         self.assertEqual(process.returncode, 0)
 
     def test_options_may_follow_the_folder_and_hold_their_value(self):
