@@ -356,7 +356,8 @@ void conn_run(conn *c)
     if (next == STEP_CLOSE) {
         conn_close(c);
     } else if (next == STEP_ON) { /* the others come first; then, when there is room to write */
-        if (c->state == CONN_HEAD) expect_progress(c); /* and not for a head: that is here */
+        if (c->state == CONN_HEAD && c->scanned == 0) /* not for a head: one is here, unread */
+            expect_progress(c);
         (void)wait_for(c, EVENT_WRITE);
     }
 }

@@ -448,6 +448,23 @@ class Timeouts(LifeTest):
                 self.assertEqual(connection.ask("/hello.txt").body, HELLO)
                 connection.expect_end(announced=False)
 
+    def test_request_head_in_bursts_is_408(self):
+        """Many small records at a time do not give it more time."""
+        server = self.serve("--header-timeout", 2, "--workers", 1)
+        with self.connect(server, True) as connection:
+            try:
+                for byte in b"GET /hello.txt HTTP/1.1\r\nX: ":
+                    connection.send(bytes([byte]))
+                for _ in range(8):
+                    server.send_signal(signal.SIGSTOP)  # so that they arrive together
+                    for _ in range(100):
+                        connection.send(b"x")
+                    server.send_signal(signal.SIGCONT)
+                    time.sleep(0.5)
+            except (ConnectionError, support.ssl.SSLError):
+                pass  # the answer came in between
+            self.assertIn(b"HTTP/1.1 408 ", self.until_closed(connection))
+
     def test_handshake_that_does_not_end_is_closed(self):
         server = self.serve("--header-timeout", 1)
         for raw in (b"", b"\x16\x03\x01\x02\x00\x01"):
