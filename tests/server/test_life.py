@@ -2,6 +2,7 @@
 import os
 import pathlib
 import re
+import select
 import signal
 import socket
 import tempfile
@@ -452,17 +453,21 @@ class Timeouts(LifeTest):
         """Many small records at a time do not give it more time."""
         server = self.serve("--header-timeout", 2, "--workers", 1)
         with self.connect(server, True) as connection:
-            try:
-                for byte in b"GET /hello.txt HTTP/1.1\r\nX: ":
-                    connection.send(bytes([byte]))
-                for _ in range(8):
-                    server.send_signal(signal.SIGSTOP)  # so that they arrive together
+            connection.ask("/hello.txt")  # and with it come the session tickets
+            connection.send(b"GET /hello.txt HTTP/1.1\r\nX: ")
+            for _ in range(40):
+                server.process.send_signal(signal.SIGSTOP)  # so that they arrive together
+                try:
                     for _ in range(100):
                         connection.send(b"x")
-                    server.send_signal(signal.SIGCONT)
-                    time.sleep(0.5)
-            except (ConnectionError, support.ssl.SSLError):
-                pass  # the answer came in between
+                except (ConnectionError, support.ssl.SSLError):
+                    pass  # refused already
+                finally:
+                    server.process.send_signal(signal.SIGCONT)
+                if select.select([connection.socket], [], [], 0.5)[0]:
+                    break
+            else:
+                self.fail("not refused, though 20 seconds have gone by")
             self.assertIn(b"HTTP/1.1 408 ", self.until_closed(connection))
 
     def test_handshake_that_does_not_end_is_closed(self):
