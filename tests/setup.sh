@@ -1,9 +1,9 @@
 #!/bin/sh
-# Sets up what a part of the Makefile needs and the system lacks: tests/setup.sh build|test|full
+# Sets up what a part of the Makefile needs and the system lacks: tests/setup.sh build|test|full|bench
 # Asks apt-get, as root or through a sudo that wants no password; where neither can be had, or
 # under SETUP=no, it says in one line which command to run. Without anything missing it does nothing.
 set -u
-group=${1:?which group: build, test or full}
+group=${1:?which group: build, test, full or bench}
 : "${CC:=cc}"
 
 compiles() { # can $1 compile and link a program, with the flags in $2?
@@ -29,6 +29,11 @@ look() { # sets $missing
     has pkg-config command -v pkg-config
     has libssl-dev pkg-config --exists 'openssl >= 3.0'
     [ "$group" = build ] && return
+    if [ "$group" = bench ]; then # the peers that ours is measured against
+        has libevent-dev pkg-config --exists libevent_core
+        has libapr1-dev pkg-config --exists apr-1
+        return
+    fi
     has gcc command -v gcc
     has g++ compiles g++ "" c++
     has clang compiles_both
