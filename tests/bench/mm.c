@@ -1,0 +1,4 @@
+/* The implementation for all benchmarks, in a file of its own as a user has it: a benchmark that
+ * had it inside would let the compiler inline what no user gets inlined. */
+#define MM_IMPLEMENTATION
+#include "../../mm_arena.h"
