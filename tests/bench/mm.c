@@ -2,3 +2,4 @@
  * had it inside would let the compiler inline what no user gets inlined. */
 #define MM_IMPLEMENTATION
 #include "../../mm_arena.h"
+#include "../../mm_buffer.h"
