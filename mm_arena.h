@@ -426,14 +426,16 @@ MM_INLINE size_t mmi_arena_room(const mm_arena *arena)
 }
 
 /* Room is a multiple of 16, so a size that is not above it fits after rounding as well and the
-   rounding cannot overflow. Size 0 takes a place too, but need not be fast. */
+   rounding cannot overflow. Size 0 takes a place too, but need not be fast: less one it is above
+   any room, so that one test finds both. */
 MM_INLINE void *mm_arena_alloc(mm_arena *arena, size_t size)
 {
     unsigned char *ptr = arena->cursor;
-    if (MM_UNLIKELY(size == 0 || size > mmi_arena_room(arena))) {
+    size_t last = size - 1;
+    if (MM_UNLIKELY(last >= mmi_arena_room(arena))) {
         return mmi_arena_alloc_slow(arena, size, MMI_ARENA_ALIGN);
     }
-    arena->cursor = ptr + ((size + (MMI_ARENA_ALIGN - 1)) & ~(MMI_ARENA_ALIGN - 1));
+    arena->cursor = ptr + (last | (MMI_ARENA_ALIGN - 1)) + 1;
     MM_TRACK_UNPOISON(ptr, size);
     return ptr;
 }
