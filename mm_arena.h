@@ -363,9 +363,15 @@ MM_INLINE void *mm_arena_alloc(mm_arena *arena, size_t size)
 MM_API void *mm_arena_alloc_aligned(mm_arena *arena, size_t size, size_t alignment)
     MM_NODISCARD MM_NONNULL_ALL MM_MALLOC_LIKE MM_ALLOC_SIZE(2);
 
-/* count * size bytes, all zero; NULL when the product does not fit a size_t. */
+/* count * size bytes, indeterminate or all zero; NULL when the product does not fit a size_t. */
+MM_API void *mm_arena_array(mm_arena *arena, size_t count, size_t size)
+    MM_NODISCARD MM_NONNULL_ALL MM_MALLOC_LIKE MM_ALLOC_SIZE2(2, 3);
 MM_API void *mm_arena_calloc(mm_arena *arena, size_t count, size_t size)
     MM_NODISCARD MM_NONNULL_ALL MM_MALLOC_LIKE MM_ALLOC_SIZE2(2, 3);
+
+/* The same with the type of the elements: int *squares = MM_ARENA_ARRAY(&arena, 100, int). For
+   types that are aligned to 16 or less. */
+#define MM_ARENA_ARRAY(arena, count, type) ((type *)mm_arena_array((arena), (count), sizeof(type)))
 
 /* A copy of size bytes; source may be NULL when size is 0. */
 MM_API void *mm_arena_memdup(mm_arena *arena, const void *source, size_t size)
@@ -379,6 +385,11 @@ MM_API char *mm_arena_strdup(mm_arena *arena, const char *text) MM_NODISCARD MM_
 MM_API char *mm_arena_strndup(mm_arena *arena, const char *text, size_t most)
     MM_NODISCARD MM_NONNULL(1);
 
+/* The parts (none NULL) one after the other, the separator between each two; "" for no parts. NULL
+   too when the length does not fit a size_t. */
+MM_API char *mm_arena_join(mm_arena *arena, const char *separator, const char *const *parts,
+                           size_t count) MM_NODISCARD MM_NONNULL(1) MM_NONNULL(2);
+
 /* A formatted string of its exact length. Arguments may lie in the arena. NULL too when the C
    library rejects the format or an argument. args is used up, as by vsnprintf. */
 MM_API char *mm_arena_printf(mm_arena *arena, const char *format, ...)
@@ -386,13 +397,29 @@ MM_API char *mm_arena_printf(mm_arena *arena, const char *format, ...)
 MM_API char *mm_arena_vprintf(mm_arena *arena, const char *format, va_list args)
     MM_NODISCARD MM_NONNULL(1) MM_NONNULL(2) MM_FORMAT(2, 0);
 
+/* ---- changing what was handed out; old_size, size: as last asked for ---- */
+
+/* A new size where ptr lies, content kept. The newest allocation grows while there is room behind
+   it and makes room when it shrinks; any other one has the room of its rounding. Shrinking never
+   fails. False, and nothing changed, when new_size does not fit here. */
+MM_API bool mm_arena_resize(mm_arena *arena, void *ptr, size_t old_size, size_t new_size)
+    MM_NODISCARD MM_NONNULL_ALL;
+
+/* The same, and moved where that does not suffice; aligned to 16. ptr may be NULL with old_size 0.
+   NULL on failure: ptr is as it was. The newest large allocation is resized by the arena's own
+   allocator, so that its old place does not stay behind. */
+MM_API void *mm_arena_realloc(mm_arena *arena, void *ptr, size_t old_size, size_t new_size)
+    MM_NODISCARD MM_NONNULL(1);
+
+/* Makes the room of the newest allocation free again, so stacks of allocations unwind, and gives
+   the newest large one back. Any other stays taken until the next reset. ptr may be NULL. */
+MM_API void mm_arena_free(mm_arena *arena, void *ptr, size_t size) MM_NONNULL(1);
+
 /* ---- the arena as an allocator ---- */
 
-/* For the desc of another part. Growing or shrinking the newest allocation happens in place while
-   there is room, and freeing it makes room again, so stacks of allocations unwind; the newest
-   large one is resized and freed by the arena's own allocator. Shrinking never moves or fails.
-   Freeing anything else does nothing before the next reset. The pointer is valid while *arena
-   stays where it is and until mm_arena_deinit. */
+/* For the desc of another part: the functions are mm_arena_alloc, mm_arena_realloc and
+   mm_arena_free. The pointer is valid while *arena stays where it is and until
+   mm_arena_deinit. */
 MM_API const mm_allocator *mm_arena_allocator(mm_arena *arena) MM_NONNULL_ALL;
 
 /* ---- looking at it ---- */
@@ -720,16 +747,18 @@ MM_API void *mm_arena_alloc_aligned(mm_arena *arena, size_t size, size_t alignme
     return mmi_arena_alloc_slow(arena, size, alignment);
 }
 
-MM_API void *mm_arena_calloc(mm_arena *arena, size_t count, size_t size)
+MM_API void *mm_arena_array(mm_arena *arena, size_t count, size_t size)
 {
     size_t bytes;
-    void *ptr;
-    if (!mm_size_mul(count, size, &bytes)) {
-        arena->failures++;
-        return NULL;
-    }
-    ptr = mm_arena_alloc(arena, bytes);
-    return ptr != NULL ? memset(ptr, 0, bytes) : NULL;
+    if (mm_size_mul(count, size, &bytes)) return mm_arena_alloc(arena, bytes);
+    arena->failures++;
+    return NULL;
+}
+
+MM_API void *mm_arena_calloc(mm_arena *arena, size_t count, size_t size)
+{
+    void *ptr = mm_arena_array(arena, count, size);
+    return ptr != NULL ? memset(ptr, 0, count * size) : NULL;
 }
 
 // >>copies
@@ -762,6 +791,45 @@ MM_API char *mm_arena_strndup(mm_arena *arena, const char *text, size_t most)
     MM_MEMCPY(copy, text, length);
     copy[length] = '\0';
     return copy;
+}
+
+/* The bytes of the joined string, its NUL included. */
+static bool mmi_arena_joined_size(size_t separator, const char *const *parts, size_t count,
+                                  size_t *size)
+{
+    size_t i, total;
+    if (!mm_size_mul(separator, count != 0 ? count - 1 : 0, &total)) return false;
+    for (i = 0; i < count; i++) {
+        MM_ASSERT(parts[i] != NULL);
+        if (!mm_size_add(total, strlen(parts[i]), &total)) return false;
+    }
+    return mm_size_add(total, 1, size);
+}
+
+static char *mmi_arena_put(char *to, const char *text, size_t length)
+{
+    if (length != 0) MM_MEMCPY(to, text, length);
+    return to + length;
+}
+
+MM_API char *mm_arena_join(mm_arena *arena, const char *separator, const char *const *parts,
+                           size_t count)
+{
+    size_t between = strlen(separator), size, i;
+    char *text, *to;
+    MM_ASSERT(parts != NULL || count == 0);
+    if (!mmi_arena_joined_size(between, parts, count, &size)) {
+        arena->failures++;
+        return NULL;
+    }
+    text = to = (char *)mm_arena_alloc(arena, size);
+    if (text == NULL) return NULL;
+    for (i = 0; i < count; i++) {
+        if (i != 0) to = mmi_arena_put(to, separator, between);
+        to = mmi_arena_put(to, parts[i], strlen(parts[i]));
+    }
+    *to = '\0';
+    return text;
 }
 
 /* The first attempt writes into the room that is left, which nearly always suffices. */
@@ -798,7 +866,7 @@ MM_API char *mm_arena_printf(mm_arena *arena, const char *format, ...)
     return text;
 }
 
-// >>allocator
+// >>resize
 
 /* Sizes come back with every pointer, so "the last in the current block" needs no field. Blocks
    start with their administration, so nothing in another block ends at the cursor. */
@@ -872,14 +940,34 @@ static size_t mmi_arena_reach(mm_arena *arena, void *ptr, size_t size)
     return mmi_arena_round(size);
 }
 
-static void *mmi_arena_self_alloc(size_t size, void *user_data)
+MM_API bool mm_arena_resize(mm_arena *arena, void *ptr, size_t old_size, size_t new_size)
 {
-    return mm_arena_alloc((mm_arena *)user_data, size);
+    if (new_size > mmi_arena_reach(arena, ptr, old_size)) return false;
+    if (mmi_arena_is_last(arena, ptr, old_size)) {
+        arena->cursor = (unsigned char *)ptr + mmi_arena_round(new_size);
+    }
+    mmi_arena_track_resize(ptr, old_size, new_size);
+    return true;
 }
 
-static void mmi_arena_self_free(void *ptr, size_t size, void *user_data)
+MM_API void *mm_arena_realloc(mm_arena *arena, void *ptr, size_t old_size, size_t new_size)
 {
-    mm_arena *arena = (mm_arena *)user_data;
+    void *moved;
+    if (ptr == NULL) return mm_arena_alloc(arena, new_size);
+    if (mm_arena_resize(arena, ptr, old_size, new_size)) return ptr;
+    if (mmi_arena_is_newest_large(arena, ptr)) {
+        return mmi_arena_extend_large(arena, old_size, new_size);
+    }
+    moved = mm_arena_alloc(arena, new_size);
+    if (moved == NULL) return NULL;
+    MM_MEMCPY(moved, ptr, old_size);
+    mm_arena_free(arena, ptr, old_size);
+    return moved;
+}
+
+MM_API void mm_arena_free(mm_arena *arena, void *ptr, size_t size)
+{
+    if (ptr == NULL) return;
     if (mmi_arena_is_newest_large(arena, ptr)) {
         mmi_arena_release(arena, mmi_arena_pop_large(arena));
         return;
@@ -888,26 +976,21 @@ static void mmi_arena_self_free(void *ptr, size_t size, void *user_data)
     MM_TRACK_POISON(ptr, size);
 }
 
+// >>allocator
+
+static void *mmi_arena_self_alloc(size_t size, void *user_data)
+{
+    return mm_arena_alloc((mm_arena *)user_data, size);
+}
+
 static void *mmi_arena_self_realloc(void *ptr, size_t old_size, size_t new_size, void *user_data)
 {
-    mm_arena *arena = (mm_arena *)user_data;
-    void *moved;
-    if (ptr == NULL) return mm_arena_alloc(arena, new_size);
-    if (new_size <= mmi_arena_reach(arena, ptr, old_size)) {
-        if (mmi_arena_is_last(arena, ptr, old_size)) {
-            arena->cursor = (unsigned char *)ptr + mmi_arena_round(new_size);
-        }
-        mmi_arena_track_resize(ptr, old_size, new_size);
-        return ptr;
-    }
-    if (mmi_arena_is_newest_large(arena, ptr)) {
-        return mmi_arena_extend_large(arena, old_size, new_size);
-    }
-    moved = mm_arena_alloc(arena, new_size);
-    if (moved == NULL) return NULL;
-    MM_MEMCPY(moved, ptr, old_size);
-    mmi_arena_self_free(ptr, old_size, arena);
-    return moved;
+    return mm_arena_realloc((mm_arena *)user_data, ptr, old_size, new_size);
+}
+
+static void mmi_arena_self_free(void *ptr, size_t size, void *user_data)
+{
+    mm_arena_free((mm_arena *)user_data, ptr, size);
 }
 
 MM_API const mm_allocator *mm_arena_allocator(mm_arena *arena)

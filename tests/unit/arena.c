@@ -311,6 +311,40 @@ TEST(copies_of_memory_and_strings)
     fixture_end(&f);
 }
 
+TEST(arrays_have_a_checked_size)
+{
+    fixture f;
+    uint64_t *numbers;
+    fixture_init(&f, BLOCK, 0, 0);
+    numbers = MM_ARENA_ARRAY(&f.arena, 10, uint64_t);
+    CHECK(aligned(numbers, 16));
+    memset(numbers, 1, 10 * sizeof(*numbers));
+    CHECK_EQ(mm_arena_used(&f.arena), 80);
+    CHECK(mm_arena_array(&f.arena, 0, 8) != NULL && mm_arena_array(&f.arena, 8, 0) != NULL);
+    CHECK_REFUSED(&f, mm_arena_array(&f.arena, huge / 2 + 1, 2));
+    CHECK_REFUSED(&f, mm_arena_array(&f.arena, huge, huge));
+    CHECK_REFUSED(&f, MM_ARENA_ARRAY(&f.arena, huge / 8 + 1, uint64_t));
+    fixture_end(&f);
+}
+
+TEST(strings_are_joined)
+{
+    fixture f;
+    const char *parts[] = {"usr", "", "lib"};
+    fixture_init(&f, BLOCK, 0, 0);
+    CHECK_STR(mm_arena_join(&f.arena, "/", parts, 3), "usr//lib");
+    CHECK_STR(mm_arena_join(&f.arena, "", parts, 3), "usrlib");
+    CHECK_STR(mm_arena_join(&f.arena, ", ", parts, 1), "usr");
+    CHECK_STR(mm_arena_join(&f.arena, "x", NULL, 0), "");
+    CHECK_EQ(mm_arena_used(&f.arena), 4 * 16);
+    parts[1] = mm_arena_printf(&f.arena, "%*d", 5000, 7);
+    parts[0] = mm_arena_join(&f.arena, "--", parts, 3);
+    CHECK(parts[0] != NULL && strlen(parts[0]) == 5010);
+    test_allocator_fail(&f.memory, 1, 1);
+    CHECK_REFUSED(&f, mm_arena_join(&f.arena, "--", parts, 3));
+    fixture_end(&f);
+}
+
 TEST(printf_gives_the_exact_length)
 {
     fixture f;
@@ -617,6 +651,41 @@ TEST(the_last_allocation_changes_in_place)
     self->free_fn(a, 20, self->user_data); /* had moved away, but is the last one again */
     CHECK_EQ(mm_arena_used(&f.arena), 0);
     CHECK_EQ(f.memory.calls, 1);
+    fixture_end(&f);
+}
+
+TEST(resize_stays_in_place)
+{
+    fixture f;
+    char *a, *b, *large;
+    size_t room;
+    fixture_init(&f, BLOCK, 0, 0);
+    a = (char *)mm_arena_alloc(&f.arena, 20);
+    CHECK(a != NULL && mm_arena_resize(&f.arena, a, 20, 300));
+    memset(a, 'a', 300);
+    CHECK(mm_arena_resize(&f.arena, a, 300, 40));
+    CHECK_EQ(mm_arena_used(&f.arena), 48);
+    b = (char *)mm_arena_alloc(&f.arena, 0);
+    CHECK(b == a + 48 && mm_arena_resize(&f.arena, b, 0, 16) && mm_arena_resize(&f.arena, b, 16, 0));
+    CHECK(mm_arena_resize(&f.arena, a, 40, 48) && !mm_arena_resize(&f.arena, a, 48, 49));
+    CHECK(!mm_arena_resize(&f.arena, a, 48, huge) && !mm_arena_resize(&f.arena, b, 0, huge));
+    room = 16 + mmi_arena_room(&f.arena);
+    CHECK(!mm_arena_resize(&f.arena, b, 0, room + 1) && mm_arena_resize(&f.arena, b, 0, room));
+    CHECK_EQ(mmi_arena_room(&f.arena), 0);
+    CHECK_EQ(f.arena.failures, 0);
+    large = (char *)mm_arena_alloc(&f.arena, 2 * BLOCK);
+    CHECK(large != NULL && mm_arena_resize(&f.arena, large, 2 * BLOCK, 10));
+    CHECK(mm_arena_resize(&f.arena, large, 10, 2 * BLOCK));
+    CHECK(!mm_arena_resize(&f.arena, large, 2 * BLOCK, 3 * BLOCK));
+    CHECK_SUB(fixture_check(&f));
+    CHECK(all_bytes(a, 'a', 40));
+    mm_arena_free(&f.arena, large, 2 * BLOCK);
+    CHECK_EQ(f.memory.live_blocks, 1);
+    mm_arena_free(&f.arena, b, room);
+    mm_arena_free(&f.arena, a, 48);
+    mm_arena_free(&f.arena, NULL, 0);
+    CHECK_EQ(mm_arena_used(&f.arena), 0);
+    CHECK(mm_arena_realloc(&f.arena, NULL, 0, 5) == a);
     fixture_end(&f);
 }
 
@@ -1077,13 +1146,13 @@ TEST_MAIN(T(zero_is_an_empty_arena), T(init_allocates_nothing_and_takes_null),
           T(size_zero_gives_unique_pointers), T(a_block_is_filled_to_its_last_byte),
           T(absurd_sizes_are_refused), T(any_power_of_two_is_an_alignment),
           T(calloc_zeroes_used_memory), T(copies_of_memory_and_strings),
-          T(printf_gives_the_exact_length), T(printf_that_fails_changes_nothing),
+          T(arrays_have_a_checked_size), T(strings_are_joined), T(printf_gives_the_exact_length), T(printf_that_fails_changes_nothing),
           T(large_requests_keep_the_current_block), T(stats_add_up),
           T(a_million_cycles_do_not_grow), T(the_same_cycle_gets_the_same_memory),
           T(reset_keeps_what_was_asked_for), T(tiny_block_sizes_still_work),
           T(the_limit_is_never_exceeded), T(a_limit_below_a_block_is_one_block),
           T(kept_blocks_do_not_stand_in_the_limits_way),
-          T(kept_blocks_go_back_before_a_request_fails), T(the_last_allocation_changes_in_place),
+          T(kept_blocks_go_back_before_a_request_fails), T(the_last_allocation_changes_in_place), T(resize_stays_in_place),
           T(freeing_another_than_the_last_does_nothing),
           T(a_growing_block_moves_to_large_and_then_grows_there),
           T(a_large_block_that_cannot_grow_is_as_it_was), T(blocks_may_be_aligned_to_eight_only),
