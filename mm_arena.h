@@ -301,9 +301,13 @@ typedef struct mmi_arena_block {
 /* How an arena is to behave; zero means the default. Copied by mm_arena_init. */
 typedef struct mm_arena_desc {
     size_t block_size;             /* bytes of a block, administration included; default 64 KiB */
-    size_t limit;                  /* most bytes held from the allocator; default no limit */
+    size_t block_max;              /* each new block twice the last, up to this; default: no growth */
+    size_t limit;                  /* most bytes held, first included; default no limit */
     size_t keep;                   /* most bytes that a reset keeps; default 4 blocks, 1: none */
+    void *first;                   /* memory of the caller's for the first block; default none */
+    size_t first_size;             /* its bytes; without first: mm_arena_create adds them to its own */
     const mm_allocator *allocator; /* source of blocks, outlives the arena; default MM_MALLOC */
+    const char *tag;               /* a name for figures and debuggers, not copied; default NULL */
 } mm_arena_desc;
 
 /* An arena; all zero is a valid empty one. The fields are for reading in a debugger only. */
@@ -312,45 +316,65 @@ typedef struct mm_arena {
     unsigned char *end;            /* behind its last usable byte, aligned to 16; never < cursor */
     mmi_arena_block *current;      /* the block being filled; NULL only when blocks is */
     mmi_arena_block *blocks;       /* filled ones, then current, then empty ones of full size */
+    mmi_arena_block *first;        /* head of blocks if it is not the allocator's; else NULL */
     mmi_arena_block *large;        /* blocks of one request each, newest first */
-    size_t used_before;            /* bytes handed out of filled and of large blocks */
-    size_t waste;                  /* bytes of filled, current and large blocks that nobody gets */
-    size_t total;                  /* bytes held from the allocator: all blocks */
+    size_t used_before;            /* bytes handed out of filled blocks */
+    size_t waste;                  /* bytes of filled and current blocks that nobody gets */
+    size_t large_used;             /* usable bytes of large blocks: all count as handed out */
+    size_t large_total;            /* bytes of large blocks */
+    size_t total;                  /* bytes held: all blocks */
     size_t peak;                   /* largest total so far */
     size_t failures;               /* requests that came back NULL for want of memory */
+    size_t reached;                /* bytes of the blocks entered since the last reset, without what
+                                      is still entered */
+    size_t idle;                   /* fewest bytes of blocks left empty in the last few cycles */
+    size_t cycles;                 /* how many cycles idle speaks of */
     size_t block_size;             /* as in mm_arena_desc, 0 for the default */
+    size_t block_max;              /* as in mm_arena_desc, 0 for the default */
     size_t limit;                  /* as in mm_arena_desc, 0 for none */
     size_t keep;                   /* as in mm_arena_desc, 0 for the default */
+    size_t inline_size;            /* bytes that mm_arena_create took behind this struct */
     const mm_allocator *allocator; /* as in mm_arena_desc, NULL for the default */
+    const char *tag;               /* as in mm_arena_desc */
     mm_allocator self;             /* the arena as one, filled in by mm_arena_allocator */
 } mm_arena;
 
 /* What an arena holds. total - used - waste is free for the next requests. */
 typedef struct mm_arena_stats {
     size_t used;     /* bytes handed out since the last reset, rounding and alignment included */
-    size_t total;    /* bytes held from the allocator */
+    size_t total;    /* bytes held, the caller's first block included */
     size_t peak;     /* largest total since mm_arena_init */
     size_t waste;    /* bytes lost until the next reset: ends of filled blocks, administration */
     size_t failures; /* requests refused since mm_arena_init */
+    const char *tag; /* as in mm_arena_desc */
 } mm_arena_stats;
 
 /* ---- life ---- */
 
 /* An empty arena with the settings of desc (NULL: the defaults). Cannot fail: the first block is
-   allocated when it is needed. The content of *arena before does not matter. */
+   allocated when it is needed. The content of *arena before does not matter. desc->first is the
+   arena's until mm_arena_deinit and is filled before the allocator is asked; too small for a block
+   (less than some 64 bytes) it is not used. With limit equal to first_size no other memory is. */
 MM_API void mm_arena_init(mm_arena *arena, const mm_arena_desc *desc) MM_NONNULL(1);
 
 /* Gives all memory back and leaves {0}: an empty arena with the default settings. */
 MM_API void mm_arena_deinit(mm_arena *arena) MM_NONNULL_ALL;
 
 /* An arena that itself lies in memory of desc->allocator, outside its limit; NULL when that is
-   refused. To be given back with mm_arena_destroy, which may be called with NULL. */
+   refused. With a first_size and no first its first block lies behind it, in the same allocation.
+   To be given back with mm_arena_destroy, which may be called with NULL. */
 MM_API mm_arena *mm_arena_create(const mm_arena_desc *desc) MM_NODISCARD;
 MM_API void mm_arena_destroy(mm_arena *arena);
 
 /* Takes back everything that was handed out: no pointer into the arena is valid any more. Keeps
-   blocks of up to desc.keep bytes for the next cycle, frees the others and all large ones. */
+   blocks of up to desc.keep bytes for the next cycle, and the first if it was the caller's; frees
+   the others and all large ones. Of kept blocks that none of the last 16 cycles filled, half go
+   back as well, so what a peak left behind is gone after a few dozen cycles without one. */
 MM_API void mm_arena_reset(mm_arena *arena) MM_NONNULL_ALL;
+
+/* Gives the blocks back that hold nothing, when memory is short or the arena will rest; returns
+   their bytes. What was handed out stays. */
+MM_API size_t mm_arena_trim(mm_arena *arena) MM_NONNULL_ALL;
 
 /* ---- memory: valid until the next reset or deinit; NULL, and nothing changed, on failure ---- */
 
@@ -427,7 +451,7 @@ MM_API const mm_allocator *mm_arena_allocator(mm_arena *arena) MM_NONNULL_ALL;
 /* Bytes handed out since the last reset, rounding and alignment padding included. O(1). */
 MM_API size_t mm_arena_used(const mm_arena *arena) MM_PURE MM_NONNULL_ALL;
 
-/* Bytes held from the allocator, handed out or not. O(1). */
+/* Bytes held, handed out or not. O(1). */
 MM_API size_t mm_arena_total(const mm_arena *arena) MM_PURE MM_NONNULL_ALL;
 
 /* All figures at once. O(1). */
@@ -493,6 +517,9 @@ extern "C" {
 /* Requests of two to four blocks are common enough to be served without the allocator; ten times
    that is the exception that should not stay. In blocks, so that large ones are kept as well. */
 #define MMI_ARENA_KEEP_BLOCKS ((size_t)4)
+/* Resets between two decisions on idle blocks: often enough to follow the load, and seldom enough
+   that a request in twenty which needs more does not cost the allocator's time. */
+#define MMI_ARENA_CYCLES ((size_t)16)
 
 typedef struct mmi_arena_strictest {
     char first;
@@ -553,11 +580,24 @@ static size_t mmi_arena_block_size(const mm_arena *arena)
     return arena->limit != 0 && arena->limit < size ? arena->limit : size;
 }
 
+/* The block after the current one: one that is there, or the next to be asked for. */
+static size_t mmi_arena_next_size(const mm_arena *arena)
+{
+    size_t least = mmi_arena_block_size(arena), most = arena->block_max, size;
+    if (arena->current == NULL) return least;
+    if (arena->current->next != NULL) return arena->current->next->size;
+    if (most <= least) return least;
+    size = arena->current->size;
+    size = size > most / 2 ? most : size * 2;
+    return size > least ? size : least;
+}
+
 static size_t mmi_arena_keep(const mm_arena *arena)
 {
-    size_t keep;
+    size_t keep = mmi_arena_block_size(arena);
     if (arena->keep != 0) return arena->keep;
-    return mm_size_mul(mmi_arena_block_size(arena), MMI_ARENA_KEEP_BLOCKS, &keep) ? keep : SIZE_MAX;
+    if (keep < arena->block_max) keep = arena->block_max;
+    return mm_size_mul(keep, MMI_ARENA_KEEP_BLOCKS, &keep) ? keep : SIZE_MAX;
 }
 
 /* How many bytes more may be asked of the allocator. */
@@ -571,7 +611,7 @@ static void mmi_arena_release(mm_arena *arena, mmi_arena_block *block)
     size_t size = block->size;
     MM_TRACK_UNPOISON(block + 1, size - sizeof(*block));
     arena->total -= size;
-    mmi_free(arena->allocator, block, size);
+    if (block != arena->first) mmi_free(arena->allocator, block, size);
 }
 
 static void mmi_arena_release_list(mm_arena *arena, mmi_arena_block **list)
@@ -601,20 +641,18 @@ static void mmi_arena_enter(mm_arena *arena, mmi_arena_block *block)
     arena->waste += block->size - mmi_arena_capacity(block);
 }
 
-/* Gives back the empty blocks: those that the last reset kept ahead of the current one, and the
-   current one if it is the first and untouched. Whether there was any. */
-static bool mmi_arena_release_empty(mm_arena *arena)
+/* Gives back the empty blocks: those ahead of the current one, and the current one if it is the
+   head and untouched. */
+static void mmi_arena_release_empty(mm_arena *arena)
 {
-    size_t before = arena->total;
-    mmi_arena_block *first = arena->blocks;
-    if (first == NULL) return false;
+    mmi_arena_block *head = arena->blocks;
+    if (head == NULL) return;
     mmi_arena_release_list(arena, &arena->current->next);
-    if (first == arena->current && arena->cursor == mmi_arena_begin(first)) {
-        arena->waste -= first->size - mmi_arena_capacity(first);
-        mmi_arena_release_list(arena, &arena->blocks);
-        mmi_arena_enter(arena, NULL);
-    }
-    return arena->total < before;
+    if (head != arena->current || head == arena->first) return;
+    if (arena->cursor != mmi_arena_begin(head)) return;
+    mmi_arena_release_list(arena, &arena->blocks);
+    arena->waste = 0;
+    mmi_arena_enter(arena, NULL);
 }
 
 /* Asks the allocator, within the limit, and once more after the empty blocks have gone back. */
@@ -627,7 +665,7 @@ static mmi_arena_block *mmi_arena_ask(mm_arena *arena, mmi_arena_block *old, siz
             memory = old != NULL ? mmi_realloc(arena->allocator, old, old_bytes, bytes)
                                  : mmi_alloc(arena->allocator, bytes);
         }
-    } while (memory == NULL && mmi_arena_release_empty(arena));
+    } while (memory == NULL && mm_arena_trim(arena) != 0);
     return (mmi_arena_block *)memory;
 }
 
@@ -668,7 +706,7 @@ static bool mmi_arena_advance(mm_arena *arena, size_t least)
 {
     mmi_arena_block *block = arena->current != NULL ? arena->current->next : NULL;
     if (block == NULL) {
-        size_t bytes = mmi_arena_block_size(arena), allowance = mmi_arena_allowance(arena);
+        size_t bytes = mmi_arena_next_size(arena), allowance = mmi_arena_allowance(arena);
         if (bytes > allowance) bytes = allowance;
         if (bytes < least) return false;
         block = mmi_arena_obtain(arena, NULL, bytes);
@@ -684,20 +722,18 @@ static bool mmi_arena_advance(mm_arena *arena, size_t least)
 /* All of a large block counts as handed out: nobody else gets the bytes behind the object. */
 static void mmi_arena_push_large(mm_arena *arena, mmi_arena_block *block)
 {
-    size_t capacity = mmi_arena_capacity(block);
     block->next = arena->large;
     arena->large = block;
-    arena->used_before += capacity;
-    arena->waste += block->size - capacity;
+    arena->large_used += mmi_arena_capacity(block);
+    arena->large_total += block->size;
 }
 
 static mmi_arena_block *mmi_arena_pop_large(mm_arena *arena)
 {
     mmi_arena_block *block = arena->large;
-    size_t capacity = mmi_arena_capacity(block);
     arena->large = block->next;
-    arena->used_before -= capacity;
-    arena->waste -= block->size - capacity;
+    arena->large_used -= mmi_arena_capacity(block);
+    arena->large_total -= block->size;
     return block;
 }
 
@@ -713,13 +749,13 @@ static void *mmi_arena_alloc_large(mm_arena *arena, size_t size, size_t alignmen
     return ptr;
 }
 
-/* Whether what does not fit the current block gets one of its own. To start a new block for it
-   would lose the rest of the current one; a quarter of a block is the most that may be lost. */
+/* Whether what does not fit the current block gets one of its own. To go on to the next block for
+   it would lose the rest of the current one; a quarter of a block is the most that may be lost. */
 static bool mmi_arena_is_large(const mm_arena *arena, size_t bytes)
 {
-    size_t block_size = mmi_arena_block_size(arena);
-    if (bytes > block_size) return true;
-    return arena->current != NULL && bytes - sizeof(mmi_arena_block) > block_size / 4;
+    size_t next_size = mmi_arena_next_size(arena);
+    if (bytes > next_size) return true;
+    return arena->current != NULL && bytes - sizeof(mmi_arena_block) > next_size / 4;
 }
 
 MM_API void *mmi_arena_alloc_slow(mm_arena *arena, size_t size, size_t alignment)
@@ -1004,14 +1040,33 @@ MM_API const mm_allocator *mm_arena_allocator(mm_arena *arena)
 
 // >>life
 
+/* Memory that is not the allocator's becomes the first block; too small, it is left alone. */
+static void mmi_arena_use_first(mm_arena *arena, void *memory, size_t size)
+{
+    unsigned char *bytes = (unsigned char *)memory;
+    size_t padding = mmi_arena_padding(bytes, MMI_ARENA_ALIGN);
+    mmi_arena_block *block = (mmi_arena_block *)(void *)(bytes + padding);
+    if (arena->limit != 0 && size > arena->limit) size = arena->limit;
+    if (size < padding + mmi_arena_round(sizeof(*block)) + MMI_ARENA_ALIGN) return;
+    block->next = NULL;
+    block->size = size - padding;
+    MM_TRACK_POISON(block + 1, block->size - sizeof(*block));
+    arena->first = arena->blocks = block;
+    arena->total = arena->peak = block->size;
+    mmi_arena_enter(arena, block);
+}
+
 MM_API void mm_arena_init(mm_arena *arena, const mm_arena_desc *desc)
 {
     memset(arena, 0, sizeof(*arena));
     if (desc == NULL) return;
     arena->block_size = desc->block_size;
+    arena->block_max = desc->block_max;
     arena->limit = desc->limit;
     arena->keep = desc->keep;
     arena->allocator = desc->allocator;
+    arena->tag = desc->tag;
+    if (desc->first != NULL) mmi_arena_use_first(arena, desc->first, desc->first_size);
 }
 
 MM_API void mm_arena_deinit(mm_arena *arena)
@@ -1024,47 +1079,114 @@ MM_API void mm_arena_deinit(mm_arena *arena)
 MM_API mm_arena *mm_arena_create(const mm_arena_desc *desc)
 {
     const mm_allocator *allocator = desc != NULL ? desc->allocator : NULL;
-    mm_arena *arena = (mm_arena *)mmi_alloc(allocator, sizeof(*arena));
-    if (arena != NULL) mm_arena_init(arena, desc);
+    size_t first = desc != NULL && desc->first == NULL ? desc->first_size : 0, bytes;
+    mm_arena *arena;
+    if (!mm_size_add(sizeof(*arena), first, &bytes)) return NULL;
+    arena = (mm_arena *)mmi_alloc(allocator, bytes);
+    if (arena == NULL) return NULL;
+    mm_arena_init(arena, desc);
+    arena->inline_size = first;
+    if (first != 0) mmi_arena_use_first(arena, arena + 1, first);
     return arena;
 }
 
 MM_API void mm_arena_destroy(mm_arena *arena)
 {
     const mm_allocator *allocator;
+    size_t bytes;
     if (arena == NULL) return;
     allocator = arena->allocator;
+    bytes = sizeof(*arena) + arena->inline_size;
     mm_arena_deinit(arena);
-    mmi_free(allocator, arena, sizeof(*arena));
+    mmi_free(allocator, arena, bytes);
 }
 
-/* Only blocks of full size stay, so that any request which is not large fits each kept one. */
-MM_API void mm_arena_reset(mm_arena *arena)
+// >>reset
+
+/* Remembers how far into the blocks this cycle has come, before it goes back. */
+static void mmi_arena_note_reached(mm_arena *arena)
 {
-    mmi_arena_block **link = &arena->blocks;
-    size_t full = mmi_arena_block_size(arena), keep = mmi_arena_keep(arena);
-    mmi_arena_release_list(arena, &arena->large);
+    size_t entered = arena->used_before + arena->waste;
+    if (arena->current != NULL) entered += mmi_arena_capacity(arena->current);
+    if (arena->reached < entered) arena->reached = entered;
+}
+
+/* How many bytes of blocks go on to the next cycle, the first of the caller's aside. Blocks that no
+   cycle of a while has entered are surplus; half of them go, so that a load which comes back soon
+   finds the rest. */
+static size_t mmi_arena_decide_keep(mm_arena *arena)
+{
+    size_t keep = mmi_arena_keep(arena), held = arena->total - arena->large_total;
+    size_t spare = held > arena->reached ? held - arena->reached : 0;
+    if (arena->cycles == 0 || arena->idle > spare) arena->idle = spare;
+    if (++arena->cycles == MMI_ARENA_CYCLES) {
+        held -= arena->idle - arena->idle / 2;
+        arena->cycles = 0;
+    }
+    arena->reached = 0;
+    if (arena->first != NULL) held -= arena->first->size;
+    return held < keep ? held : keep;
+}
+
+/* Out of bounds from here to the cursor. */
+static void mmi_arena_hide(mm_arena *arena, mmi_arena_block *block, unsigned char *from)
+{
+    for (; block != arena->current; from = mmi_arena_begin(block)) {
+        MM_TRACK_POISON(from, (size_t)(mmi_arena_end(block) - from));
+        block = block->next;
+    }
+    MM_TRACK_POISON(from, (size_t)(arena->cursor - from));
+}
+
+/* Keeps a run of blocks of up to `keep` bytes. Smaller ones than usual, made near the limit, never
+   stay: too much would not fit one. */
+static void mmi_arena_drop(mm_arena *arena, mmi_arena_block **link, size_t keep)
+{
+    size_t least = mmi_arena_block_size(arena);
     while (*link != NULL) {
         mmi_arena_block *block = *link;
-        if (block->size == full && full <= keep) {
-            keep -= full;
+        if (block == arena->first || (block->size >= least && block->size <= keep)) {
+            if (block != arena->first) keep -= block->size;
             link = &block->next;
-            MM_TRACK_POISON(block + 1, full - sizeof(*block));
         } else {
+            if (block->size >= least) keep = 0;
             *link = block->next;
             mmi_arena_release(arena, block);
         }
     }
+}
+
+/* Empties all blocks and keeps some. */
+static void mmi_arena_restart(mm_arena *arena, size_t keep)
+{
+    if (arena->blocks == NULL) return;
+    mmi_arena_hide(arena, arena->blocks, mmi_arena_begin(arena->blocks));
+    mmi_arena_drop(arena, &arena->blocks, keep);
     arena->used_before = arena->waste = 0;
     mmi_arena_enter(arena, arena->blocks);
+}
+
+MM_API void mm_arena_reset(mm_arena *arena)
+{
+    while (arena->large != NULL) mmi_arena_release(arena, mmi_arena_pop_large(arena));
+    mmi_arena_note_reached(arena);
+    mmi_arena_restart(arena, mmi_arena_decide_keep(arena));
+}
+
+MM_API size_t mm_arena_trim(mm_arena *arena)
+{
+    size_t before = arena->total;
+    mmi_arena_release_empty(arena);
+    return before - arena->total;
 }
 
 // >>stats
 
 MM_API size_t mm_arena_used(const mm_arena *arena)
 {
-    if (arena->current == NULL) return arena->used_before;
-    return arena->used_before + (size_t)(arena->cursor - mmi_arena_begin(arena->current));
+    size_t used = arena->used_before + arena->large_used;
+    if (arena->current == NULL) return used;
+    return used + (size_t)(arena->cursor - mmi_arena_begin(arena->current));
 }
 
 MM_API size_t mm_arena_total(const mm_arena *arena)
@@ -1077,8 +1199,9 @@ MM_API void mm_arena_get_stats(const mm_arena *arena, mm_arena_stats *stats)
     stats->used = mm_arena_used(arena);
     stats->total = arena->total;
     stats->peak = arena->peak;
-    stats->waste = arena->waste;
+    stats->waste = arena->waste + (arena->large_total - arena->large_used);
     stats->failures = arena->failures;
+    stats->tag = arena->tag;
 }
 
 // >>check
@@ -1105,24 +1228,26 @@ static bool mmi_arena_check_current(const mm_arena *arena)
     if (arena->cursor < mmi_arena_begin(block)) return false;
     if (mmi_arena_padding(arena->cursor, MMI_ARENA_ALIGN) != 0) return false;
     while ((block = block->next) != NULL) {
-        if (block->size != mmi_arena_block_size(arena)) return false;
+        if (block->size < mmi_arena_block_size(arena)) return false;
     }
     return true;
 }
 
 MM_API bool mm_arena_check(const mm_arena *arena)
 {
-    size_t ended = 0, sum;
+    size_t entered = 0, large = 0, sum;
     mmi_arena_block *current = arena->current;
     if (arena->total > arena->peak) return false;
     if (arena->limit != 0 && arena->total > arena->limit) return false;
-    if (!mmi_arena_sum(arena->blocks, current, arena->total, &ended)) return false;
-    if (!mmi_arena_sum(arena->large, NULL, arena->total, &ended)) return false;
-    sum = ended;
-    if (!mmi_arena_sum(current, NULL, arena->total, &sum) || sum != arena->total) return false;
-    if (!mmi_arena_check_current(arena)) return false;
-    if (current != NULL) ended += current->size - mmi_arena_capacity(current);
-    return arena->used_before + arena->waste == ended;
+    if (arena->first != NULL && arena->first != arena->blocks) return false;
+    if (!mmi_arena_sum(arena->large, NULL, arena->total, &large)) return false;
+    if (large != arena->large_total || arena->large_used > large) return false;
+    if (!mmi_arena_sum(arena->blocks, current, arena->total - large, &entered)) return false;
+    sum = entered;
+    if (!mmi_arena_sum(current, NULL, arena->total - large, &sum)) return false;
+    if (sum + large != arena->total || !mmi_arena_check_current(arena)) return false;
+    if (current != NULL) entered += current->size - mmi_arena_capacity(current);
+    return arena->used_before + arena->waste == entered;
 }
 
 #ifdef __cplusplus

@@ -534,6 +534,224 @@ TEST(tiny_block_sizes_still_work)
     }
 }
 
+TEST(blocks_grow_up_to_their_maximum)
+{
+    static const size_t sizes[] = {1, 2, 4, 8, 8, 8};
+    fixture f;
+    mmi_arena_block *block;
+    size_t i, cycle;
+    void *ptrs[400];
+    fixture_init(&f, BLOCK, 0, SIZE_MAX);
+    f.arena.block_max = 8 * BLOCK;
+    for (cycle = 0; cycle < 3; cycle++) {
+        for (i = 0; i < 250; i++) {
+            void *ptr = mm_arena_alloc(&f.arena, 100);
+            CHECK(ptr != NULL && (cycle == 0 || ptr == ptrs[i]));
+            ptrs[i] = ptr;
+            CHECK_SUB(fixture_check(&f));
+        }
+        for (i = 0, block = f.arena.blocks; block != NULL; block = block->next, i++) {
+            CHECK(i < 6);
+            CHECK_EQ(block->size, sizes[i] * BLOCK);
+        }
+        CHECK_EQ(f.memory.calls, i);
+        mm_arena_reset(&f.arena);
+        CHECK_SUB(fixture_check(&f));
+    }
+    CHECK(mm_arena_alloc(&f.arena, 100) == ptrs[0]);
+    CHECK(mm_arena_alloc(&f.arena, 2000) != NULL && f.arena.large != NULL); /* next is 2 KiB */
+    fixture_end(&f);
+}
+
+TEST(growth_without_end_is_refused_in_time)
+{
+    fixture f;
+    fixture_init(&f, BLOCK, 5 * BLOCK, 0);
+    f.arena.block_max = huge;
+    while (mm_arena_alloc(&f.arena, 64) != NULL) CHECK_SUB(fixture_check(&f));
+    CHECK(mm_arena_total(&f.arena) > 5 * BLOCK - 200);
+    mm_arena_reset(&f.arena);
+    CHECK_SUB(fixture_check(&f));
+    CHECK(mm_arena_alloc(&f.arena, 4 * BLOCK) != NULL);
+    fixture_end(&f);
+}
+
+// >>first
+
+/* The arena is in the caller's memory first, and then goes on to the allocator. */
+static void check_first(size_t offset, size_t size, bool usable)
+{
+    fixture f;
+    char *memory = (char *)malloc(offset + size + 1), *a = NULL, *b = NULL;
+    mm_arena_desc desc;
+    int cycle;
+    CHECK(memory != NULL);
+    memory[offset + size] = '!';
+    test_allocator_init(&f.memory);
+    memset(&desc, 0, sizeof(desc));
+    desc.block_size = BLOCK;
+    desc.first = memory + offset;
+    desc.first_size = size;
+    desc.allocator = &f.memory.base;
+    mm_arena_init(&f.arena, &desc);
+    for (cycle = 0; cycle < 40; cycle++) {
+        CHECK(mm_arena_check(&f.arena));
+        a = (char *)mm_arena_alloc(&f.arena, 1);
+        CHECK(aligned(a, 16));
+        CHECK((a > memory && a < memory + offset + size) == usable);
+        CHECK(cycle != 0 || f.memory.live_blocks == (usable ? 0 : 1));
+        while (mmi_arena_room(&f.arena) != 0) CHECK(mm_arena_alloc(&f.arena, 16) != NULL);
+        b = (char *)mm_arena_alloc(&f.arena, 100);
+        CHECK(b != NULL);
+        memset(b, 1, 100);
+        CHECK_EQ(mm_arena_total(&f.arena) - f.memory.live_bytes,
+                 usable ? f.arena.first->size : 0);
+        CHECK(mm_arena_check(&f.arena));
+        mm_arena_reset(&f.arena);
+        CHECK_EQ(mm_arena_used(&f.arena), 0);
+    }
+    CHECK_EQ(f.memory.calls, usable ? 1 : 2);
+    CHECK_EQ(mm_arena_trim(&f.arena), usable ? BLOCK : 2 * BLOCK);
+    CHECK_EQ(f.memory.live_blocks, 0);
+    mm_arena_deinit(&f.arena);
+    CHECK(memory[offset + size] == '!');
+    memset(memory, 0, offset + size); /* the caller's again, all of it */
+    free(memory);
+}
+
+TEST(the_first_block_may_be_the_callers)
+{
+    size_t offset;
+    for (offset = 0; offset < 32; offset += 3) {
+        CHECK_SUB(check_first(offset, 0, false));
+        CHECK_SUB(check_first(offset, 24, false));
+        CHECK_SUB(check_first(offset, 64, true));
+        CHECK_SUB(check_first(offset, 300, true));
+        CHECK_SUB(check_first(offset, 5000, true));
+    }
+}
+
+TEST(an_arena_may_live_in_the_callers_memory_alone)
+{
+    static unsigned char memory[3000];
+    fixture f;
+    mm_arena_desc desc;
+    size_t count = 0, cycle;
+    test_allocator_init(&f.memory);
+    memset(&desc, 0, sizeof(desc));
+    desc.allocator = &f.memory.base;
+    desc.first = memory;
+    desc.first_size = desc.limit = sizeof(memory);
+    for (cycle = 0; cycle < 2; cycle++) {
+        mm_arena_init(&f.arena, &desc);
+        for (count = 0; mm_arena_alloc(&f.arena, 32) != NULL; count++) continue;
+        CHECK(count > (cycle == 0 ? 90 : 40));
+        CHECK(mm_arena_alloc(&f.arena, 5000) == NULL);
+        CHECK(mm_arena_check(&f.arena));
+        CHECK_EQ(f.memory.calls, 0);
+        mm_arena_deinit(&f.arena);
+        desc.limit = 1500; /* the first block is as large as the limit lets it be */
+    }
+    desc.limit = 1500;
+    mm_arena_init(&f.arena, &desc);
+    CHECK(mm_arena_total(&f.arena) <= 1500 && mm_arena_check(&f.arena));
+    mm_arena_deinit(&f.arena);
+}
+
+TEST(a_created_arena_has_its_first_block_behind_it)
+{
+    test_allocator memory;
+    mm_arena_desc desc;
+    mm_arena *arena;
+    size_t i;
+    memset(&desc, 0, sizeof(desc));
+    test_allocator_init(&memory);
+    desc.allocator = &memory.base;
+    desc.first_size = 1000;
+    desc.tag = "request";
+    arena = mm_arena_create(&desc);
+    CHECK(arena != NULL && mm_arena_check(arena));
+    CHECK_EQ(memory.live_bytes, sizeof(*arena) + 1000);
+    for (i = 0; i < 9; i++) CHECK(mm_arena_alloc(arena, 100) != NULL || i == 8);
+    CHECK_EQ(memory.calls, 2);
+    mm_arena_reset(arena);
+    CHECK(mm_arena_alloc(arena, 100) == (void *)mmi_arena_begin(arena->first));
+    CHECK_STR(arena->tag, "request");
+    mm_arena_destroy(arena);
+    CHECK_EQ(memory.live_blocks, 0);
+    CHECK_EQ(memory.bad_sizes, 0);
+    desc.first_size = huge;
+    CHECK(mm_arena_create(&desc) == NULL);
+    desc.first_size = 8; /* too small for a block, and harmless */
+    arena = mm_arena_create(&desc);
+    CHECK(arena != NULL && mm_arena_total(arena) == 0);
+    mm_arena_destroy(arena);
+    CHECK_EQ(memory.live_blocks, 0);
+    CHECK_EQ(memory.bad_sizes, 0);
+}
+
+// >>shrink
+
+static void spend(mm_arena *arena, size_t blocks)
+{
+    size_t i;
+    for (i = 0; i < blocks * 4; i++) CHECK(mm_arena_alloc(arena, 220) != NULL);
+    mm_arena_reset(arena);
+}
+
+TEST(what_a_peak_left_behind_decays)
+{
+    fixture f;
+    size_t cycle, total, last, steps = 0;
+    fixture_init(&f, BLOCK, 0, SIZE_MAX);
+    CHECK_SUB(spend(&f.arena, 32));
+    last = mm_arena_total(&f.arena);
+    CHECK_EQ(last, 32 * BLOCK);
+    for (cycle = 0; cycle < 200; cycle++, last = total) {
+        CHECK_SUB(spend(&f.arena, 2));
+        CHECK_SUB(fixture_check(&f));
+        total = mm_arena_total(&f.arena);
+        CHECK(total <= last && total >= 2 * BLOCK);
+        CHECK(last == total || last - total <= (last - 2 * BLOCK + 1) / 2 + BLOCK);
+        steps += total < last;
+    }
+    CHECK_EQ(last, 2 * BLOCK);
+    CHECK(steps >= 4 && steps <= 8);
+    fixture_end(&f);
+}
+
+TEST(a_peak_in_each_window_keeps_its_blocks)
+{
+    fixture f;
+    size_t cycle, calls;
+    fixture_init(&f, BLOCK, 0, SIZE_MAX);
+    CHECK_SUB(spend(&f.arena, 8));
+    calls = f.memory.calls;
+    for (cycle = 1; cycle < 500; cycle++) CHECK_SUB(spend(&f.arena, cycle % 12 == 0 ? 8 : 1));
+    CHECK_EQ(f.memory.calls, calls);
+    fixture_end(&f);
+}
+
+TEST(trim_gives_back_what_is_empty)
+{
+    fixture f;
+    char *text;
+    fixture_init(&f, BLOCK, 0, 0);
+    CHECK_EQ(mm_arena_trim(&f.arena), 0);
+    CHECK_SUB(spend(&f.arena, 3));
+    text = mm_arena_strdup(&f.arena, "stays");
+    CHECK_EQ(mm_arena_trim(&f.arena), 2 * BLOCK);
+    CHECK_EQ(mm_arena_trim(&f.arena), 0);
+    CHECK_STR(text, "stays");
+    CHECK_SUB(fixture_check(&f));
+    mm_arena_reset(&f.arena);
+    CHECK_EQ(mm_arena_trim(&f.arena), BLOCK);
+    CHECK_EQ(mm_arena_total(&f.arena), 0);
+    CHECK_SUB(fixture_check(&f));
+    CHECK_SUB(spend(&f.arena, 3));
+    fixture_end(&f);
+}
+
 // >>limit
 
 static size_t fill(fixture *f, size_t size)
@@ -1150,6 +1368,10 @@ TEST_MAIN(T(zero_is_an_empty_arena), T(init_allocates_nothing_and_takes_null),
           T(large_requests_keep_the_current_block), T(stats_add_up),
           T(a_million_cycles_do_not_grow), T(the_same_cycle_gets_the_same_memory),
           T(reset_keeps_what_was_asked_for), T(tiny_block_sizes_still_work),
+          T(blocks_grow_up_to_their_maximum), T(growth_without_end_is_refused_in_time),
+          T(the_first_block_may_be_the_callers), T(an_arena_may_live_in_the_callers_memory_alone),
+          T(a_created_arena_has_its_first_block_behind_it), T(what_a_peak_left_behind_decays),
+          T(a_peak_in_each_window_keeps_its_blocks), T(trim_gives_back_what_is_empty),
           T(the_limit_is_never_exceeded), T(a_limit_below_a_block_is_one_block),
           T(kept_blocks_do_not_stand_in_the_limits_way),
           T(kept_blocks_go_back_before_a_request_fails), T(the_last_allocation_changes_in_place), T(resize_stays_in_place),
