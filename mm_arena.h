@@ -296,7 +296,31 @@ extern "C" {
 typedef struct mmi_arena_block {
     struct mmi_arena_block *next; /* in blocks: the next to be filled; in large: the one before */
     size_t size;                  /* bytes that the allocator gave, this struct included */
+    uint64_t serial;              /* in large: when it was made, as mm_arena.serial */
 } mmi_arena_block;
+
+typedef struct mm_arena mm_arena;
+
+/* A function that runs when the arena is reset or ends, or is rewound past its registration. */
+typedef void (*mm_arena_cleanup_fn)(void *user_data);
+
+/* A registered one. The fields are the arena's. */
+typedef struct mm_arena_cleanup {
+    struct mm_arena_cleanup *newer; /* registered after this one; NULL for the newest */
+    struct mm_arena_cleanup *older; /* registered before it; NULL for the oldest */
+    mm_arena_cleanup_fn function;   /* what runs; NULL in one that is not registered any more */
+    void *user_data;                /* its argument */
+    uint64_t serial;                /* when it was registered, as mm_arena.serial */
+} mm_arena_cleanup;
+
+/* A place in the life of an arena, to go back to. The fields are the arena's. */
+typedef struct mm_arena_mark {
+    mmi_arena_block *block; /* the current block then; NULL: nothing in any block yet */
+    unsigned char *cursor;  /* as mm_arena.cursor then */
+    size_t used_before;     /* as mm_arena.used_before then */
+    size_t waste;           /* as mm_arena.waste then */
+    uint64_t serial;        /* as mm_arena.serial then: what has a greater one is newer */
+} mm_arena_mark;
 
 /* How an arena is to behave; zero means the default. Copied by mm_arena_init. */
 typedef struct mm_arena_desc {
@@ -306,12 +330,14 @@ typedef struct mm_arena_desc {
     size_t keep;                   /* most bytes that a reset keeps; default 4 blocks, 1: none */
     void *first;                   /* memory of the caller's for the first block; default none */
     size_t first_size;             /* its bytes; without first: mm_arena_create adds them to its own */
-    const mm_allocator *allocator; /* source of blocks, outlives the arena; default MM_MALLOC */
+    const mm_allocator *allocator; /* source of blocks, outlives the arena; default: the parent's,
+                                      or MM_MALLOC */
+    mm_arena *parent;              /* ends this arena when it is reset or ends; default none */
     const char *tag;               /* a name for figures and debuggers, not copied; default NULL */
 } mm_arena_desc;
 
 /* An arena; all zero is a valid empty one. The fields are for reading in a debugger only. */
-typedef struct mm_arena {
+struct mm_arena {
     unsigned char *cursor;         /* first free byte of the current block, aligned to 16 */
     unsigned char *end;            /* behind its last usable byte, aligned to 16; never < cursor */
     mmi_arena_block *current;      /* the block being filled; NULL only when blocks is */
@@ -333,11 +359,17 @@ typedef struct mm_arena {
     size_t block_max;              /* as in mm_arena_desc, 0 for the default */
     size_t limit;                  /* as in mm_arena_desc, 0 for none */
     size_t keep;                   /* as in mm_arena_desc, 0 for the default */
+    uint64_t serial;               /* counts cleanups and large blocks: the newest one's */
+    mm_arena_cleanup *cleanups;    /* newest first; the links of children are among them */
+    mm_arena *parent;              /* as in mm_arena_desc */
+    mm_arena_cleanup link;         /* in the cleanups of the parent, if there is one */
+    size_t marked;                 /* not 0: a mark may point into the head of blocks */
+    size_t created;                /* not 0: by mm_arena_create, so it ends by mm_arena_destroy */
     size_t inline_size;            /* bytes that mm_arena_create took behind this struct */
     const mm_allocator *allocator; /* as in mm_arena_desc, NULL for the default */
     const char *tag;               /* as in mm_arena_desc */
     mm_allocator self;             /* the arena as one, filled in by mm_arena_allocator */
-} mm_arena;
+};
 
 /* What an arena holds. total - used - waste is free for the next requests. */
 typedef struct mm_arena_stats {
@@ -357,16 +389,19 @@ typedef struct mm_arena_stats {
    (less than some 64 bytes) it is not used. With limit equal to first_size no other memory is. */
 MM_API void mm_arena_init(mm_arena *arena, const mm_arena_desc *desc) MM_NONNULL(1);
 
-/* Gives all memory back and leaves {0}: an empty arena with the default settings. */
+/* Runs the cleanups, ends the children, gives all memory back and leaves {0}: an empty arena with
+   the default settings, and no child of another any more. */
 MM_API void mm_arena_deinit(mm_arena *arena) MM_NONNULL_ALL;
 
 /* An arena that itself lies in memory of desc->allocator, outside its limit; NULL when that is
    refused. With a first_size and no first its first block lies behind it, in the same allocation.
-   To be given back with mm_arena_destroy, which may be called with NULL. */
+   To be given back with mm_arena_destroy, which does all that mm_arena_deinit does and may be
+   called with NULL; a created child also ends in this way with its parent. */
 MM_API mm_arena *mm_arena_create(const mm_arena_desc *desc) MM_NODISCARD;
 MM_API void mm_arena_destroy(mm_arena *arena);
 
-/* Takes back everything that was handed out: no pointer into the arena is valid any more. Keeps
+/* Runs the cleanups, ends the children and takes back everything that was handed out: no pointer
+   into the arena is valid any more. A child that is reset stays its parent's child. Keeps
    blocks of up to desc.keep bytes for the next cycle, and the first if it was the caller's; frees
    the others and all large ones. Of kept blocks that none of the last 16 cycles filled, half go
    back as well, so what a peak left behind is gone after a few dozen cycles without one. */
@@ -439,6 +474,35 @@ MM_API void *mm_arena_realloc(mm_arena *arena, void *ptr, size_t old_size, size_
    the newest large one back. Any other stays taken until the next reset. ptr may be NULL. */
 MM_API void mm_arena_free(mm_arena *arena, void *ptr, size_t size) MM_NONNULL(1);
 
+/* ---- going back a part of the way ---- */
+
+/* The place where the arena is now. Marks nest: of several, rewind to the newest first or leave it
+   out. A mark is valid until the arena is reset, ends, or is rewound to an older mark; one mark may
+   be rewound to again and again. */
+MM_API mm_arena_mark mm_arena_get_mark(mm_arena *arena) MM_NODISCARD MM_NONNULL_ALL;
+
+/* Runs the cleanups and ends the children that were registered since the mark, and takes back what
+   was handed out since: allocations, growth of older ones, and the new place of one that
+   mm_arena_realloc has moved. Blocks are kept for what comes next, large ones go back. What is
+   older stays, unless it was freed. Whatever else took memory of this arena since (a buffer or an
+   arena on mm_arena_allocator) must not use it any more. */
+MM_API void mm_arena_rewind(mm_arena *arena, const mm_arena_mark *mark) MM_NONNULL_ALL;
+
+/* ---- cleanups: for what the arena cannot free, such as files and references ---- */
+
+/* Has function(user_data) called before the memory goes away, at a reset, a rewind past this call
+   or the end; the last registered runs first, and children end in the same order. It may use this
+   arena and register more, but not reset, rewind or end it. NULL without memory: not registered.
+   The handle is valid until function runs or it is cancelled. */
+MM_API mm_arena_cleanup *mm_arena_cleanup_add(mm_arena *arena, mm_arena_cleanup_fn function,
+                                              void *user_data) MM_NODISCARD MM_NONNULL(1)
+    MM_NONNULL(2);
+
+/* Forgets a cleanup without running it, O(1), or runs it now instead of later. Its few bytes are
+   free again if nothing was allocated since, as with mm_arena_free. */
+MM_API void mm_arena_cleanup_cancel(mm_arena *arena, mm_arena_cleanup *cleanup) MM_NONNULL_ALL;
+MM_API void mm_arena_cleanup_run(mm_arena *arena, mm_arena_cleanup *cleanup) MM_NONNULL_ALL;
+
 /* ---- the arena as an allocator ---- */
 
 /* For the desc of another part: the functions are mm_arena_alloc, mm_arena_realloc and
@@ -457,7 +521,7 @@ MM_API size_t mm_arena_total(const mm_arena *arena) MM_PURE MM_NONNULL_ALL;
 /* All figures at once. O(1). */
 MM_API void mm_arena_get_stats(const mm_arena *arena, mm_arena_stats *stats) MM_NONNULL_ALL;
 
-/* Whether the whole structure is consistent; for tests and debugging. O(blocks). */
+/* Whether the whole structure is consistent; for tests and debugging. O(blocks + cleanups). */
 MM_API bool mm_arena_check(const mm_arena *arena) MM_NODISCARD MM_NONNULL_ALL;
 
 /* ---- inline ---- */
@@ -648,7 +712,7 @@ static void mmi_arena_release_empty(mm_arena *arena)
     mmi_arena_block *head = arena->blocks;
     if (head == NULL) return;
     mmi_arena_release_list(arena, &arena->current->next);
-    if (head != arena->current || head == arena->first) return;
+    if (head != arena->current || head == arena->first || arena->marked != 0) return;
     if (arena->cursor != mmi_arena_begin(head)) return;
     mmi_arena_release_list(arena, &arena->blocks);
     arena->waste = 0;
@@ -742,6 +806,7 @@ static void *mmi_arena_alloc_large(mm_arena *arena, size_t size, size_t alignmen
     mmi_arena_block *block = mmi_arena_obtain(arena, NULL, bytes);
     unsigned char *ptr;
     if (block == NULL) return NULL;
+    block->serial = ++arena->serial;
     mmi_arena_push_large(arena, block);
     ptr = mmi_arena_begin(block);
     ptr += mmi_arena_padding(ptr, alignment);
@@ -1038,6 +1103,62 @@ MM_API const mm_allocator *mm_arena_allocator(mm_arena *arena)
     return &arena->self;
 }
 
+// >>cleanups
+
+static void mmi_arena_link(mm_arena *arena, mm_arena_cleanup *cleanup,
+                           mm_arena_cleanup_fn function, void *user_data)
+{
+    cleanup->newer = NULL;
+    cleanup->older = arena->cleanups;
+    cleanup->function = function;
+    cleanup->user_data = user_data;
+    cleanup->serial = ++arena->serial;
+    if (arena->cleanups != NULL) arena->cleanups->newer = cleanup;
+    arena->cleanups = cleanup;
+}
+
+static void mmi_arena_unlink(mm_arena *arena, mm_arena_cleanup *cleanup)
+{
+    MM_ASSERT(cleanup->function != NULL); /* NULL: it has run or was cancelled */
+    cleanup->function = NULL;
+    if (cleanup->older != NULL) cleanup->older->newer = cleanup->newer;
+    if (cleanup->newer != NULL) cleanup->newer->older = cleanup->older;
+    else arena->cleanups = cleanup->older;
+}
+
+/* Runs those that are newer than `serial`, including any that they register themselves. */
+static void mmi_arena_clean(mm_arena *arena, uint64_t serial)
+{
+    while (arena->cleanups != NULL && arena->cleanups->serial > serial) {
+        mm_arena_cleanup *cleanup = arena->cleanups;
+        mm_arena_cleanup_fn function = cleanup->function;
+        mmi_arena_unlink(arena, cleanup);
+        function(cleanup->user_data);
+    }
+}
+
+MM_API mm_arena_cleanup *mm_arena_cleanup_add(mm_arena *arena, mm_arena_cleanup_fn function,
+                                              void *user_data)
+{
+    mm_arena_cleanup *cleanup = (mm_arena_cleanup *)mm_arena_alloc(arena, sizeof(*cleanup));
+    if (cleanup != NULL) mmi_arena_link(arena, cleanup, function, user_data);
+    return cleanup;
+}
+
+MM_API void mm_arena_cleanup_cancel(mm_arena *arena, mm_arena_cleanup *cleanup)
+{
+    mmi_arena_unlink(arena, cleanup);
+    mm_arena_free(arena, cleanup, sizeof(*cleanup));
+}
+
+MM_API void mm_arena_cleanup_run(mm_arena *arena, mm_arena_cleanup *cleanup)
+{
+    mm_arena_cleanup_fn function = cleanup->function;
+    void *user_data = cleanup->user_data;
+    mm_arena_cleanup_cancel(arena, cleanup);
+    function(user_data);
+}
+
 // >>life
 
 /* Memory that is not the allocator's becomes the first block; too small, it is left alone. */
@@ -1056,6 +1177,21 @@ static void mmi_arena_use_first(mm_arena *arena, void *memory, size_t size)
     mmi_arena_enter(arena, block);
 }
 
+static void mmi_arena_end_child(void *user_data)
+{
+    mm_arena *child = (mm_arena *)user_data;
+    child->parent = NULL;
+    if (child->created != 0) mm_arena_destroy(child);
+    else mm_arena_deinit(child);
+}
+
+static const mm_allocator *mmi_arena_source(const mm_arena_desc *desc)
+{
+    if (desc == NULL) return NULL;
+    if (desc->allocator != NULL || desc->parent == NULL) return desc->allocator;
+    return desc->parent->allocator;
+}
+
 MM_API void mm_arena_init(mm_arena *arena, const mm_arena_desc *desc)
 {
     memset(arena, 0, sizeof(*arena));
@@ -1064,13 +1200,18 @@ MM_API void mm_arena_init(mm_arena *arena, const mm_arena_desc *desc)
     arena->block_max = desc->block_max;
     arena->limit = desc->limit;
     arena->keep = desc->keep;
-    arena->allocator = desc->allocator;
+    arena->allocator = mmi_arena_source(desc);
     arena->tag = desc->tag;
+    arena->parent = desc->parent;
     if (desc->first != NULL) mmi_arena_use_first(arena, desc->first, desc->first_size);
+    if (arena->parent == NULL) return;
+    mmi_arena_link(arena->parent, &arena->link, mmi_arena_end_child, arena);
 }
 
 MM_API void mm_arena_deinit(mm_arena *arena)
 {
+    mmi_arena_clean(arena, 0);
+    if (arena->parent != NULL) mmi_arena_unlink(arena->parent, &arena->link);
     mmi_arena_release_list(arena, &arena->blocks);
     mmi_arena_release_list(arena, &arena->large);
     memset(arena, 0, sizeof(*arena));
@@ -1078,13 +1219,14 @@ MM_API void mm_arena_deinit(mm_arena *arena)
 
 MM_API mm_arena *mm_arena_create(const mm_arena_desc *desc)
 {
-    const mm_allocator *allocator = desc != NULL ? desc->allocator : NULL;
+    const mm_allocator *allocator = mmi_arena_source(desc);
     size_t first = desc != NULL && desc->first == NULL ? desc->first_size : 0, bytes;
     mm_arena *arena;
     if (!mm_size_add(sizeof(*arena), first, &bytes)) return NULL;
     arena = (mm_arena *)mmi_alloc(allocator, bytes);
     if (arena == NULL) return NULL;
     mm_arena_init(arena, desc);
+    arena->created = 1;
     arena->inline_size = first;
     if (first != 0) mmi_arena_use_first(arena, arena + 1, first);
     return arena;
@@ -1163,12 +1305,61 @@ static void mmi_arena_restart(mm_arena *arena, size_t keep)
     mmi_arena_hide(arena, arena->blocks, mmi_arena_begin(arena->blocks));
     mmi_arena_drop(arena, &arena->blocks, keep);
     arena->used_before = arena->waste = 0;
+    arena->marked = 0;
     mmi_arena_enter(arena, arena->blocks);
+}
+
+static void mmi_arena_release_large(mm_arena *arena, uint64_t serial)
+{
+    while (arena->large != NULL && arena->large->serial > serial) {
+        mmi_arena_release(arena, mmi_arena_pop_large(arena));
+    }
+}
+
+MM_API mm_arena_mark mm_arena_get_mark(mm_arena *arena)
+{
+    mm_arena_mark mark;
+    mark.block = arena->current;
+    mark.cursor = arena->cursor;
+    mark.used_before = arena->used_before;
+    mark.waste = arena->waste;
+    mark.serial = arena->serial;
+    if (mark.block == NULL) return mark;
+    if (mark.block == arena->blocks && mark.cursor == mmi_arena_begin(mark.block)) {
+        mark.block = NULL; /* an untouched head may go back to the allocator */
+    } else {
+        arena->marked = 1;
+    }
+    return mark;
+}
+
+/* Older memory that was freed since the mark stays free while the block is the same. */
+static void mmi_arena_go_back(mm_arena *arena, const mm_arena_mark *mark)
+{
+    if (arena->current == mark->block && arena->cursor <= mark->cursor) return;
+    mmi_arena_hide(arena, mark->block, mark->cursor);
+    arena->used_before = mark->used_before;
+    arena->waste = mark->waste;
+    arena->current = mark->block;
+    arena->cursor = mark->cursor;
+    arena->end = mmi_arena_end(mark->block);
+    mmi_arena_drop(arena, &mark->block->next, SIZE_MAX);
+}
+
+MM_API void mm_arena_rewind(mm_arena *arena, const mm_arena_mark *mark)
+{
+    mm_arena_mark place = *mark; /* which may itself lie in what goes */
+    mmi_arena_clean(arena, place.serial);
+    mmi_arena_release_large(arena, place.serial);
+    mmi_arena_note_reached(arena);
+    if (place.block != NULL) mmi_arena_go_back(arena, &place);
+    else mmi_arena_restart(arena, SIZE_MAX);
 }
 
 MM_API void mm_arena_reset(mm_arena *arena)
 {
-    while (arena->large != NULL) mmi_arena_release(arena, mmi_arena_pop_large(arena));
+    mmi_arena_clean(arena, 0);
+    mmi_arena_release_large(arena, 0);
     mmi_arena_note_reached(arena);
     mmi_arena_restart(arena, mmi_arena_decide_keep(arena));
 }
@@ -1233,10 +1424,24 @@ static bool mmi_arena_check_current(const mm_arena *arena)
     return true;
 }
 
+/* Serials fall from the newest to the oldest, so the list has no circle. */
+static bool mmi_arena_check_cleanups(const mm_arena *arena)
+{
+    const mm_arena_cleanup *newer = NULL, *cleanup = arena->cleanups;
+    uint64_t serial = arena->serial;
+    for (; cleanup != NULL; newer = cleanup, cleanup = cleanup->older) {
+        if (cleanup->newer != newer || cleanup->function == NULL) return false;
+        if (cleanup->serial > serial || cleanup->serial == 0) return false;
+        serial = cleanup->serial - 1;
+    }
+    return arena->parent == NULL || arena->link.user_data == arena;
+}
+
 MM_API bool mm_arena_check(const mm_arena *arena)
 {
     size_t entered = 0, large = 0, sum;
     mmi_arena_block *current = arena->current;
+    if (!mmi_arena_check_cleanups(arena)) return false;
     if (arena->total > arena->peak) return false;
     if (arena->limit != 0 && arena->total > arena->limit) return false;
     if (arena->first != NULL && arena->first != arena->blocks) return false;

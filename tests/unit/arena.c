@@ -752,7 +752,7 @@ TEST(trim_gives_back_what_is_empty)
     fixture_end(&f);
 }
 
-// >>limit
+// >>marks
 
 static size_t fill(fixture *f, size_t size)
 {
@@ -760,6 +760,378 @@ static size_t fill(fixture *f, size_t size)
     while (mm_arena_alloc(&f->arena, size) != NULL) count++;
     return count;
 }
+
+TEST(rewind_takes_back_what_is_newer)
+{
+    fixture f;
+    mm_arena_mark empty, mark;
+    char *old, *gone;
+    size_t used;
+    fixture_init(&f, BLOCK, 0, 0);
+    empty = mm_arena_get_mark(&f.arena);
+    mm_arena_rewind(&f.arena, &empty);
+    CHECK_EQ(f.memory.calls, 0);
+    old = mm_arena_strdup(&f.arena, "old");
+    used = mm_arena_used(&f.arena);
+    mark = mm_arena_get_mark(&f.arena);
+    gone = mm_arena_strdup(&f.arena, "gone");
+    mm_arena_rewind(&f.arena, &mark);
+    CHECK_EQ(mm_arena_used(&f.arena), used);
+    CHECK(mm_arena_strdup(&f.arena, "new") == gone); /* the same place */
+    mm_arena_rewind(&f.arena, &mark);
+    mm_arena_rewind(&f.arena, &mark);
+    CHECK(mm_arena_resize(&f.arena, old, 4, 100)); /* growth is newer as well */
+    mm_arena_rewind(&f.arena, &mark);
+    CHECK_EQ(mm_arena_used(&f.arena), used);
+    CHECK_STR(old, "old");
+    CHECK_SUB(fixture_check(&f));
+    mm_arena_rewind(&f.arena, &empty);
+    CHECK_EQ(mm_arena_used(&f.arena), 0);
+    CHECK_EQ(f.memory.calls, 1);
+    CHECK(mm_arena_strdup(&f.arena, "first again") == old);
+    fixture_end(&f);
+}
+
+/* Blocks beyond the mark are kept, large ones go, and what was there before is as it was. */
+TEST(marks_nest_across_blocks)
+{
+    fixture f;
+    mm_arena_mark marks[6];
+    mm_arena_stats before[6], after;
+    char *texts[6];
+    size_t i, j, cycle;
+    for (cycle = 0; cycle < 2; cycle++) {
+        fixture_init(&f, BLOCK, 0, 0);
+        f.arena.block_max = cycle * 4 * BLOCK;
+        for (i = 0; i < 6; i++) {
+            texts[i] = mm_arena_printf(&f.arena, "%*d", 100, (int)i);
+            CHECK(texts[i] != NULL);
+            marks[i] = mm_arena_get_mark(&f.arena);
+            mm_arena_get_stats(&f.arena, &before[i]);
+            for (j = 0; j < 11 * i; j++) CHECK(mm_arena_alloc(&f.arena, 230) != NULL);
+            CHECK(mm_arena_alloc(&f.arena, (4 + i) * BLOCK) != NULL);
+            CHECK_SUB(fixture_check(&f));
+        }
+        for (i = 6; i-- > 0; i -= i == 3) { /* the mark 2 is left out */
+            for (j = 0; j < 3; j++) {
+                mm_arena_rewind(&f.arena, &marks[i]);
+                CHECK_SUB(fixture_check(&f));
+                mm_arena_get_stats(&f.arena, &after);
+                CHECK(after.used == before[i].used && after.waste == before[i].waste);
+                CHECK_EQ(strlen(texts[i]), 100);
+                CHECK(mm_arena_alloc(&f.arena, j * BLOCK) != NULL);
+                CHECK(mm_arena_alloc(&f.arena, j * 100) != NULL);
+            }
+        }
+        fixture_end(&f);
+    }
+}
+
+TEST(a_million_rewinds_do_not_grow)
+{
+    fixture f;
+    mm_arena_mark mark;
+    size_t cycle, i, total = 0, calls = 0;
+    fixture_init(&f, BLOCK, 0, 0);
+    CHECK(mm_arena_alloc(&f.arena, 500) != NULL);
+    mark = mm_arena_get_mark(&f.arena);
+    for (cycle = 0; cycle < 1000000; cycle++) {
+        for (i = 0; i < 8; i++) CHECK(mm_arena_alloc(&f.arena, 200) != NULL);
+        mm_arena_rewind(&f.arena, &mark);
+        if (cycle == 0) calls = f.memory.calls;
+        if (cycle == 0) total = mm_arena_total(&f.arena);
+        CHECK_EQ(mm_arena_total(&f.arena), total);
+    }
+    CHECK_EQ(f.memory.calls, calls);
+    CHECK_EQ(mm_arena_used(&f.arena), 512);
+    fixture_end(&f);
+}
+
+TEST(a_mark_outlives_older_memory)
+{
+    fixture f;
+    mm_arena_mark mark;
+    char *a, *large;
+    fixture_init(&f, BLOCK, 2 * BLOCK + 300, 0);
+    a = (char *)mm_arena_alloc(&f.arena, 100);
+    CHECK(a != NULL);
+    mark = mm_arena_get_mark(&f.arena);
+    mm_arena_free(&f.arena, a, 100);
+    CHECK(mm_arena_alloc(&f.arena, 2 * BLOCK) == NULL); /* the marked block must stay */
+    CHECK_EQ(f.memory.live_blocks, 1);
+    mm_arena_rewind(&f.arena, &mark);
+    CHECK_EQ(mm_arena_used(&f.arena), 0);
+    CHECK(mm_arena_alloc(&f.arena, 200) == a);
+    mm_arena_rewind(&f.arena, &mark);
+    CHECK_EQ(mm_arena_used(&f.arena), 112);
+    CHECK_SUB(fixture_check(&f));
+    mm_arena_reset(&f.arena);
+    large = (char *)mm_arena_alloc(&f.arena, BLOCK);
+    CHECK(large != NULL);
+    memset(large, 'l', BLOCK);
+    mark = mm_arena_get_mark(&f.arena);
+    large = (char *)mm_arena_realloc(&f.arena, large, BLOCK, BLOCK + 200); /* another address */
+    CHECK(large != NULL && mm_arena_alloc(&f.arena, 600) != NULL);
+    mm_arena_rewind(&f.arena, &mark);
+    CHECK(all_bytes(large, 'l', BLOCK));
+    CHECK_SUB(fixture_check(&f));
+    mm_arena_free(&f.arena, large, BLOCK + 200);
+    CHECK(mm_arena_alloc(&f.arena, BLOCK + 100) != NULL); /* newer, in its place in the list */
+    mm_arena_rewind(&f.arena, &mark);
+    CHECK(f.arena.large == NULL);
+    CHECK_EQ(mm_arena_used(&f.arena), 0);
+    fixture_end(&f);
+}
+
+/* A small last block, made near the limit, does not stay in the way of usual requests. */
+TEST(rewind_drops_undersized_blocks)
+{
+    fixture f;
+    mm_arena_mark marks[2];
+    size_t i;
+    fixture_init(&f, BLOCK, 4 * BLOCK + 200, 0);
+    marks[0] = mm_arena_get_mark(&f.arena);
+    CHECK(mm_arena_alloc(&f.arena, 16) != NULL);
+    marks[1] = mm_arena_get_mark(&f.arena);
+    for (i = 2; i-- > 0;) {
+        CHECK(fill(&f, 64) > 50);
+        CHECK_EQ(f.memory.live_blocks, 5);
+        mm_arena_rewind(&f.arena, &marks[i]);
+        CHECK_EQ(f.memory.live_blocks, 4);
+        CHECK_SUB(fixture_check(&f));
+    }
+    CHECK(mm_arena_alloc(&f.arena, 4 * BLOCK) != NULL); /* nothing is used, so all may go */
+    mm_arena_rewind(&f.arena, &marks[0]);
+    CHECK_EQ(f.memory.live_blocks, 0);
+    fixture_end(&f);
+}
+
+// >>cleanups
+
+/* What ran, in order: each cleanup adds the letter that it is for. */
+static char ran[64];
+
+static void note(void *user_data)
+{
+    strncat(ran, (const char *)user_data, 1);
+}
+
+static mm_arena_cleanup *noted(mm_arena *arena, const char *letter)
+{
+    static char letters[] = "abcdefghijklmnopqrstuvwxyz";
+    return mm_arena_cleanup_add(arena, note, letters + (*letter - 'a'));
+}
+
+#define CHECK_RAN(expected) \
+    do { \
+        CHECK_STR(ran, expected); \
+        ran[0] = '\0'; \
+    } while (0)
+
+TEST(cleanups_run_last_in_first_out)
+{
+    fixture f;
+    mm_arena_mark mark;
+    size_t i;
+    ran[0] = '\0';
+    fixture_init(&f, BLOCK, 0, 0);
+    CHECK(noted(&f.arena, "a") && noted(&f.arena, "b") && noted(&f.arena, "c"));
+    CHECK_SUB(fixture_check(&f));
+    mm_arena_reset(&f.arena);
+    CHECK_RAN("cba");
+    mm_arena_reset(&f.arena);
+    CHECK_RAN("");
+    CHECK(noted(&f.arena, "a") != NULL);
+    mark = mm_arena_get_mark(&f.arena);
+    CHECK(noted(&f.arena, "b") != NULL);
+    for (i = 0; i < 30; i++) CHECK(mm_arena_alloc(&f.arena, 200) != NULL);
+    CHECK(noted(&f.arena, "c") != NULL);
+    mm_arena_rewind(&f.arena, &mark);
+    CHECK_RAN("cb");
+    CHECK(noted(&f.arena, "d") != NULL);
+    CHECK_SUB(fixture_check(&f));
+    mm_arena_rewind(&f.arena, &mark);
+    mm_arena_rewind(&f.arena, &mark);
+    CHECK_RAN("d");
+    CHECK(noted(&f.arena, "e") != NULL);
+    mm_arena_deinit(&f.arena);
+    CHECK_RAN("ea");
+    fixture_end(&f);
+}
+
+TEST(cleanups_are_cancelled_or_run_early)
+{
+    fixture f;
+    mm_arena_cleanup *handles[5];
+    size_t used, i;
+    ran[0] = '\0';
+    fixture_init(&f, BLOCK, 0, 0);
+    used = mm_arena_used(&f.arena);
+    for (i = 0; i < 1000; i++) mm_arena_cleanup_cancel(&f.arena, noted(&f.arena, "z"));
+    CHECK_EQ(mm_arena_used(&f.arena), used); /* taken and given back */
+    for (i = 0; i < 5; i++) handles[i] = noted(&f.arena, &"abcde"[i]);
+    mm_arena_cleanup_cancel(&f.arena, handles[2]);
+    CHECK_SUB(fixture_check(&f));
+    mm_arena_cleanup_run(&f.arena, handles[1]);
+    CHECK_RAN("b");
+    mm_arena_cleanup_cancel(&f.arena, handles[4]);
+    CHECK_SUB(fixture_check(&f));
+    mm_arena_cleanup_cancel(&f.arena, handles[0]);
+    CHECK_SUB(fixture_check(&f));
+    mm_arena_reset(&f.arena);
+    CHECK_RAN("d");
+    for (i = 0; i < 2; i++) handles[i] = noted(&f.arena, &"xy"[i]);
+    mm_arena_cleanup_run(&f.arena, handles[0]);
+    mm_arena_cleanup_run(&f.arena, handles[1]);
+    CHECK_RAN("xy");
+    CHECK(f.arena.cleanups == NULL);
+    fixture_end(&f);
+    CHECK_RAN("");
+}
+
+TEST(a_cleanup_without_memory_is_not_registered)
+{
+    fixture f;
+    ran[0] = '\0';
+    fixture_init(&f, BLOCK, BLOCK, 0);
+    CHECK(fill(&f, 16) > 50);
+    CHECK_REFUSED(&f, noted(&f.arena, "a"));
+    mm_arena_reset(&f.arena);
+    CHECK_RAN("");
+    fixture_end(&f);
+}
+
+/* Registers one more, and takes memory small and large, three times. */
+static void again(void *user_data)
+{
+    mm_arena *arena = (mm_arena *)user_data;
+    char *text = mm_arena_strdup(arena, "in a cleanup");
+    strcat(ran, "+");
+    CHECK_STR(text, "in a cleanup");
+    CHECK(mm_arena_alloc(arena, 3 * BLOCK) != NULL);
+    if (strlen(ran) < 3) CHECK(mm_arena_cleanup_add(arena, again, arena) != NULL);
+}
+
+TEST(cleanups_may_use_the_arena)
+{
+    fixture f;
+    mm_arena_mark mark;
+    ran[0] = '\0';
+    fixture_init(&f, BLOCK, 0, 0);
+    CHECK(noted(&f.arena, "a") != NULL);
+    mark = mm_arena_get_mark(&f.arena);
+    CHECK(mm_arena_cleanup_add(&f.arena, again, &f.arena) != NULL);
+    mm_arena_rewind(&f.arena, &mark);
+    CHECK_RAN("+++");
+    CHECK_SUB(fixture_check(&f));
+    CHECK_EQ(f.memory.live_blocks, 1);
+    CHECK(mm_arena_cleanup_add(&f.arena, again, &f.arena) != NULL);
+    mm_arena_reset(&f.arena);
+    CHECK_RAN("+++a");
+    CHECK_EQ(mm_arena_used(&f.arena), 0);
+    CHECK(mm_arena_cleanup_add(&f.arena, again, &f.arena) != NULL);
+    fixture_end(&f);
+    ran[0] = '\0';
+}
+
+// >>children
+
+static mm_arena *child_of(mm_arena *parent, const char *letter)
+{
+    mm_arena_desc desc;
+    mm_arena *child;
+    memset(&desc, 0, sizeof(desc));
+    desc.block_size = 200;
+    desc.parent = parent;
+    desc.first_size = *letter % 2 == 0 ? 300 : 0;
+    child = mm_arena_create(&desc);
+    if (child != NULL && noted(child, letter) == NULL) {
+        mm_arena_destroy(child);
+        return NULL;
+    }
+    return child;
+}
+
+TEST(children_end_with_their_parent)
+{
+    test_allocator memory;
+    mm_arena_desc desc;
+    mm_arena *parent, *child, *early, local;
+    mm_arena_mark mark;
+    ran[0] = '\0';
+    memset(&desc, 0, sizeof(desc));
+    test_allocator_init(&memory);
+    desc.allocator = &memory.base;
+    parent = mm_arena_create(&desc);
+    CHECK(parent != NULL && noted(parent, "a") != NULL);
+    child = child_of(parent, "b");
+    CHECK(child != NULL && child->allocator == &memory.base && mm_arena_check(child));
+    CHECK(child_of(child, "c") != NULL && noted(parent, "d") != NULL);
+    early = child_of(parent, "e");
+    CHECK(early != NULL && child_of(early, "f") != NULL);
+    mark = mm_arena_get_mark(parent);
+    CHECK(child_of(child, "g") != NULL); /* newer, but its own parent is older */
+    CHECK(child_of(parent, "h") != NULL && noted(parent, "i") != NULL);
+    mm_arena_rewind(parent, &mark);
+    CHECK_RAN("ih");
+    mm_arena_destroy(early);
+    CHECK_RAN("fe");
+    CHECK(mm_arena_check(parent) && mm_arena_check(child));
+    mm_arena_reset(child);
+    CHECK_RAN("gcb");
+    CHECK(mm_arena_strdup(child, "still a child") != NULL);
+    mm_arena_reset(parent);
+    CHECK_RAN("da");
+    desc.parent = parent;
+    mm_arena_init(&local, &desc);
+    CHECK(noted(&local, "j") != NULL && mm_arena_alloc(&local, 100000) != NULL);
+    mm_arena_reset(parent);
+    CHECK_RAN("j");
+    CHECK(local.parent == NULL && mm_arena_total(&local) == 0);
+    mm_arena_init(&local, &desc);
+    mm_arena_deinit(&local);
+    CHECK(child_of(parent, "k") != NULL);
+    mm_arena_destroy(parent);
+    CHECK_RAN("k");
+    CHECK_EQ(memory.live_blocks, 0);
+    CHECK_EQ(memory.bad_sizes, 0);
+}
+
+TEST(a_child_may_live_in_its_parents_memory)
+{
+    fixture f;
+    mm_arena_desc desc;
+    mm_arena *child;
+    int cycle, i;
+    fixture_init(&f, BLOCK, 0, 0);
+    memset(&desc, 0, sizeof(desc));
+    desc.block_size = 300;
+    desc.parent = &f.arena;
+    desc.allocator = mm_arena_allocator(&f.arena);
+    for (cycle = 0; cycle < 20; cycle++) {
+        child = mm_arena_create(&desc);
+        CHECK(child != NULL);
+        for (i = 0; i < 30; i++) CHECK(mm_arena_alloc(child, (size_t)i * 20) != NULL);
+        CHECK(mm_arena_check(child));
+        CHECK_SUB(fixture_check(&f));
+        if (cycle % 2 == 0) mm_arena_destroy(child);
+        mm_arena_reset(&f.arena);
+        CHECK_EQ(mm_arena_used(&f.arena), 0);
+    }
+    fixture_end(&f);
+}
+
+TEST(a_child_that_cannot_be_made_leaves_no_trace)
+{
+    fixture f;
+    fixture_init(&f, BLOCK, 0, 0);
+    test_allocator_fail(&f.memory, 1, 1);
+    CHECK(child_of(&f.arena, "a") == NULL);
+    CHECK(f.arena.cleanups == NULL);
+    fixture_end(&f);
+}
+
+// >>limit
 
 TEST(the_limit_is_never_exceeded)
 {
@@ -1069,6 +1441,7 @@ TEST(check_finds_damage)
     for (i = 0; i < 12; i++) CHECK(mm_arena_alloc(&f.arena, 200) != NULL);
     mm_arena_reset(&f.arena);
     CHECK(mm_arena_alloc(&f.arena, 100) != NULL && mm_arena_alloc(&f.arena, 2 * BLOCK) != NULL);
+    CHECK(noted(&f.arena, "a") != NULL);
     good = f.arena;
 #define CHECK_DAMAGE(statement) \
     statement; \
@@ -1079,6 +1452,14 @@ TEST(check_finds_damage)
     CHECK_DAMAGE(f.arena.cursor = (unsigned char *)f.arena.current);
     CHECK_DAMAGE(f.arena.end -= 16);
     CHECK_DAMAGE(f.arena.used_before++);
+    CHECK_DAMAGE(f.arena.large_used = f.arena.total);
+    CHECK_DAMAGE(f.arena.large_total--);
+    CHECK_DAMAGE(f.arena.first = f.arena.large);
+    CHECK_DAMAGE(f.arena.serial = 0);
+    CHECK_DAMAGE(f.arena.cleanups->newer = f.arena.cleanups);
+    f.arena.cleanups->newer = NULL;
+    CHECK_DAMAGE(f.arena.cleanups->older = f.arena.cleanups);
+    f.arena.cleanups->older = NULL;
     CHECK_DAMAGE(f.arena.waste++);
     CHECK_DAMAGE(f.arena.total++);
     CHECK_DAMAGE(f.arena.peak = 0);
@@ -1128,6 +1509,7 @@ TEST(only_what_is_handed_out_may_be_used)
 {
     fixture f;
     const mm_allocator *self;
+    mm_arena_mark mark;
     char *a, *b, *large;
     size_t size;
     fixture_init(&f, BLOCK, 0, 0);
@@ -1150,6 +1532,15 @@ TEST(only_what_is_handed_out_may_be_used)
     CHECK_SUB(check_exact(b, 4));
     self->free_fn(b, 4, self->user_data);
     CHECK(!TRACKED || HIDDEN(b));
+    mark = mm_arena_get_mark(&f.arena);
+    a = mm_arena_strdup(&f.arena, "fourteen bytes");
+    mm_arena_rewind(&f.arena, &mark);
+    CHECK(!TRACKED || (HIDDEN(a) && HIDDEN(a + 14)));
+    CHECK_SUB(check_exact(mm_arena_strdup(&f.arena, "six..."), 7));
+    for (size = 0; size < 40; size++) CHECK(mm_arena_alloc(&f.arena, 99) != NULL);
+    b = mm_arena_strdup(&f.arena, "blocks on");
+    mm_arena_rewind(&f.arena, &mark);
+    CHECK(!TRACKED || (HIDDEN(a) && HIDDEN(b) && HIDDEN(b + 9)));
     a = (char *)mm_arena_strdup(&f.arena, "gone");
     mm_arena_reset(&f.arena);
     CHECK(!TRACKED || (HIDDEN(a) && HIDDEN(a + 4) && HIDDEN(large)));
@@ -1179,6 +1570,35 @@ TEST(a_large_block_stays_exact_while_it_grows)
 
 // >>failures
 
+/* Each registration that succeeded is run by the rewind, and no other. */
+static void scenario_of_marks(fixture *f)
+{
+    mm_arena_mark mark = mm_arena_get_mark(&f->arena);
+    const char *parts[] = {"one", "two"};
+    size_t live = f->memory.live_blocks, used = mm_arena_used(&f->arena), expected = 0, i;
+    ran[0] = '\0';
+    for (i = 0; i < 6; i++) {
+        mm_arena_desc desc;
+        mm_arena *child;
+        char *text = mm_arena_join(&f->arena, "-", parts, 2);
+        CHECK(text == NULL || strcmp(text, "one-two") == 0);
+        expected += noted(&f->arena, "x") != NULL;
+        memset(&desc, 0, sizeof(desc));
+        desc.parent = &f->arena;
+        desc.block_size = 100;
+        desc.allocator = mm_arena_allocator(&f->arena);
+        child = mm_arena_create(&desc);
+        expected += child != NULL && noted(child, "y") != NULL;
+        CHECK(child == NULL || mm_arena_check(child));
+        CHECK(mm_arena_array(&f->arena, 30, 8) != NULL || f->arena.failures > 0);
+        CHECK_SUB(fixture_check(f));
+    }
+    mm_arena_rewind(&f->arena, &mark);
+    CHECK_EQ(strlen(ran), expected);
+    CHECK_EQ(mm_arena_used(&f->arena), used);
+    CHECK(f->memory.live_blocks <= live + 6);
+}
+
 /* Every kind of call once; a refused one ends the run. What was got must stay intact. */
 static void scenario(fixture *f)
 {
@@ -1199,6 +1619,7 @@ static void scenario(fixture *f)
             CHECK(all_bytes(moved != NULL ? moved : grown, 'g', 900));
         }
         CHECK(text == NULL || strcmp(text, "kept all along") == 0);
+        CHECK_SUB(scenario_of_marks(f));
         CHECK_SUB(fixture_check(f));
         mm_arena_reset(&f->arena);
         CHECK_SUB(fixture_check(f));
@@ -1229,16 +1650,32 @@ TEST(every_allocation_may_fail)
 // >>model
 
 #define OBJECTS 300
+#define ENTRIES 40 /* cleanups and children */
+#define MARKS 8
 
 typedef struct object {
     unsigned char *ptr;
     size_t size;
 } object;
 
+/* A registered cleanup, or a child arena in whose place its own cleanup runs. */
+typedef struct entry {
+    struct model *m;
+    mm_arena_cleanup *cleanup;
+    mm_arena *child;
+} entry;
+
 typedef struct model {
     fixture f;
     object objects[OBJECTS];
     size_t count, step;
+    entry entries[ENTRIES];
+    entry *order[ENTRIES]; /* oldest first */
+    size_t order_count;
+    bool disorder; /* one ran that was not the newest */
+    mm_arena_mark marks[MARKS];
+    size_t mark_objects[MARKS], mark_order[MARKS], mark_count;
+    test_allocator children;
     uint64_t random;
 } model;
 
@@ -1295,10 +1732,12 @@ static void model_alloc(model *m)
 static void model_realloc(model *m)
 {
     const mm_allocator *self = mm_arena_allocator(&m->f.arena);
-    object *o = &m->objects[pick(m, 2) == 0 ? m->count - 1 : pick(m, m->count)], old = *o;
-    size_t size = 1 + pick_size(m), i;
+    size_t index = pick(m, 2) == 0 ? m->count - 1 : pick(m, m->count), i;
+    size_t size = 1 + pick_size(m);
+    object *o = &m->objects[index], old = *o;
     unsigned char *moved;
     if (o->size == 0) return;
+    if (m->mark_count > 0 && index < m->mark_objects[m->mark_count - 1] && size > o->size) return;
     moved = (unsigned char *)self->realloc_fn(o->ptr, o->size, size, self->user_data);
     CHECK(moved != NULL || size > old.size);
     CHECK(moved == old.ptr || size > old.size);
@@ -1312,26 +1751,126 @@ static void model_realloc(model *m)
 static void model_free(model *m)
 {
     const mm_allocator *self = mm_arena_allocator(&m->f.arena);
-    size_t index = pick(m, 3) != 0 ? m->count - 1 : pick(m, m->count);
+    size_t index = pick(m, 3) != 0 ? m->count - 1 : pick(m, m->count), i;
     object o = m->objects[index];
     if (o.size == 0) return;
     self->free_fn(o.ptr, o.size, self->user_data);
     memmove(&m->objects[index], &m->objects[index + 1],
             (m->count - index - 1) * sizeof(m->objects[0]));
     m->count--;
+    for (i = 0; i < m->mark_count; i++) m->mark_objects[i] -= m->mark_objects[i] > index;
+}
+
+static void model_ended(void *user_data)
+{
+    entry *e = (entry *)user_data;
+    model *m = e->m;
+    if (m->order_count == 0 || m->order[m->order_count - 1] != e) m->disorder = true;
+    else m->order_count--;
+    e->m = NULL;
+}
+
+/* Without the allocator: children have one of their own, which never fails. */
+static bool model_child(model *m, entry *e)
+{
+    mm_arena_desc desc;
+    memset(&desc, 0, sizeof(desc));
+    desc.parent = &m->f.arena;
+    desc.block_size = 100 + pick(m, 300);
+    desc.first_size = pick(m, 2) * 200;
+    desc.allocator = &m->children.base;
+    e->child = mm_arena_create(&desc);
+    return e->child != NULL && mm_arena_alloc(e->child, pick(m, 1000)) != NULL &&
+           mm_arena_cleanup_add(e->child, model_ended, e) != NULL;
+}
+
+static void model_register(model *m)
+{
+    entry *e = m->entries;
+    while (e < m->entries + ENTRIES && e->m != NULL) e++;
+    if (e == m->entries + ENTRIES) return;
+    e->child = NULL;
+    e->cleanup = NULL;
+    if (pick(m, 2) == 0) CHECK(model_child(m, e));
+    else e->cleanup = mm_arena_cleanup_add(&m->f.arena, model_ended, e);
+    if (e->child == NULL && e->cleanup == NULL) return;
+    e->m = m;
+    m->order[m->order_count++] = e;
+}
+
+/* Ends one before its time: moved to the end of the order, it is what must run next. */
+static void model_end_early(model *m)
+{
+    size_t index, i;
+    entry *e;
+    if (m->order_count == 0) return;
+    index = pick(m, m->order_count);
+    e = m->order[index];
+    memmove(&m->order[index], &m->order[index + 1],
+            (m->order_count - index - 1) * sizeof(m->order[0]));
+    m->order[m->order_count - 1] = e;
+    for (i = 0; i < m->mark_count; i++) m->mark_order[i] -= m->mark_order[i] > index;
+    if (e->child != NULL) {
+        mm_arena_destroy(e->child);
+    } else if (pick(m, 2) == 0) {
+        mm_arena_cleanup_run(&m->f.arena, e->cleanup);
+    } else {
+        mm_arena_cleanup_cancel(&m->f.arena, e->cleanup);
+        model_ended(e);
+    }
+}
+
+static void model_mark(model *m)
+{
+    if (m->mark_count == MARKS) return;
+    m->marks[m->mark_count] = mm_arena_get_mark(&m->f.arena);
+    m->mark_objects[m->mark_count] = m->count;
+    m->mark_order[m->mark_count++] = m->order_count;
+}
+
+/* To any of the marks; that one may be used again. */
+static void model_rewind(model *m)
+{
+    size_t index;
+    if (m->mark_count == 0) return;
+    index = pick(m, m->mark_count);
+    mm_arena_rewind(&m->f.arena, &m->marks[index]);
+    m->mark_count = index + pick(m, 2);
+    m->count = m->mark_objects[index];
+    CHECK_EQ(m->order_count, m->mark_order[index]);
+}
+
+static void model_life(model *m)
+{
+    switch (pick(m, 8)) {
+    case 0: model_rewind(m); break;
+    case 1: model_mark(m); break;
+    case 2: model_end_early(m); break;
+    case 3: mm_arena_trim(&m->f.arena); break;
+    default: model_register(m); break;
+    }
+}
+
+static void model_reset(model *m)
+{
+    mm_arena_reset(&m->f.arena);
+    m->count = m->mark_count = 0;
+    CHECK_EQ(mm_arena_used(&m->f.arena), 0);
+    CHECK_EQ(m->order_count, 0);
+    CHECK_EQ(m->children.live_blocks, 0);
 }
 
 static void model_step(model *m)
 {
     size_t op = pick(m, 100), i;
     if (op == 0) {
-        mm_arena_reset(&m->f.arena);
-        m->count = 0;
-        CHECK_EQ(mm_arena_used(&m->f.arena), 0);
+        CHECK_SUB(model_reset(m));
     } else if (op == 1) {
         test_allocator_fail(&m->f.memory, 1 + pick(m, 3), (int)pick(m, 2));
     } else if (op < 6) {
         m->f.memory.fail_at = 0;
+    } else if (op < 20) {
+        CHECK_SUB(model_life(m));
     } else if (op < 66 || m->count == 0) {
         CHECK_SUB(model_alloc(m));
     } else if (op < 85) {
@@ -1340,6 +1879,7 @@ static void model_step(model *m)
         model_free(m);
     }
     CHECK_SUB(fixture_check(&m->f));
+    CHECK(!m->disorder);
     for (i = op < 90 ? m->count - m->count / 8 : 0; i < m->count; i++) {
         CHECK(object_intact(&m->objects[i]));
     }
@@ -1350,12 +1890,16 @@ TEST(random_operations_agree_with_the_model)
     static model m;
     size_t round;
     for (round = 0; round < 24; round++) {
+        memset(&m, 0, sizeof(m));
         m.random = 88172645463325252u + round;
-        m.count = 0;
+        test_allocator_init(&m.children);
         fixture_init(&m.f, BLOCK, round % 3 == 0 ? 4 * BLOCK + 13 * round : 0,
                      round % 4 == 0 ? 1 + round * BLOCK / 2 : 0);
+        m.f.arena.block_max = round % 5 == 0 ? 16 * BLOCK : 0;
         for (m.step = 0; m.step < 1500; m.step++) CHECK_SUB(model_step(&m));
         CHECK_SUB(fixture_end(&m.f));
+        CHECK_EQ(m.order_count, 0);
+        CHECK_EQ(m.children.live_blocks, 0);
     }
 }
 
@@ -1372,7 +1916,13 @@ TEST_MAIN(T(zero_is_an_empty_arena), T(init_allocates_nothing_and_takes_null),
           T(the_first_block_may_be_the_callers), T(an_arena_may_live_in_the_callers_memory_alone),
           T(a_created_arena_has_its_first_block_behind_it), T(what_a_peak_left_behind_decays),
           T(a_peak_in_each_window_keeps_its_blocks), T(trim_gives_back_what_is_empty),
-          T(the_limit_is_never_exceeded), T(a_limit_below_a_block_is_one_block),
+          T(rewind_takes_back_what_is_newer), T(marks_nest_across_blocks),
+          T(a_million_rewinds_do_not_grow), T(a_mark_outlives_older_memory),
+          T(rewind_drops_undersized_blocks), T(cleanups_run_last_in_first_out),
+          T(cleanups_are_cancelled_or_run_early), T(a_cleanup_without_memory_is_not_registered),
+          T(cleanups_may_use_the_arena), T(children_end_with_their_parent),
+          T(a_child_may_live_in_its_parents_memory),
+          T(a_child_that_cannot_be_made_leaves_no_trace), T(the_limit_is_never_exceeded), T(a_limit_below_a_block_is_one_block),
           T(kept_blocks_do_not_stand_in_the_limits_way),
           T(kept_blocks_go_back_before_a_request_fails), T(the_last_allocation_changes_in_place), T(resize_stays_in_place),
           T(freeing_another_than_the_last_does_nothing),
