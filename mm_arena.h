@@ -18,6 +18,10 @@ OPTIONAL DEFINES (before the first include, alike in every file)
     MM_STATIC                        all functions private to the including file
     MM_ASSERT(condition)             programmer errors; default: assert()
     MM_MALLOC, MM_REALLOC, MM_FREE   default memory; define all three or none
+    MM_DEBUG                         assert that an arena stays on its thread, that marks are still
+                                     valid, and at each reset and rewind that all is consistent
+    MM_ARENA_RED_ZONE                bytes out of bounds behind each allocation, for writes that
+                                     miss by more than the rounding; under a memory checker only
     MM_VALGRIND                      tell Valgrind which bytes may be used (needs its headers);
                                      AddressSanitizer is told without any define
 
@@ -325,11 +329,11 @@ typedef struct mm_arena_mark {
 /* How an arena is to behave; zero means the default. Copied by mm_arena_init. */
 typedef struct mm_arena_desc {
     size_t block_size;             /* bytes of a block, administration included; default 64 KiB */
-    size_t block_max;              /* each new block twice the last, up to this; default: no growth */
+    size_t block_max;              /* each new block is twice the last up to this; default: no */
     size_t limit;                  /* most bytes held, first included; default no limit */
     size_t keep;                   /* most bytes that a reset keeps; default 4 blocks, 1: none */
     void *first;                   /* memory of the caller's for the first block; default none */
-    size_t first_size;             /* its bytes; without first: mm_arena_create adds them to its own */
+    size_t first_size;             /* its bytes; without first, mm_arena_create allocates them */
     const mm_allocator *allocator; /* source of blocks, outlives the arena; default: the parent's,
                                       or MM_MALLOC */
     mm_arena *parent;              /* ends this arena when it is reset or ends; default none */
@@ -364,6 +368,8 @@ struct mm_arena {
     mm_arena *parent;              /* as in mm_arena_desc */
     mm_arena_cleanup link;         /* in the cleanups of the parent, if there is one */
     size_t marked;                 /* not 0: a mark may point into the head of blocks */
+    uint64_t era;                  /* serial of the last reset: older marks are not valid */
+    const void *owner;             /* under MM_DEBUG: identity of the thread that uses it */
     size_t created;                /* not 0: by mm_arena_create, so it ends by mm_arena_destroy */
     size_t inline_size;            /* bytes that mm_arena_create took behind this struct */
     const mm_allocator *allocator; /* as in mm_arena_desc, NULL for the default */
@@ -503,6 +509,12 @@ MM_API mm_arena_cleanup *mm_arena_cleanup_add(mm_arena *arena, mm_arena_cleanup_
 MM_API void mm_arena_cleanup_cancel(mm_arena *arena, mm_arena_cleanup *cleanup) MM_NONNULL_ALL;
 MM_API void mm_arena_cleanup_run(mm_arena *arena, mm_arena_cleanup *cleanup) MM_NONNULL_ALL;
 
+/* ---- threads ---- */
+
+/* The next thread that uses the arena becomes its owner, which MM_DEBUG asserts: call it where an
+   arena is handed to another thread. Without MM_DEBUG it does nothing of effect. */
+MM_API void mm_arena_disown(mm_arena *arena) MM_NONNULL_ALL;
+
 /* ---- the arena as an allocator ---- */
 
 /* For the desc of another part: the functions are mm_arena_alloc, mm_arena_realloc and
@@ -529,6 +541,19 @@ MM_API bool mm_arena_check(const mm_arena *arena) MM_NODISCARD MM_NONNULL_ALL;
 /* Enough for max_align_t and for SSE on every platform; the implementation checks the former. */
 #define MMI_ARENA_ALIGN ((size_t)16)
 
+/* Bytes behind each allocation that stay out of bounds. */
+#if defined(MM_ARENA_RED_ZONE) && (defined(MMI_ASAN) || defined(MM_VALGRIND))
+#define MMI_ARENA_ZONE (((size_t)(MM_ARENA_RED_ZONE) + 15) & ~(size_t)15)
+#else
+#define MMI_ARENA_ZONE ((size_t)0)
+#endif
+
+#ifdef MM_DEBUG /* asserts that this thread is the one that uses the arena */
+MM_API void mmi_arena_own(mm_arena *arena);
+#else
+#define mmi_arena_own(arena) ((void)0)
+#endif
+
 /* Size 0, special alignments, and what does not fit: goes on to a block that the last reset kept,
    or calls the allocator. Alignment is a power of two, at least 16. */
 MM_API MM_COLD void *mmi_arena_alloc_slow(mm_arena *arena, size_t size, size_t alignment)
@@ -547,7 +572,8 @@ MM_INLINE void *mm_arena_alloc(mm_arena *arena, size_t size)
 {
     unsigned char *ptr = arena->cursor;
     size_t last = size - 1;
-    if (MM_UNLIKELY(last >= mmi_arena_room(arena))) {
+    mmi_arena_own(arena);
+    if (MM_UNLIKELY(MMI_ARENA_ZONE != 0 || last >= mmi_arena_room(arena))) {
         return mmi_arena_alloc_slow(arena, size, MMI_ARENA_ALIGN);
     }
     arena->cursor = ptr + (last | (MMI_ARENA_ALIGN - 1)) + 1;
@@ -599,10 +625,12 @@ typedef char mmi_arena_align_suffices
 
 // >>blocks
 
-/* The bytes that an object takes: a multiple of 16, never 0. Size <= SIZE_MAX - 16. */
+/* The bytes that an object takes: a multiple of 16, never 0. mmi_arena_bytes_for checks for
+   overflow. */
 static size_t mmi_arena_round(size_t size)
 {
-    return (size + (size_t)(size == 0) + (MMI_ARENA_ALIGN - 1)) & ~(MMI_ARENA_ALIGN - 1);
+    size += (size_t)(size == 0) + (MMI_ARENA_ALIGN - 1);
+    return (size & ~(MMI_ARENA_ALIGN - 1)) + MMI_ARENA_ZONE;
 }
 
 /* Bytes from ptr to the next multiple of alignment. */
@@ -633,7 +661,7 @@ static size_t mmi_arena_capacity(mmi_arena_block *block)
 /* Bytes of a block that hold size bytes at any alignment, wherever the block lies. */
 static bool mmi_arena_bytes_for(size_t size, size_t alignment, size_t *bytes)
 {
-    if (size > SIZE_MAX - MMI_ARENA_ALIGN) return false;
+    if (size > SIZE_MAX - MMI_ARENA_ALIGN - MMI_ARENA_ZONE) return false;
     return mm_size_add(mmi_arena_round(size), alignment - 1 + sizeof(mmi_arena_block), bytes);
 }
 
@@ -827,6 +855,7 @@ MM_API void *mmi_arena_alloc_slow(mm_arena *arena, size_t size, size_t alignment
 {
     void *ptr = NULL;
     size_t bytes;
+    mmi_arena_own(arena);
     if (mmi_arena_bytes_for(size, alignment, &bytes)) {
         ptr = mmi_arena_bump(arena, size, alignment);
         if (ptr != NULL) return ptr;
@@ -940,6 +969,8 @@ MM_API char *mm_arena_vprintf(mm_arena *arena, const char *format, va_list args)
     char *text = (char *)arena->cursor;
     va_list again;
     int length;
+    mmi_arena_own(arena);
+    room = room > MMI_ARENA_ZONE ? room - MMI_ARENA_ZONE : 0;
     if (room > INT_MAX) room = INT_MAX; /* POSIX lets vsnprintf refuse more */
     va_copy(again, args);
     MM_TRACK_UNPOISON(text, room);
@@ -1034,15 +1065,15 @@ static void *mmi_arena_extend_large(mm_arena *arena, size_t old_size, size_t new
 /* The bytes that ptr may take without moving. */
 static size_t mmi_arena_reach(mm_arena *arena, void *ptr, size_t size)
 {
-    if (mmi_arena_is_last(arena, ptr, size)) {
-        return mmi_arena_round(size) + mmi_arena_room(arena);
-    }
-    if (mmi_arena_is_newest_large(arena, ptr)) return mmi_arena_capacity(arena->large);
-    return mmi_arena_round(size);
+    size_t bytes = mmi_arena_round(size);
+    if (mmi_arena_is_last(arena, ptr, size)) bytes += mmi_arena_room(arena);
+    else if (mmi_arena_is_newest_large(arena, ptr)) bytes = mmi_arena_capacity(arena->large);
+    return bytes - MMI_ARENA_ZONE;
 }
 
 MM_API bool mm_arena_resize(mm_arena *arena, void *ptr, size_t old_size, size_t new_size)
 {
+    mmi_arena_own(arena);
     if (new_size > mmi_arena_reach(arena, ptr, old_size)) return false;
     if (mmi_arena_is_last(arena, ptr, old_size)) {
         arena->cursor = (unsigned char *)ptr + mmi_arena_round(new_size);
@@ -1068,6 +1099,7 @@ MM_API void *mm_arena_realloc(mm_arena *arena, void *ptr, size_t old_size, size_
 
 MM_API void mm_arena_free(mm_arena *arena, void *ptr, size_t size)
 {
+    mmi_arena_own(arena);
     if (ptr == NULL) return;
     if (mmi_arena_is_newest_large(arena, ptr)) {
         mmi_arena_release(arena, mmi_arena_pop_large(arena));
@@ -1108,6 +1140,7 @@ MM_API const mm_allocator *mm_arena_allocator(mm_arena *arena)
 static void mmi_arena_link(mm_arena *arena, mm_arena_cleanup *cleanup,
                            mm_arena_cleanup_fn function, void *user_data)
 {
+    mmi_arena_own(arena);
     cleanup->newer = NULL;
     cleanup->older = arena->cleanups;
     cleanup->function = function;
@@ -1119,6 +1152,7 @@ static void mmi_arena_link(mm_arena *arena, mm_arena_cleanup *cleanup,
 
 static void mmi_arena_unlink(mm_arena *arena, mm_arena_cleanup *cleanup)
 {
+    mmi_arena_own(arena);
     MM_ASSERT(cleanup->function != NULL); /* NULL: it has run or was cancelled */
     cleanup->function = NULL;
     if (cleanup->older != NULL) cleanup->older->newer = cleanup->newer;
@@ -1210,6 +1244,7 @@ MM_API void mm_arena_init(mm_arena *arena, const mm_arena_desc *desc)
 
 MM_API void mm_arena_deinit(mm_arena *arena)
 {
+    mmi_arena_own(arena);
     mmi_arena_clean(arena, 0);
     if (arena->parent != NULL) mmi_arena_unlink(arena->parent, &arena->link);
     mmi_arena_release_list(arena, &arena->blocks);
@@ -1319,6 +1354,7 @@ static void mmi_arena_release_large(mm_arena *arena, uint64_t serial)
 MM_API mm_arena_mark mm_arena_get_mark(mm_arena *arena)
 {
     mm_arena_mark mark;
+    mmi_arena_own(arena);
     mark.block = arena->current;
     mark.cursor = arena->cursor;
     mark.used_before = arena->used_before;
@@ -1331,6 +1367,28 @@ MM_API mm_arena_mark mm_arena_get_mark(mm_arena *arena)
         arena->marked = 1;
     }
     return mark;
+}
+
+#ifdef MM_DEBUG
+static bool mmi_arena_has_mark(const mm_arena *arena, const mm_arena_mark *mark)
+{
+    const mmi_arena_block *block = arena->blocks;
+    if (mark->block == NULL || mark->block == arena->current) return true;
+    while (block != arena->current && block != mark->block) block = block->next;
+    return block != arena->current;
+}
+#endif
+
+/* Asserts what every reset and rewind relies on. */
+static void mmi_arena_inspect(mm_arena *arena, const mm_arena_mark *mark)
+{
+    (void)arena, (void)mark;
+    mmi_arena_own(arena);
+    MM_ASSERT(mark == NULL || (mark->serial >= arena->era && mark->serial <= arena->serial));
+#ifdef MM_DEBUG
+    MM_ASSERT(mark == NULL || mmi_arena_has_mark(arena, mark));
+    MM_ASSERT(mm_arena_check(arena));
+#endif
 }
 
 /* Older memory that was freed since the mark stays free while the block is the same. */
@@ -1349,6 +1407,7 @@ static void mmi_arena_go_back(mm_arena *arena, const mm_arena_mark *mark)
 MM_API void mm_arena_rewind(mm_arena *arena, const mm_arena_mark *mark)
 {
     mm_arena_mark place = *mark; /* which may itself lie in what goes */
+    mmi_arena_inspect(arena, mark);
     mmi_arena_clean(arena, place.serial);
     mmi_arena_release_large(arena, place.serial);
     mmi_arena_note_reached(arena);
@@ -1358,8 +1417,10 @@ MM_API void mm_arena_rewind(mm_arena *arena, const mm_arena_mark *mark)
 
 MM_API void mm_arena_reset(mm_arena *arena)
 {
+    mmi_arena_inspect(arena, NULL);
     mmi_arena_clean(arena, 0);
     mmi_arena_release_large(arena, 0);
+    arena->era = ++arena->serial;
     mmi_arena_note_reached(arena);
     mmi_arena_restart(arena, mmi_arena_decide_keep(arena));
 }
@@ -1367,9 +1428,33 @@ MM_API void mm_arena_reset(mm_arena *arena)
 MM_API size_t mm_arena_trim(mm_arena *arena)
 {
     size_t before = arena->total;
+    mmi_arena_own(arena);
     mmi_arena_release_empty(arena);
     return before - arena->total;
 }
+
+// >>threads
+
+MM_API void mm_arena_disown(mm_arena *arena)
+{
+    arena->owner = NULL;
+}
+
+#ifdef MM_DEBUG
+#ifdef __cplusplus
+#define MMI_ARENA_THREAD_LOCAL thread_local
+#else
+#define MMI_ARENA_THREAD_LOCAL _Thread_local
+#endif
+
+/* Each thread has an object of its own at an address of its own: an identity without a library. */
+MM_API void mmi_arena_own(mm_arena *arena)
+{
+    static MMI_ARENA_THREAD_LOCAL char here;
+    if (arena->owner == NULL) arena->owner = &here;
+    MM_ASSERT(arena->owner == &here);
+}
+#endif
 
 // >>stats
 

@@ -1256,7 +1256,8 @@ TEST(resize_stays_in_place)
     CHECK(mm_arena_resize(&f.arena, a, 300, 40));
     CHECK_EQ(mm_arena_used(&f.arena), 48);
     b = (char *)mm_arena_alloc(&f.arena, 0);
-    CHECK(b == a + 48 && mm_arena_resize(&f.arena, b, 0, 16) && mm_arena_resize(&f.arena, b, 16, 0));
+    CHECK(b == a + 48 && mm_arena_resize(&f.arena, b, 0, 16));
+    CHECK(mm_arena_resize(&f.arena, b, 16, 0));
     CHECK(mm_arena_resize(&f.arena, a, 40, 48) && !mm_arena_resize(&f.arena, a, 48, 49));
     CHECK(!mm_arena_resize(&f.arena, a, 48, huge) && !mm_arena_resize(&f.arena, b, 0, huge));
     room = 16 + mmi_arena_room(&f.arena);
@@ -1456,6 +1457,7 @@ TEST(check_finds_damage)
     CHECK_DAMAGE(f.arena.large_total--);
     CHECK_DAMAGE(f.arena.first = f.arena.large);
     CHECK_DAMAGE(f.arena.serial = 0);
+    CHECK_DAMAGE(f.arena.parent = &f.arena);
     CHECK_DAMAGE(f.arena.cleanups->newer = f.arena.cleanups);
     f.arena.cleanups->newer = NULL;
     CHECK_DAMAGE(f.arena.cleanups->older = f.arena.cleanups);
@@ -1908,9 +1910,9 @@ TEST_MAIN(T(zero_is_an_empty_arena), T(init_allocates_nothing_and_takes_null),
           T(size_zero_gives_unique_pointers), T(a_block_is_filled_to_its_last_byte),
           T(absurd_sizes_are_refused), T(any_power_of_two_is_an_alignment),
           T(calloc_zeroes_used_memory), T(copies_of_memory_and_strings),
-          T(arrays_have_a_checked_size), T(strings_are_joined), T(printf_gives_the_exact_length), T(printf_that_fails_changes_nothing),
-          T(large_requests_keep_the_current_block), T(stats_add_up),
-          T(a_million_cycles_do_not_grow), T(the_same_cycle_gets_the_same_memory),
+          T(arrays_have_a_checked_size), T(strings_are_joined), T(printf_gives_the_exact_length),
+          T(printf_that_fails_changes_nothing), T(large_requests_keep_the_current_block),
+          T(stats_add_up), T(a_million_cycles_do_not_grow), T(the_same_cycle_gets_the_same_memory),
           T(reset_keeps_what_was_asked_for), T(tiny_block_sizes_still_work),
           T(blocks_grow_up_to_their_maximum), T(growth_without_end_is_refused_in_time),
           T(the_first_block_may_be_the_callers), T(an_arena_may_live_in_the_callers_memory_alone),
@@ -1921,11 +1923,11 @@ TEST_MAIN(T(zero_is_an_empty_arena), T(init_allocates_nothing_and_takes_null),
           T(rewind_drops_undersized_blocks), T(cleanups_run_last_in_first_out),
           T(cleanups_are_cancelled_or_run_early), T(a_cleanup_without_memory_is_not_registered),
           T(cleanups_may_use_the_arena), T(children_end_with_their_parent),
-          T(a_child_may_live_in_its_parents_memory),
-          T(a_child_that_cannot_be_made_leaves_no_trace), T(the_limit_is_never_exceeded), T(a_limit_below_a_block_is_one_block),
+          T(a_child_may_live_in_its_parents_memory), T(a_child_that_cannot_be_made_leaves_no_trace),
+          T(the_limit_is_never_exceeded), T(a_limit_below_a_block_is_one_block),
           T(kept_blocks_do_not_stand_in_the_limits_way),
-          T(kept_blocks_go_back_before_a_request_fails), T(the_last_allocation_changes_in_place), T(resize_stays_in_place),
-          T(freeing_another_than_the_last_does_nothing),
+          T(kept_blocks_go_back_before_a_request_fails), T(the_last_allocation_changes_in_place),
+          T(resize_stays_in_place), T(freeing_another_than_the_last_does_nothing),
           T(a_growing_block_moves_to_large_and_then_grows_there),
           T(a_large_block_that_cannot_grow_is_as_it_was), T(blocks_may_be_aligned_to_eight_only),
           T(arenas_nest), T(check_finds_damage), T(only_what_is_handed_out_may_be_used),
