@@ -36,13 +36,32 @@ OVERVIEW
         large  -> [############] -> [######] -> NULL                   one request in each
 
     `mm_arena arena = {0};` is an empty arena with the defaults, ready for use; mm_arena_init sets
-    the block size, a hard limit, how much a reset keeps, and where blocks come from. Nothing is
-    allocated before it is needed. What does not fit the current block and would take more than a
-    quarter of a fresh one gets a block of its own, so that the current one is filled further.
+    the block size and its growth, a hard limit, how much a reset keeps, and where blocks come
+    from. Nothing is allocated before it is needed. What does not fit the current block and would
+    take more than a quarter of the next one gets a block of its own, so that the current one is
+    filled further.
+
+    The first block may be the caller's: an array on the stack, or a static one that is also the
+    limit, where malloc must not be called at all. An arena that mm_arena_create makes can have its
+    first block in the same allocation.
 
     A reset keeps some blocks and the next cycle fills the same ones again: cycles of the same
-    shape call the allocator for their large requests only. The rest goes back at once, so that
-    one giant request does not stay in memory for ever.
+    shape call the allocator for their large requests only. What is above desc.keep goes back at
+    once, and what a while of cycles did not need goes back bit by bit, so that neither one giant
+    request nor a busy hour stays in memory for ever. mm_arena_trim gives all of it back now.
+
+    A part of a cycle can be taken back alone:
+        mm_arena_mark mark = mm_arena_get_mark(&arena);
+        ... try something that allocates ...
+        mm_arena_rewind(&arena, &mark);
+    or the newest allocation by itself, with mm_arena_resize and mm_arena_free. So a string of
+    unknown length is built by asking for much and giving the rest back.
+
+    What the arena cannot free, a file or a reference, is given up by a cleanup: a function that
+    runs before the memory goes, the last registered first. A child arena (desc.parent) ends in the
+    same order as if it were a cleanup: work that may end sooner than the request gets one, and
+    nobody has to remember it when the request ends first. What a child holds does not count
+    towards its parent's limit, unless its blocks come from mm_arena_allocator(parent).
 
     mm_arena_allocator makes an arena the allocator of any other part, a growing buffer say: it
     grows in place while it is the newest thing in the arena.
@@ -53,13 +72,17 @@ EXAMPLE
     #include "mm_arena.h"
     #include <stdio.h>
 
+    static void close_file(void *file) { fclose((FILE *)file); }
+
     int main(void)
     {
         mm_arena arena = {0};
         for (int number = 1; number <= 3; number++) {
+            FILE *file = tmpfile();
             char *line = mm_arena_printf(&arena, "request %d", number);
+            if (file != NULL && !mm_arena_cleanup_add(&arena, close_file, file)) fclose(file);
             if (line != NULL) puts(line);
-            mm_arena_reset(&arena);
+            mm_arena_reset(&arena); // closes the file; line is gone
         }
         mm_arena_deinit(&arena);
         return 0;
@@ -67,23 +90,28 @@ EXAMPLE
     --->8---
 
 COMPLEXITY AND STABILITY
-    An allocation is a test and an addition; a new block costs one call of the allocator. A reset
-    and a deinit cost O(blocks) (under a memory checker O(bytes)), the figures O(1).
+    An allocation is a test and an addition; a new block costs one call of the allocator. A reset,
+    a rewind and a deinit cost O(blocks) and what the cleanups and children cost that they end
+    (under a memory checker O(bytes)); a mark, cancelling a cleanup, and the figures O(1).
     What was handed out stays where it is until mm_arena_reset, mm_arena_deinit or
-    mm_arena_destroy. An mm_arena may be moved in memory as a struct, but then
-    mm_arena_allocator has to be asked again.
+    mm_arena_destroy, or mm_arena_rewind to an older mark. An mm_arena may be moved in memory as a
+    struct, unless it has a parent or children; mm_arena_allocator has to be asked again then.
     Memory is aligned for any object (to 16 bytes); mm_arena_alloc_aligned gives more.
     Sizes are rounded up to 16, so an arena full of tiny objects wastes the difference.
 
 THREADS
-    Not thread-safe: an arena belongs to one thread at a time. There are no globals.
+    Not thread-safe: an arena belongs to one thread at a time, and its parent and children to the
+    same. There are no globals. MM_DEBUG asserts that the thread is always the one that used the
+    arena first; mm_arena_disown lets it be handed on.
 
 MEMORY
-    The arena owns its blocks; they come from the allocator of its desc (NULL: the default) and
-    all go back with mm_arena_deinit. Never free what an arena handed out.
+    The arena owns its blocks; they come from the allocator of its desc (NULL: the parent's, or the
+    default) and all go back with mm_arena_deinit. Never pass what an arena handed out to free().
+    The caller's first block is the arena's until then: it has to outlive the arena, and under a
+    memory checker it is out of bounds to everybody else.
     Fresh memory is indeterminate, mm_arena_calloc aside. Under AddressSanitizer and Valgrind all
-    that is not handed out is out of bounds to the exact byte: reading a string after a reset, or
-    behind its end where the rounding left room, is reported.
+    that is not handed out is out of bounds to the exact byte: reading a string after a reset or a
+    rewind, or behind its end where the rounding left room, is reported.
 
 ERRORS
     NULL when the allocator or the limit refuses, or when a size does not fit a size_t. All that
