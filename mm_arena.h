@@ -1398,7 +1398,7 @@ MM_API mm_arena_mark mm_arena_get_mark(mm_arena *arena)
 }
 
 #ifdef MM_DEBUG
-static bool mmi_arena_has_mark(const mm_arena *arena, const mm_arena_mark *mark)
+static MM_UNUSED bool mmi_arena_has_mark(const mm_arena *arena, const mm_arena_mark *mark)
 {
     const mmi_arena_block *block = arena->blocks;
     if (mark->block == NULL || mark->block == arena->current) return true;
