@@ -34,10 +34,13 @@ def lines_fit(path):
         raise Failed("\n".join(wrong))
 
 
+# Written before the rows run, several at a time: one that wrote it anew would empty it for another.
+EVERYTHING = write(BUILD / "check" / "everything.c", includes(HEADERS, "MM_IMPLEMENTATION"))
+
+
 def everything(options):
     """A file with all six implementations, and the flags that it is compiled with."""
-    source = write(BUILD / "check" / "everything.c", includes(HEADERS, "MM_IMPLEMENTATION"))
-    return [source, f"-I{TOP}", *options, *(pkg_config("--cflags") if options else [])]
+    return [EVERYTHING, f"-I{TOP}", *options, *(pkg_config("--cflags") if options else [])]
 
 
 def reject(what, names):
