@@ -29,6 +29,9 @@ OVERVIEW
     and all following appends do nothing and return that same status, until mm_buffer_clear or
     mm_buffer_reset, or a copy, starts anew. So a run of appends needs one check at its end.
 
+    A buffer can begin in memory of the caller's, such as an array on the stack, and allocates only
+    when it outgrows that: mm_buffer_init_memory, or MM_BUFFER_INIT_ARRAY(array).
+
     To write in place: mm_buffer_prepare_append(&b, n), store up to n bytes, mm_buffer_commit.
 
 EXAMPLE
@@ -55,14 +58,15 @@ COMPLEXITY AND STABILITY
     full doubles, so n appended bytes cost O(n). Pointers into a buffer hold until the next call
     that may grow, move or free it: any append, copy, prepare, reset, detach, adopt or deinit.
     Bytes given to an append or copy may lie in the buffer's own content.
-    Nothing shrinks by itself; mm_buffer_reset gives large memory back.
+    Nothing shrinks by itself; mm_buffer_shrink and mm_buffer_reset give memory back.
 
 THREADS
     A buffer belongs to one thread at a time. There are no globals.
 
 MEMORY
     The buffer owns its bytes; they come from the allocator given to mm_buffer_init (NULL: the
-    default) and go back with mm_buffer_deinit. Nothing is allocated before it is needed.
+    default) and go back with mm_buffer_deinit. Nothing is allocated before it is needed. Memory of
+    the caller's is used while it suffices, and never freed.
 
 ERRORS
     MM_STATUS_NO_MEMORY   the allocator refused; the content is as before
@@ -281,10 +285,22 @@ typedef struct mm_buffer {
     char *ptr;                     /* the bytes, then a NUL; NULL while nothing is allocated */
     uint32_t used;                 /* bytes in use including the NUL; 0: unset; <= size */
     uint32_t size;                 /* capacity in bytes including the NUL; 0 or a power of two,
-                                      or UINT32_MAX, or what mm_buffer_adopt was given */
+                                      or UINT32_MAX, or what the caller's memory has */
     const mm_allocator *allocator; /* where ptr comes from; NULL: the default */
     mm_status status;              /* what the first failed append returned: sticky */
+    bool is_borrowed;              /* ptr is the caller's memory: read and written, never freed */
 } mm_buffer;
+
+/* Initialisers for static and automatic objects: an empty buffer on an allocator (NULL: the
+   default), and one that begins in a char array of 1 to UINT32_MAX bytes. */
+#define MM_BUFFER_INIT(allocator) \
+    { \
+        NULL, 0, 0, (allocator), MM_STATUS_OK, false \
+    }
+#define MM_BUFFER_INIT_ARRAY(array) \
+    { \
+        (array), 0, (uint32_t)sizeof(array), NULL, MM_STATUS_OK, true \
+    }
 
 typedef struct mm_slice { /* bytes that belong to someone else; no NUL is promised behind them */
     const char *ptr;      /* may be NULL when len is 0 */
@@ -297,21 +313,41 @@ typedef struct mm_slice { /* bytes that belong to someone else; no NUL is promis
    it. Allocates nothing. Not needed for a zeroed buffer on default memory. */
 MM_API void mm_buffer_init(mm_buffer *b, const mm_allocator *allocator) MM_NONNULL(1);
 
+/* The same, but the content lies in the caller's `memory` of `size` bytes, the NUL counted, until
+   it outgrows them; only then is anything allocated. The memory is never freed, and must live as
+   long as the buffer uses it: until it has grown, or mm_buffer_deinit. NULL or size 0: as init; what is
+   beyond UINT32_MAX bytes is not used. */
+MM_API void mm_buffer_init_memory(mm_buffer *b, char *memory, size_t size,
+                                  const mm_allocator *allocator) MM_NONNULL(1);
+
 /* Frees the memory; the buffer is empty again and can be used again, with the same allocator. */
 MM_API void mm_buffer_deinit(mm_buffer *b) MM_NONNULL_ALL;
 
 /* Length 0 with the memory kept, status OK. An unset buffer stays unset. O(1). */
 MM_INLINE void mm_buffer_clear(mm_buffer *b);
 
-/* Unset, status OK; memory beyond `keep` bytes of capacity is freed, smaller is kept for reuse. */
+/* Unset, status OK; memory beyond `keep` bytes of capacity is freed, smaller is kept for reuse, and
+   so is memory of the caller's, whatever its size. */
 MM_API void mm_buffer_reset(mm_buffer *b, size_t keep) MM_NONNULL_ALL;
 
 /* Exchanges two buffers, allocators included. Never fails. */
 MM_API void mm_buffer_swap(mm_buffer *a, mm_buffer *b) MM_NONNULL_ALL;
 
+/* `to` gets the content, the memory, the allocator and the status of `from`, which is unset and OK
+   afterwards and has what `to` had, for reuse. Copies no bytes and never fails; to == from is
+   allowed, and does nothing. */
+MM_API void mm_buffer_move(mm_buffer *to, mm_buffer *from) MM_NONNULL_ALL;
+
+/* Gives back the memory that the content does not need: the capacity is afterwards the smallest
+   that an append of that content would have made; an unset buffer has none. Memory of the caller's
+   stays. NO_MEMORY (not sticky) when the allocator cannot do it: nothing has changed. */
+MM_API mm_status mm_buffer_shrink(mm_buffer *b) MM_NONNULL_ALL;
+
 /* Hands the content to the caller, who frees `*size` bytes with this buffer's allocator (or free()
    for the default one). `length` and `size` may be NULL. The text is never NULL but when out of
-   memory (an unset buffer gives ""). The buffer is empty afterwards. A sticky status stays. */
+   memory, which can be when the buffer is unset (it gives "") or in memory of the caller's (it
+   gives a copy); then nothing has changed. The buffer is empty afterwards. A sticky status
+   stays. */
 MM_NODISCARD MM_API char *mm_buffer_detach(mm_buffer *b, size_t *length, size_t *size)
     MM_NONNULL(1);
 
@@ -348,8 +384,9 @@ MM_NODISCARD MM_API char *mm_buffer_prepare_append(mm_buffer *b, size_t n) MM_NO
    the memory must grow. On failure NULL, and the old content is still there. */
 MM_NODISCARD MM_API char *mm_buffer_prepare_copy(mm_buffer *b, size_t n) MM_NONNULL_ALL;
 
-/* Adds `n` bytes written at the prepared place to the length. INVALID, and nothing changes, when n
-   exceeds the room. */
+/* Adds `n` bytes written at the prepared place to the length, and puts the NUL behind them (who has
+   written there and wants none of it commits 0). INVALID, and nothing changes, when n exceeds the
+   room. */
 MM_NODISCARD MM_API mm_status mm_buffer_commit(mm_buffer *b, size_t n) MM_NONNULL_ALL;
 
 /* Shortens the content to `length` bytes. INVALID when it is shorter already. */
@@ -509,12 +546,25 @@ static size_t mmi_buffer_capacity(size_t length)
     return mm_size_pow2(length + 1);
 }
 
+/* Gives the buffer `size` bytes of its allocator's, which hold the content; false: unchanged. */
+static bool mmi_buffer_resize(mm_buffer *b, size_t size)
+{
+    char *ptr;
+    if (b->ptr == NULL || b->is_borrowed) ptr = (char *)mmi_alloc(b->allocator, size);
+    else ptr = (char *)mmi_realloc(b->allocator, b->ptr, b->size, size);
+    if (ptr == NULL) return false;
+    if (b->is_borrowed) memcpy(ptr, b->ptr, b->used);
+    b->is_borrowed = false;
+    b->ptr = ptr;
+    b->size = (uint32_t)size;
+    return true;
+}
+
 /* Room for `length` bytes and the NUL in all, content kept. Powers of two make this double: the
    smallest one above a full capacity is twice that capacity. Sets the sticky status on failure. */
 static bool mmi_buffer_reserve(mm_buffer *b, size_t length)
 {
     size_t size;
-    char *ptr;
     if (b->status != MM_STATUS_OK) return false;
     if (length < b->size) return true;
     size = mmi_buffer_capacity(length);
@@ -522,15 +572,9 @@ static bool mmi_buffer_reserve(mm_buffer *b, size_t length)
         b->status = MM_STATUS_TOO_LARGE;
         return false;
     }
-    ptr = (char *)(b->ptr == NULL ? mmi_alloc(b->allocator, size)
-                                  : mmi_realloc(b->allocator, b->ptr, b->size, size));
-    if (ptr == NULL) {
-        b->status = MM_STATUS_NO_MEMORY;
-        return false;
-    }
-    b->ptr = ptr;
-    b->size = (uint32_t)size;
-    return true;
+    if (mmi_buffer_resize(b, size)) return true;
+    b->status = MM_STATUS_NO_MEMORY;
+    return false;
 }
 
 static void mmi_buffer_set_length(mm_buffer *b, size_t length)
@@ -561,15 +605,25 @@ MM_API void mm_buffer_init(mm_buffer *b, const mm_allocator *allocator)
     b->allocator = allocator;
 }
 
+MM_API void mm_buffer_init_memory(mm_buffer *b, char *memory, size_t size,
+                                  const mm_allocator *allocator)
+{
+    mm_buffer_init(b, allocator);
+    if (memory == NULL || size == 0) return;
+    b->ptr = memory;
+    b->size = size > UINT32_MAX ? UINT32_MAX : (uint32_t)size;
+    b->is_borrowed = true;
+}
+
 MM_API void mm_buffer_deinit(mm_buffer *b)
 {
-    if (b->ptr != NULL) mmi_free(b->allocator, b->ptr, b->size);
+    if (b->ptr != NULL && !b->is_borrowed) mmi_free(b->allocator, b->ptr, b->size);
     mm_buffer_init(b, b->allocator);
 }
 
 MM_API void mm_buffer_reset(mm_buffer *b, size_t keep)
 {
-    if (b->size > keep) mm_buffer_deinit(b);
+    if (b->size > keep && !b->is_borrowed) mm_buffer_deinit(b);
     b->used = 0;
     b->status = MM_STATUS_OK;
 }
@@ -581,18 +635,35 @@ MM_API void mm_buffer_swap(mm_buffer *a, mm_buffer *b)
     *b = other;
 }
 
+MM_API void mm_buffer_move(mm_buffer *to, mm_buffer *from)
+{
+    if (to == from) return;
+    mm_buffer_swap(to, from);
+    mm_buffer_reset(from, SIZE_MAX);
+}
+
+MM_API mm_status mm_buffer_shrink(mm_buffer *b)
+{
+    size_t size = mmi_buffer_capacity(mm_buffer_length(b));
+    mm_status status = b->status;
+    if (b->is_borrowed) return MM_STATUS_OK;
+    if (b->used == 0) {
+        mm_buffer_deinit(b);
+        b->status = status;
+        return MM_STATUS_OK;
+    }
+    if (size >= b->size || mmi_buffer_resize(b, size)) return MM_STATUS_OK;
+    return MM_STATUS_NO_MEMORY;
+}
+
 MM_API char *mm_buffer_detach(mm_buffer *b, size_t *length, size_t *size)
 {
     mm_status status = b->status;
     char *ptr;
-    if (b->used == 0) { /* even an unset buffer is handed over as a string of its own */
-        bool room;
-        b->status = MM_STATUS_OK;
-        room = mmi_buffer_reserve(b, 0);
-        b->status = status;
-        if (!room) return NULL;
-        mmi_buffer_set_length(b, 0);
+    if (b->ptr == NULL || b->is_borrowed) { /* what is handed over is a block of its own */
+        if (!mmi_buffer_resize(b, mmi_buffer_capacity(mm_buffer_length(b)))) return NULL;
     }
+    if (b->used == 0) mmi_buffer_set_length(b, 0);
     ptr = b->ptr;
     if (length != NULL) *length = mm_buffer_length(b);
     if (size != NULL) *size = b->size;
@@ -670,7 +741,7 @@ MM_API char *mm_buffer_prepare_copy(mm_buffer *b, size_t n)
 MM_API mm_status mm_buffer_commit(mm_buffer *b, size_t n)
 {
     if (n > mm_buffer_space(b)) return MM_STATUS_INVALID;
-    if (n > 0) mmi_buffer_set_length(b, mm_buffer_length(b) + n);
+    if (n > 0 || b->used != 0) mmi_buffer_set_length(b, mm_buffer_length(b) + n);
     return MM_STATUS_OK;
 }
 
@@ -780,7 +851,7 @@ MM_API mm_status mm_buffer_append_format(mm_buffer *b, const char *format, ...)
 
 MM_API bool mm_buffer_check(const mm_buffer *b)
 {
-    if (b->ptr == NULL) return b->used == 0 && b->size == 0;
+    if (b->ptr == NULL) return b->used == 0 && b->size == 0 && !b->is_borrowed;
     if (b->size == 0 || b->used > b->size) return false;
     return b->used == 0 || b->ptr[b->used - 1] == '\0';
 }

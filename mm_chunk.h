@@ -1052,7 +1052,7 @@ MM_API mm_status mm_chunkqueue_append_buffer(mm_chunkqueue *q, mm_buffer *b)
     mm_status status = mmi_queue_admit(q, length);
     if (status == MM_STATUS_OK) status = q->status = mm_buffer_status(b);
     if (status != MM_STATUS_OK) return status;
-    if (length >= MMI_CHUNK_MOVE && q->memory <= q->spill_at &&
+    if (length >= MMI_CHUNK_MOVE && !b->is_borrowed && q->memory <= q->spill_at &&
         (int64_t)length <= q->spill_at - q->memory)
         return mmi_queue_append_moved(q, b);
     status = mm_chunkqueue_append_mem(q, mm_buffer_string(b), length);

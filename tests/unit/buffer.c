@@ -111,6 +111,11 @@ TEST(prepare_commit_truncate)
     at[0] = 'q';
     CHECK_EQ(mm_buffer_commit(&b, 1), MM_STATUS_OK);
     CHECK_STR(mm_buffer_string(&b), "q");
+    at = mm_buffer_prepare_append(&b, 3);
+    CHECK(at != NULL);
+    memcpy(at, "rst", 3);
+    CHECK_EQ(mm_buffer_commit(&b, 0), MM_STATUS_OK); /* the NUL is back */
+    CHECK_STR(mm_buffer_string(&b), "q");
     mm_buffer_deinit(&b);
     CHECK_EQ(mm_buffer_commit(&b, 0), MM_STATUS_OK);
     CHECK_EQ(mm_buffer_commit(&b, 1), MM_STATUS_INVALID);
@@ -211,6 +216,105 @@ TEST(detach_and_adopt_move_ownership)
     CHECK_EQ(a.bad_sizes, 0);
 }
 
+TEST(memory_of_the_callers)
+{
+    static char array[8];
+    static mm_buffer fixed = MM_BUFFER_INIT_ARRAY(array);
+    test_allocator a;
+    mm_buffer b;
+    char memory[16], *text;
+    size_t length, size;
+    test_allocator_init(&a);
+    mm_buffer_init_memory(&b, memory, sizeof(memory), &a.base);
+    CHECK(mm_buffer_check(&b) && mm_buffer_is_unset(&b) && mm_buffer_space(&b) == 15);
+    mm_buffer_append_string(&b, "0123456789abcde");
+    CHECK(b.ptr == memory && a.calls == 0 && b.is_borrowed);
+    CHECK_EQ(mm_buffer_shrink(&b), MM_STATUS_OK);
+    CHECK(b.ptr == memory);
+    test_allocator_fail(&a, 1, 0);
+    CHECK_EQ(mm_buffer_append_char(&b, 'f'), MM_STATUS_NO_MEMORY);
+    CHECK(b.ptr == memory && strcmp(memory, "0123456789abcde") == 0);
+    test_allocator_fail(&a, 1, 0);
+    CHECK(mm_buffer_detach(&b, &length, &size) == NULL && b.ptr == memory);
+    CHECK_EQ(mm_buffer_status(&b), MM_STATUS_NO_MEMORY);
+    mm_buffer_reset(&b, 0); /* there is nothing to give back */
+    CHECK(b.ptr == memory && mm_buffer_is_unset(&b));
+    mm_buffer_append_string(&b, "0123456789abcde");
+    CHECK_EQ(mm_buffer_append(&b, b.ptr, 15), MM_STATUS_OK);
+    CHECK_STR(mm_buffer_string(&b), "0123456789abcde0123456789abcde");
+    CHECK(!b.is_borrowed && b.size == 32 && a.live_blocks == 1);
+    mm_buffer_deinit(&b);
+    mm_buffer_init_memory(&b, memory, sizeof(memory), &a.base);
+    mm_buffer_append_string(&b, "mine");
+    text = mm_buffer_detach(&b, &length, &size);
+    CHECK_STR(text, "mine");
+    CHECK(text != memory && length == 4 && size == 32 && b.ptr == NULL && mm_buffer_check(&b));
+    test_free(text, size, &a);
+    mm_buffer_init_memory(&b, memory, sizeof(memory), &a.base);
+    CHECK(mm_buffer_prepare_copy(&b, 16) != NULL && !b.is_borrowed);
+    mm_buffer_deinit(&b);
+    mm_buffer_init_memory(&b, memory, 0, &a.base);
+    CHECK(b.ptr == NULL && mm_buffer_check(&b));
+    mm_buffer_append_format(&fixed, "%d", 1234567);
+    CHECK(fixed.ptr == array && fixed.used == 8);
+    mm_buffer_append_format(&fixed, "%d", 8);
+    CHECK_STR(mm_buffer_string(&fixed), "12345678");
+    CHECK(fixed.ptr != array);
+    mm_buffer_deinit(&fixed);
+    CHECK_EQ(a.live_blocks, 0);
+    CHECK_EQ(a.bad_sizes, 0);
+}
+
+TEST(move_leaves_the_old_memory_behind)
+{
+    test_allocator a;
+    mm_buffer from, to = MM_BUFFER_INIT(NULL);
+    char *old;
+    test_allocator_init(&a);
+    mm_buffer_init(&from, &a.base);
+    mm_buffer_append_string(&from, "content");
+    mm_buffer_append_string(&to, "other");
+    from.status = MM_STATUS_LIMIT;
+    old = to.ptr;
+    mm_buffer_move(&to, &from);
+    CHECK_STR(mm_buffer_string(&to), "content");
+    CHECK(to.allocator == &a.base && to.status == MM_STATUS_LIMIT);
+    CHECK(from.ptr == old && mm_buffer_is_unset(&from) && from.status == MM_STATUS_OK);
+    mm_buffer_move(&to, &to);
+    CHECK_STR(mm_buffer_string(&to), "content");
+    mm_buffer_deinit(&to);
+    mm_buffer_deinit(&from);
+    CHECK_EQ(a.live_blocks, 0);
+}
+
+TEST(shrink_to_the_class_of_the_content)
+{
+    static const size_t lengths[] = {0, 1, 31, 32, 63, 64, 4095};
+    static const size_t sizes[] = {32, 32, 32, 64, 64, 128, 4096};
+    test_allocator a;
+    mm_buffer b;
+    size_t i;
+    test_allocator_init(&a);
+    mm_buffer_init(&b, &a.base);
+    for (i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        char *at = mm_buffer_prepare_copy(&b, 8000);
+        CHECK(at != NULL);
+        memset(at, 'x', 8000);
+        CHECK_EQ(mm_buffer_commit(&b, lengths[i]), MM_STATUS_OK);
+        test_allocator_fail(&a, 1, 0);
+        CHECK_EQ(mm_buffer_shrink(&b), MM_STATUS_NO_MEMORY);
+        CHECK(b.size == 8192 && b.status == MM_STATUS_OK);
+        CHECK_EQ(mm_buffer_shrink(&b), MM_STATUS_OK);
+        CHECK_EQ(b.size, sizes[i]);
+        CHECK_EQ(mm_buffer_length(&b), lengths[i]);
+        CHECK(mm_buffer_check(&b));
+        CHECK(lengths[i] == 0 || (b.ptr[0] == 'x' && b.ptr[lengths[i] - 1] == 'x'));
+    }
+    mm_buffer_reset(&b, SIZE_MAX);
+    CHECK_EQ(mm_buffer_shrink(&b), MM_STATUS_OK);
+    CHECK(b.ptr == NULL && a.live_blocks == 0 && a.bad_sizes == 0);
+}
+
 TEST(swap_and_equality)
 {
     mm_buffer a = {0}, b = {0};
@@ -296,10 +400,11 @@ static void model_run(uint64_t seed, size_t fail_every)
 {
     unsigned char bytes[8192];
     size_t length = 0, step;
+    char memory[40];
     test_allocator a;
     mm_buffer b;
     test_allocator_init(&a);
-    mm_buffer_init(&b, &a.base);
+    mm_buffer_init_memory(&b, memory, test_random(&seed) % sizeof(memory), &a.base);
     for (step = 0; step < 20000; step++) {
         if (fail_every != 0) test_allocator_fail(&a, 1 + test_random(&seed) % fail_every, 0);
         model_step(&b, bytes, &length, &seed);
@@ -346,4 +451,6 @@ TEST_MAIN(T(zeroed_buffer_is_empty), T(unset_differs_from_blank),
           T(format_fits_exactly_grows_and_fails), T(prepare_commit_truncate),
           T(failure_is_sticky_and_loses_nothing), T(failed_copy_and_format_keep_the_old_content),
           T(beyond_the_limit_is_too_large), T(detach_and_adopt_move_ownership),
-          T(swap_and_equality), T(model), T(status_strings), T(checked_sizes))
+          T(memory_of_the_callers), T(move_leaves_the_old_memory_behind),
+          T(shrink_to_the_class_of_the_content), T(swap_and_equality), T(model),
+          T(status_strings), T(checked_sizes))

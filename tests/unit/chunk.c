@@ -301,6 +301,7 @@ TEST(buffers_move_or_copy)
     mm_chunk_pool pool;
     mm_chunkqueue q;
     mm_buffer b = {0};
+    char on_stack[4096];
     const char *memory;
     CHECK_EQ(make_pool(&pool, NULL, 0, 0), MM_STATUS_OK);
     mm_chunkqueue_init(&q, &pool);
@@ -315,6 +316,11 @@ TEST(buffers_move_or_copy)
     CHECK_EQ(mm_chunkqueue_length(&q), 3005);
     CHECK_EQ(mm_chunkqueue_append_mem(&q, "tail", 4), MM_STATUS_OK); /* fills the moved block */
     CHECK(q.last->source->mem.ptr == memory);
+    mm_buffer_init_memory(&b, on_stack, sizeof(on_stack), NULL);
+    mm_buffer_append(&b, file_bytes, 3000);
+    CHECK_EQ(mm_chunkqueue_append_buffer(&q, &b), MM_STATUS_OK); /* not the queue's to keep */
+    CHECK(b.ptr == on_stack && mm_buffer_is_blank(&b));
+    CHECK_EQ(mm_chunkqueue_length(&q), 6009);
     CHECK(mm_chunkqueue_check(&q));
     mm_buffer_deinit(&b);
     mm_chunkqueue_deinit(&q);
