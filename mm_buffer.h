@@ -315,8 +315,8 @@ MM_API void mm_buffer_init(mm_buffer *b, const mm_allocator *allocator) MM_NONNU
 
 /* The same, but the content lies in the caller's `memory` of `size` bytes, the NUL counted, until
    it outgrows them; only then is anything allocated. The memory is never freed, and must live as
-   long as the buffer uses it: until it has grown, or mm_buffer_deinit. NULL or size 0: as init; what is
-   beyond UINT32_MAX bytes is not used. */
+   long as the buffer uses it: until it has grown, or mm_buffer_deinit. NULL or size 0: as init;
+   what is beyond UINT32_MAX bytes is not used. */
 MM_API void mm_buffer_init_memory(mm_buffer *b, char *memory, size_t size,
                                   const mm_allocator *allocator) MM_NONNULL(1);
 
@@ -392,6 +392,10 @@ MM_NODISCARD MM_API mm_status mm_buffer_commit(mm_buffer *b, size_t n) MM_NONNUL
 /* Shortens the content to `length` bytes. INVALID when it is shorter already. */
 MM_NODISCARD MM_API mm_status mm_buffer_truncate(mm_buffer *b, size_t length) MM_NONNULL_ALL;
 
+/* Drops the first `n` bytes; those behind move down, in O(their number). INVALID when there are not
+   that many. */
+MM_NODISCARD MM_API mm_status mm_buffer_remove_prefix(mm_buffer *b, size_t n) MM_NONNULL_ALL;
+
 /* ---- content; a copy replaces it and starts anew after a failure; an append is sticky ---- */
 
 MM_API mm_status mm_buffer_copy(mm_buffer *b, const void *bytes, size_t n) MM_NONNULL(1);
@@ -406,12 +410,34 @@ MM_INLINE mm_status mm_buffer_append_slice(mm_buffer *b, mm_slice slice);
 /* Fails with the status of `other` when that is not OK: its content is not whole. */
 MM_INLINE mm_status mm_buffer_append_buffer(mm_buffer *b, const mm_buffer *other);
 
+/* All `count` parts one after the other, in one growth: either all of them are appended or none. */
+MM_API mm_status mm_buffer_append_slices(mm_buffer *b, const mm_slice *parts, size_t count)
+    MM_NONNULL(1);
+
+/* Puts `n` bytes before the byte at `offset` (the length: behind the last), or in the place of the
+   `count` bytes from there. INVALID when that is beyond the content. Sticky, as an append is.
+   `bytes` may be NULL when n is 0, and may lie within the buffer's own content. O(n + bytes
+   behind). */
+MM_API mm_status mm_buffer_insert(mm_buffer *b, size_t offset, const void *bytes, size_t n)
+    MM_NONNULL(1);
+MM_API mm_status mm_buffer_replace(mm_buffer *b, size_t offset, size_t count, const void *bytes,
+                                   size_t n) MM_NONNULL(1);
+
 /* Decimal, without leading zeros; all values of the type. */
 MM_API mm_status mm_buffer_append_int(mm_buffer *b, int64_t value) MM_NONNULL_ALL;
 MM_API mm_status mm_buffer_append_uint(mm_buffer *b, uint64_t value) MM_NONNULL_ALL;
 
 /* Lower-case hexadecimal, at least `digits` (0 to 16) of them, no more than needed beyond that. */
 MM_API mm_status mm_buffer_append_hex(mm_buffer *b, uint64_t value, unsigned digits) MM_NONNULL_ALL;
+
+/* printf's common subset, without its cost: %s %.*s %c %% and, with l, ll or z as well, %d %u %x.
+   No width, no flags, no locale. A NULL string is empty; what %s and %.*s name may lie in the
+   buffer's own content, and then ends with it. INVALID, and nothing is appended, for any other
+   conversion. */
+MM_API mm_status mm_buffer_append_quick(mm_buffer *b, const char *format, ...) MM_FORMAT(2, 3)
+    MM_NONNULL(1) MM_NONNULL(2);
+MM_API mm_status mm_buffer_append_vquick(mm_buffer *b, const char *format, va_list args)
+    MM_FORMAT(2, 0) MM_NONNULL(1) MM_NONNULL(2);
 
 /* printf. INVALID when the C library rejects the format. Arguments must not lie in the buffer. */
 MM_API mm_status mm_buffer_append_format(mm_buffer *b, const char *format, ...) MM_FORMAT(2, 3)
@@ -583,17 +609,32 @@ static void mmi_buffer_set_length(mm_buffer *b, size_t length)
     b->used = (uint32_t)(length + 1);
 }
 
+/* Whether `bytes` lie in the memory that began at `base` and has `size` bytes. (Addresses as
+   numbers: the memory may have moved since, and pointers into two objects do not compare.) */
+static bool mmi_buffer_owns(uintptr_t base, size_t size, const void *bytes)
+{
+    return (uintptr_t)bytes - base < size;
+}
+
+/* Makes room for `n` more bytes behind the content. `*bytes`, when it lies in the buffer, moves
+   with the memory. */
+static bool mmi_buffer_make_room(mm_buffer *b, size_t n, const char **bytes)
+{
+    size_t total, base = (uintptr_t)b->ptr, own_offset = (uintptr_t)*bytes - base;
+    bool own = mmi_buffer_owns(base, b->size, *bytes);
+    if (!mm_size_add(mm_buffer_length(b), n, &total)) total = SIZE_MAX;
+    if (!mmi_buffer_reserve(b, total)) return false;
+    if (own) *bytes = b->ptr + own_offset;
+    return true;
+}
+
 MM_API mm_status mmi_buffer_append_slow(mm_buffer *b, const void *bytes, size_t n)
 {
     const char *from = (const char *)bytes;
-    size_t length = mm_buffer_length(b), total, own_offset = 0;
-    bool own = b->ptr != NULL && (uintptr_t)from - (uintptr_t)b->ptr < b->size;
-    if (own) own_offset = (size_t)(from - b->ptr);
-    if (!mm_size_add(length, n, &total)) total = SIZE_MAX;
-    if (!mmi_buffer_reserve(b, total)) return b->status;
-    if (own) from = b->ptr + own_offset;
+    size_t length = mm_buffer_length(b);
+    if (!mmi_buffer_make_room(b, n, &from)) return b->status;
     if (n > 0) memmove(b->ptr + length, from, n);
-    mmi_buffer_set_length(b, total);
+    mmi_buffer_set_length(b, length + n);
     return MM_STATUS_OK;
 }
 
@@ -752,6 +793,16 @@ MM_API mm_status mm_buffer_truncate(mm_buffer *b, size_t length)
     return MM_STATUS_OK;
 }
 
+MM_API mm_status mm_buffer_remove_prefix(mm_buffer *b, size_t n)
+{
+    size_t length = mm_buffer_length(b);
+    if (n > length) return MM_STATUS_INVALID;
+    if (n == 0) return MM_STATUS_OK;
+    memmove(b->ptr, b->ptr + n, length - n);
+    mmi_buffer_set_length(b, length - n);
+    return MM_STATUS_OK;
+}
+
 // >>content
 
 MM_API mm_status mm_buffer_copy(mm_buffer *b, const void *bytes, size_t n)
@@ -773,6 +824,65 @@ MM_API mm_status mm_buffer_copy_string(mm_buffer *b, const char *text)
 MM_API mm_status mm_buffer_append_string(mm_buffer *b, const char *text)
 {
     return mm_buffer_append(b, text, text == NULL ? 0 : strlen(text));
+}
+
+MM_API mm_status mm_buffer_append_slices(mm_buffer *b, const mm_slice *parts, size_t count)
+{
+    uintptr_t base = (uintptr_t)b->ptr;
+    size_t i, size = b->size, total = mm_buffer_length(b);
+    char *to;
+    for (i = 0; i < count; i++)
+        if (!mm_size_add(total, parts[i].len, &total)) total = SIZE_MAX;
+    if (!mmi_buffer_reserve(b, total)) return b->status;
+    to = b->ptr + mm_buffer_length(b);
+    for (i = 0; i < count; i++) {
+        const char *from = parts[i].ptr;
+        if (parts[i].len == 0) continue;
+        if (mmi_buffer_owns(base, size, from)) from = b->ptr + ((uintptr_t)from - base);
+        memcpy(to, from, parts[i].len); /* from the content to behind it: apart */
+        to += parts[i].len;
+    }
+    mmi_buffer_set_length(b, total);
+    return MM_STATUS_OK;
+}
+
+/* Puts n bytes in the place of `count` at `at`, which has `behind` bytes behind those and, when n >
+   count, room for the rest. `from` may lie in the content. */
+static void mmi_buffer_splice(char *at, size_t count, size_t behind, const char *from, size_t n)
+{
+    uintptr_t tail = (uintptr_t)(at + count), begin = (uintptr_t)from;
+    size_t staying = n, moved = n - count;
+    if (n <= count) {
+        if (n > 0) memmove(at, from, n);
+        memmove(at + n, at + count, behind);
+        return;
+    }
+    /* The bytes behind give way first, and of `from` all that lies in them goes with them. It goes
+       behind all that is written here; so the part that stays is written first. */
+    memmove(at + n, at + count, behind);
+    if (begin - tail < behind) staying = 0;
+    else if (begin < tail && n > tail - begin && behind > 0 &&
+             begin + n <= tail + behind) staying = tail - begin;
+    memmove(at, from, staying);
+    if (staying < n) memcpy(at + staying, from + staying + moved, n - staying);
+}
+
+MM_API mm_status mm_buffer_replace(mm_buffer *b, size_t offset, size_t count, const void *bytes,
+                                   size_t n)
+{
+    const char *from = (const char *)bytes;
+    size_t length = mm_buffer_length(b);
+    if (b->status != MM_STATUS_OK) return b->status;
+    if (offset > length || count > length - offset) return b->status = MM_STATUS_INVALID;
+    if (!mmi_buffer_make_room(b, n > count ? n - count : 0, &from)) return b->status;
+    mmi_buffer_splice(b->ptr + offset, count, length - offset - count, from, n);
+    mmi_buffer_set_length(b, length - count + n);
+    return MM_STATUS_OK;
+}
+
+MM_API mm_status mm_buffer_insert(mm_buffer *b, size_t offset, const void *bytes, size_t n)
+{
+    return mm_buffer_replace(b, offset, 0, bytes, n);
 }
 
 /* Writes the digits of `value` so that they end before `end`; returns where they begin. */
@@ -843,6 +953,163 @@ MM_API mm_status mm_buffer_append_format(mm_buffer *b, const char *format, ...)
     mm_status status;
     va_start(args, format);
     status = mm_buffer_append_vformat(b, format, args);
+    va_end(args);
+    return status;
+}
+
+// >>quick format
+
+typedef struct mmi_quick { /* a run over a format: writes what fits, counts the rest */
+    char *to;              /* where the bytes go; NULL: nowhere */
+    size_t room;           /* bytes that fit there */
+    size_t total;          /* bytes so far, SIZE_MAX when that overflows */
+    char *content;         /* the buffer's content now, and where it was before it moved */
+    uintptr_t base;
+    size_t length;         /* of that content */
+} mmi_quick;
+
+static void mmi_quick_put(mmi_quick *q, const char *bytes, size_t n)
+{
+    if (n <= q->room && q->total <= q->room - n && n > 0) memcpy(q->to + q->total, bytes, n);
+    if (!mm_size_add(q->total, n, &q->total)) q->total = SIZE_MAX;
+}
+
+static void mmi_quick_string(mmi_quick *q, const char *text, int precision)
+{
+    size_t most = precision < 0 ? SIZE_MAX : (size_t)precision;
+    const char *end;
+    if (text == NULL || most == 0) return;
+    if (mmi_buffer_owns(q->base, q->length + 1, text)) { /* its NUL is being written over */
+        size_t offset = (size_t)((uintptr_t)text - q->base);
+        if (most > q->length - offset) most = q->length - offset;
+        text = q->content + offset;
+    }
+    if (most == SIZE_MAX) {
+        mmi_quick_put(q, text, strlen(text));
+        return;
+    }
+    end = (const char *)memchr(text, '\0', most);
+    mmi_quick_put(q, text, end == NULL ? most : (size_t)(end - text));
+}
+
+static void mmi_quick_number(mmi_quick *q, uint64_t value, unsigned base, bool is_negative)
+{
+    char digits[21], *end = digits + sizeof(digits);
+    char *begin = mmi_format_digits(end, value, base);
+    if (is_negative) *--begin = '-';
+    mmi_quick_put(q, begin, (size_t)(end - begin));
+}
+
+typedef struct mmi_arguments { /* a va_list can be handed on by address only when wrapped */
+    va_list list;
+} mmi_arguments;
+
+/* The number for the conversion d, u or x with a length of 'i' (int), 'l', 'L' (ll) or 'z'. */
+static void mmi_quick_integer(mmi_quick *q, char conversion, char length, mmi_arguments *a)
+{
+    int64_t number;
+    uint64_t value;
+    if (conversion == 'd') {
+        if (length == 'l') number = va_arg(a->list, long);
+        else if (length == 'L') number = va_arg(a->list, long long);
+        else if (length == 'z') number = va_arg(a->list, ptrdiff_t);
+        else number = va_arg(a->list, int);
+        mmi_quick_number(q, number < 0 ? 0 - (uint64_t)number : (uint64_t)number, 10, number < 0);
+        return;
+    }
+    if (length == 'l') value = va_arg(a->list, unsigned long);
+    else if (length == 'L') value = va_arg(a->list, unsigned long long);
+    else if (length == 'z') value = va_arg(a->list, size_t);
+    else value = va_arg(a->list, unsigned);
+    mmi_quick_number(q, value, conversion == 'u' ? 10 : 16, false);
+}
+
+/* One conversion, `at` is behind its '%'. Returns where it ends, NULL when it is none of ours. */
+static const char *mmi_quick_convert(mmi_quick *q, const char *at, mmi_arguments *a)
+{
+    char length = 'i', c;
+    if (at[0] == '.' && at[1] == '*' && at[2] == 's') {
+        int precision = va_arg(a->list, int);
+        mmi_quick_string(q, va_arg(a->list, const char *), precision);
+        return at + 3;
+    }
+    if (*at == 's') {
+        mmi_quick_string(q, va_arg(a->list, const char *), -1);
+        return at + 1;
+    }
+    if (*at == 'c' || *at == '%') {
+        c = *at == 'c' ? (char)va_arg(a->list, int) : '%';
+        mmi_quick_put(q, &c, 1);
+        return at + 1;
+    }
+    if (*at == 'l' || *at == 'z') length = *at++;
+    if (length == 'l' && *at == 'l') length = 'L', at++;
+    if (*at != 'd' && *at != 'u' && *at != 'x') return NULL;
+    mmi_quick_integer(q, *at, length, a);
+    return at + 1;
+}
+
+static bool mmi_quick_run(mmi_quick *q, const char *format, mmi_arguments *a)
+{
+    q->total = 0;
+    while (*format != '\0') {
+        const char *begin = format;
+        while (*format != '%' && *format != '\0') format++;
+        mmi_quick_put(q, begin, (size_t)(format - begin));
+        if (*format == '\0') break;
+        format = mmi_quick_convert(q, format + 1, a);
+        if (format == NULL) return false;
+    }
+    return true;
+}
+
+/* Runs over the format once more, after a run that has counted more than there was room for. */
+static bool mmi_quick_again(mmi_quick *q, mm_buffer *b, const char *format, va_list args)
+{
+    mmi_arguments a;
+    size_t most = q->total;
+    q->to = mm_buffer_prepare_append(b, most);
+    if (q->to == NULL) return false;
+    q->content = b->ptr;
+    q->room = most;
+    va_copy(a.list, args);
+    (void)mmi_quick_run(q, format, &a);
+    va_end(a.list);
+    if (q->total > most) q->total = most; /* an argument has changed between the two */
+    return true;
+}
+
+MM_API mm_status mm_buffer_append_vquick(mm_buffer *b, const char *format, va_list args)
+{
+    size_t length = mm_buffer_length(b);
+    mmi_arguments a;
+    mmi_quick q;
+    bool is_good;
+    if (b->status != MM_STATUS_OK) return b->status;
+    q.content = b->ptr;
+    q.base = (uintptr_t)b->ptr;
+    q.length = length;
+    q.room = mm_buffer_space(b);
+    q.to = q.room == 0 ? NULL : b->ptr + length;
+    va_copy(a.list, args);
+    is_good = mmi_quick_run(&q, format, &a); /* most often it fits as it stands */
+    va_end(a.list);
+    if (!is_good) b->status = MM_STATUS_INVALID;
+    else if (q.total > q.room || b->ptr == NULL) is_good = mmi_quick_again(&q, b, format, args);
+    if (!is_good) {
+        if (b->used != 0) b->ptr[length] = '\0'; /* the first run may have written there */
+        return b->status;
+    }
+    mmi_buffer_set_length(b, length + q.total);
+    return MM_STATUS_OK;
+}
+
+MM_API mm_status mm_buffer_append_quick(mm_buffer *b, const char *format, ...)
+{
+    va_list args;
+    mm_status status;
+    va_start(args, format);
+    status = mm_buffer_append_vquick(b, format, args);
     va_end(args);
     return status;
 }

@@ -315,6 +315,176 @@ TEST(shrink_to_the_class_of_the_content)
     CHECK(b.ptr == NULL && a.live_blocks == 0 && a.bad_sizes == 0);
 }
 
+TEST(parts_in_one_growth)
+{
+    test_allocator a;
+    mm_buffer b;
+    mm_slice parts[4];
+    test_allocator_init(&a);
+    mm_buffer_init(&b, &a.base);
+    CHECK_EQ(mm_buffer_append_slices(&b, NULL, 0), MM_STATUS_OK);
+    CHECK(mm_buffer_is_blank(&b) && !mm_buffer_is_unset(&b));
+    mm_buffer_append_string(&b, "0123456789");
+    parts[0] = mm_slice_make(b.ptr + 2, 8);
+    parts[1] = mm_slice_make(NULL, 0);
+    parts[2] = mm_slice_from_string("<a part from elsewhere>");
+    parts[3] = mm_slice_make(b.ptr, 3);
+    a.calls = 0;
+    CHECK_EQ(mm_buffer_append_slices(&b, parts, 4), MM_STATUS_OK);
+    CHECK_STR(mm_buffer_string(&b), "012345678923456789<a part from elsewhere>012");
+    CHECK_EQ(a.calls, 1);
+    parts[0] = mm_slice_make(b.ptr, 40);
+    parts[1].len = SIZE_MAX;
+    CHECK_EQ(mm_buffer_append_slices(&b, parts, 2), MM_STATUS_TOO_LARGE);
+    CHECK_EQ(mm_buffer_append_slices(&b, parts, 1), MM_STATUS_TOO_LARGE); /* sticky */
+    b.status = MM_STATUS_OK;
+    test_allocator_fail(&a, 1, 0);
+    CHECK_EQ(mm_buffer_append_slices(&b, parts, 1), MM_STATUS_NO_MEMORY);
+    CHECK_STR(mm_buffer_string(&b), "012345678923456789<a part from elsewhere>012");
+    mm_buffer_deinit(&b);
+    CHECK_EQ(a.live_blocks, 0);
+}
+
+TEST(insert_replace_remove)
+{
+    test_allocator a;
+    mm_buffer b;
+    test_allocator_init(&a);
+    mm_buffer_init(&b, &a.base);
+    CHECK_EQ(mm_buffer_insert(&b, 0, "world", 5), MM_STATUS_OK);
+    CHECK_EQ(mm_buffer_insert(&b, 0, "hello ", 6), MM_STATUS_OK);
+    CHECK_EQ(mm_buffer_insert(&b, 11, "!", 1), MM_STATUS_OK);
+    CHECK_EQ(mm_buffer_replace(&b, 0, 5, "good bye", 8), MM_STATUS_OK);
+    CHECK_STR(mm_buffer_string(&b), "good bye world!");
+    CHECK_EQ(mm_buffer_replace(&b, 4, 4, NULL, 0), MM_STATUS_OK);
+    CHECK_STR(mm_buffer_string(&b), "good world!");
+    CHECK_EQ(mm_buffer_insert(&b, 12, "x", 1), MM_STATUS_INVALID);
+    CHECK_EQ(mm_buffer_append_char(&b, 'x'), MM_STATUS_INVALID); /* sticky */
+    b.status = MM_STATUS_OK;
+    CHECK_EQ(mm_buffer_replace(&b, 1, SIZE_MAX, "x", 1), MM_STATUS_INVALID);
+    b.status = MM_STATUS_OK;
+    CHECK_EQ(mm_buffer_replace(&b, 1, 11, "x", 1), MM_STATUS_INVALID);
+    b.status = MM_STATUS_OK;
+    CHECK_EQ(mm_buffer_insert(&b, 1, "x", SIZE_MAX), MM_STATUS_TOO_LARGE);
+    b.status = MM_STATUS_OK;
+    test_allocator_fail(&a, 1, 0);
+    CHECK_EQ(mm_buffer_insert(&b, 4, "012345678901234567890123456789", 30), MM_STATUS_NO_MEMORY);
+    CHECK_STR(mm_buffer_string(&b), "good world!");
+    CHECK_EQ(mm_buffer_remove_prefix(&b, 12), MM_STATUS_INVALID);
+    CHECK_EQ(mm_buffer_remove_prefix(&b, 5), MM_STATUS_OK);
+    CHECK_STR(mm_buffer_string(&b), "world!");
+    CHECK_EQ(mm_buffer_remove_prefix(&b, 6), MM_STATUS_OK);
+    CHECK(mm_buffer_is_blank(&b) && !mm_buffer_is_unset(&b));
+    mm_buffer_deinit(&b);
+    CHECK_EQ(mm_buffer_remove_prefix(&b, 0), MM_STATUS_OK);
+    CHECK_EQ(mm_buffer_remove_prefix(&b, 1), MM_STATUS_INVALID);
+    CHECK_EQ(a.live_blocks, 0);
+}
+
+/* Every way in which a part of a short content can replace another part of it. */
+TEST(replace_by_a_part_of_itself)
+{
+    static const char text[] = "abcdefg";
+    size_t at, count, from, n, length = 7;
+    for (at = 0; at <= length; at++)
+        for (count = 0; count <= length - at; count++)
+            for (from = 0; from <= length; from++)
+                for (n = 0; n <= length - from; n++) {
+                    char expected[32], small[9];
+                    mm_buffer b = {0}, c;
+                    snprintf(expected, sizeof(expected), "%.*s%.*s%s", (int)at, text, (int)n,
+                             text + from, text + at + count);
+                    mm_buffer_append_string(&b, text);
+                    CHECK_EQ(mm_buffer_replace(&b, at, count, b.ptr + from, n), MM_STATUS_OK);
+                    CHECK_STR(mm_buffer_string(&b), expected);
+                    mm_buffer_deinit(&b);
+                    mm_buffer_init_memory(&c, small, sizeof(small), NULL); /* has to grow */
+                    mm_buffer_append_string(&c, text);
+                    CHECK_EQ(mm_buffer_replace(&c, at, count, c.ptr + from, n), MM_STATUS_OK);
+                    CHECK_STR(mm_buffer_string(&c), expected);
+                    mm_buffer_deinit(&c);
+                }
+}
+
+/* The same arguments to printf and to its quick sister. */
+#define CHECK_QUICK(...) \
+    do { \
+        char expected[256]; \
+        mm_buffer b = {0}; \
+        snprintf(expected, sizeof(expected), __VA_ARGS__); \
+        mm_buffer_append_string(&b, "0123456789"); \
+        CHECK_EQ(mm_buffer_append_quick(&b, __VA_ARGS__), MM_STATUS_OK); \
+        CHECK_STR(mm_buffer_string(&b) + 10, expected); \
+        CHECK_EQ(mm_buffer_append_quick(&b, __VA_ARGS__), MM_STATUS_OK); \
+        CHECK_STR(mm_buffer_string(&b) + 10 + strlen(expected), expected); \
+        mm_buffer_deinit(&b); \
+    } while (0)
+
+TEST(quick_format_is_as_printf)
+{
+    CHECK_QUICK("plain");
+    CHECK_QUICK("%s", "");
+    CHECK_QUICK("100%% of %s and %c%c", "all", 'x', 'y');
+    CHECK_QUICK("%d %d %d %d", 0, -1, INT32_MIN, INT32_MAX);
+    CHECK_QUICK("%u %x %u %x", 0u, 0u, UINT32_MAX, UINT32_MAX);
+    CHECK_QUICK("%ld %lu %lx", -5L, 5UL, 255UL);
+    CHECK_QUICK("%lld %lld %llu %llx", (long long)INT64_MIN, (long long)INT64_MAX,
+                (unsigned long long)UINT64_MAX, (unsigned long long)UINT64_MAX);
+    CHECK_QUICK("%zu %zx %zd", SIZE_MAX, SIZE_MAX, (ptrdiff_t)-1);
+    CHECK_QUICK("%.*s|%.*s|%.*s|%.*s", 3, "abcdef", 0, "x", 9, "short", -1, "whole");
+    CHECK_QUICK("%s: %s %.*s %d%%, %s", "a somewhat longer text", "to be written", 20,
+                "with many pieces in it", 100, "so that it grows once or twice");
+}
+
+/* Formats that the compiler would warn about, and arguments in the buffer itself. */
+static mm_status quick(mm_buffer *b, const char *format, ...)
+{
+    mm_status (*append)(mm_buffer *, const char *, va_list) = mm_buffer_append_vquick;
+    mm_status status;
+    va_list args;
+    va_start(args, format);
+    status = append(b, format, args);
+    va_end(args);
+    return status;
+}
+
+TEST(quick_format_fails_cleanly)
+{
+    static const char *const bad[] = {"abc%", "abc%5d", "abc%f", "abc%lld%l", "abc%ls", "abc%.3s"};
+    const char three[3] = {'a', 'b', 'c'};
+    size_t i;
+    test_allocator a;
+    mm_buffer b;
+    test_allocator_init(&a);
+    mm_buffer_init(&b, &a.base);
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        CHECK_EQ(quick(&b, bad[i], 1LL, 2LL), MM_STATUS_INVALID);
+        CHECK(mm_buffer_is_unset(&b));
+        b.status = MM_STATUS_OK;
+    }
+    CHECK_EQ(quick(&b, "%s%s", (char *)NULL, ""), MM_STATUS_OK);
+    CHECK(mm_buffer_is_blank(&b) && !mm_buffer_is_unset(&b));
+    mm_buffer_append_string(&b, "old");
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        CHECK_EQ(quick(&b, bad[i], 1LL, 2LL), MM_STATUS_INVALID);
+        CHECK_STR(mm_buffer_string(&b), "old");
+        CHECK_EQ(quick(&b, "x"), MM_STATUS_INVALID); /* sticky */
+        b.status = MM_STATUS_OK;
+    }
+    test_allocator_fail(&a, 1, 0);
+    CHECK_EQ(quick(&b, "%d %s", 1, "0123456789012345678901234567890"), MM_STATUS_NO_MEMORY);
+    CHECK_STR(mm_buffer_string(&b), "old");
+    mm_buffer_copy(&b, three, 3);
+    CHECK_EQ(quick(&b, "<%.*s>", 3, three), MM_STATUS_OK); /* needs no NUL there */
+    CHECK_STR(mm_buffer_string(&b), "abc<abc>");
+    CHECK_EQ(quick(&b, "[%s|%s|%.*s|%s]", b.ptr, b.ptr + 3, 2, b.ptr + 1, b.ptr + 8), MM_STATUS_OK);
+    CHECK_STR(mm_buffer_string(&b), "abc<abc>[abc<abc>|<abc>|bc|]");
+    CHECK_EQ(quick(&b, "%s%s", b.ptr, b.ptr + 26), MM_STATUS_OK); /* grows */
+    CHECK_STR(mm_buffer_string(&b), "abc<abc>[abc<abc>|<abc>|bc|]abc<abc>[abc<abc>|<abc>|bc|]|]");
+    mm_buffer_deinit(&b);
+    CHECK_EQ(a.live_blocks, 0);
+}
+
 TEST(swap_and_equality)
 {
     mm_buffer a = {0}, b = {0};
@@ -351,7 +521,7 @@ static void model_step(mm_buffer *b, unsigned char *bytes, size_t *length, uint6
     size_t old = *length;
     mm_status status = MM_STATUS_OK;
     memcpy(before, bytes, old);
-    switch (test_random(random) % 7) {
+    switch (test_random(random) % 9) {
     case 0:
         status = mm_buffer_append(b, alphabet, n);
         memcpy(bytes + *length, alphabet, n);
@@ -385,6 +555,22 @@ static void model_step(mm_buffer *b, unsigned char *bytes, size_t *length, uint6
     case 5:
         status = mm_buffer_append_char(b, 'c');
         bytes[(*length)++] = 'c';
+        break;
+    case 6: { /* a part of itself in the place of another */
+        size_t at = test_random(random) % (old + 1), count = test_random(random) % (old - at + 1);
+        from = test_random(random) % (old + 1);
+        if (n > old - from) n = old - from;
+        if (count > n + 20) count = n + 20 < old - at ? n + 20 : old - at;
+        status = mm_buffer_replace(b, at, count, b->ptr == NULL ? NULL : b->ptr + from, n);
+        memmove(bytes + at + n, bytes + at + count, old - at - count);
+        memcpy(bytes + at, before + from, n);
+        *length = old - count + n;
+        break;
+    }
+    case 7:
+        status = mm_buffer_append_quick(b, "%.*s", (int)n, alphabet);
+        memcpy(bytes + *length, alphabet, n);
+        *length += n;
         break;
     default:
         if (old > 3000) mm_buffer_reset(b, 64), *length = 0;
@@ -452,5 +638,7 @@ TEST_MAIN(T(zeroed_buffer_is_empty), T(unset_differs_from_blank),
           T(failure_is_sticky_and_loses_nothing), T(failed_copy_and_format_keep_the_old_content),
           T(beyond_the_limit_is_too_large), T(detach_and_adopt_move_ownership),
           T(memory_of_the_callers), T(move_leaves_the_old_memory_behind),
-          T(shrink_to_the_class_of_the_content), T(swap_and_equality), T(model),
+          T(shrink_to_the_class_of_the_content), T(parts_in_one_growth),
+          T(insert_replace_remove), T(replace_by_a_part_of_itself), T(quick_format_is_as_printf),
+          T(quick_format_fails_cleanly), T(swap_and_equality), T(model),
           T(status_strings), T(checked_sizes))
