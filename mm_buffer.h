@@ -307,6 +307,23 @@ typedef struct mm_slice { /* bytes that belong to someone else; no NUL is promis
     size_t len;           /* in bytes */
 } mm_slice;
 
+#define MM_SLICE_NONE SIZE_MAX /* where a search has found nothing */
+
+typedef enum mm_token_flags { /* how tokens are cut; to be or-ed */
+    MM_TOKENS_PLAIN = 0,      /* every separator separates, and tokens may be empty */
+    MM_TOKENS_TRIM = 1,       /* white space around a token is not part of it */
+    MM_TOKENS_SKIP_EMPTY = 2, /* empty tokens are passed over; "" in quotes is not empty */
+    MM_TOKENS_QUOTED = 4      /* "..." hides separators and white space; \ hides what follows it */
+} mm_token_flags;
+
+typedef struct mm_tokens { /* a walk over the tokens of a slice */
+    mm_slice rest;         /* what has not been looked at; ptr NULL: the end was reached */
+    uint32_t set[8];       /* the separators: one bit for each byte value */
+    unsigned flags;        /* mm_token_flags */
+    bool is_quoted;        /* whether the last token stood in quotes (which are not part of it) */
+    mm_status status;      /* INVALID after a quote that nothing closes: the walk ends before it */
+} mm_tokens;
+
 /* ---- life cycle ---- */
 
 /* Makes an empty buffer whose memory comes from `allocator` (NULL: the default), which must outlive
@@ -374,6 +391,40 @@ MM_API mm_slice mm_slice_from_string(const char *text);        /* up to the NUL;
 MM_API bool mm_slice_equal(mm_slice a, mm_slice b);            /* the same bytes */
 MM_API bool mm_slice_equal_nocase(mm_slice a, mm_slice b);     /* ASCII letters fold, none else */
 
+/* The same bytes, in a time that depends on the lengths alone; for passwords and signatures. */
+MM_API bool mm_slice_equal_secret(mm_slice a, mm_slice b);
+
+/* Negative, 0 or positive: the order of the bytes as unsigned numbers, a prefix first. */
+MM_API int mm_slice_compare(mm_slice a, mm_slice b);
+
+MM_API bool mm_slice_starts_with(mm_slice slice, mm_slice prefix);
+MM_API bool mm_slice_starts_with_nocase(mm_slice slice, mm_slice prefix);
+MM_API bool mm_slice_ends_with(mm_slice slice, mm_slice suffix);
+
+/* The index of the first (find) or last (rfind) byte `c`, or of the first occurrence of `bytes`, at
+   or after index `from`; MM_SLICE_NONE when there is none. Empty bytes are found at `from`, when
+   that is not beyond the end. O(slice.len), but mm_slice_find at worst O(slice.len * bytes.len). */
+MM_API size_t mm_slice_find_byte(mm_slice slice, char c, size_t from);
+MM_API size_t mm_slice_rfind_byte(mm_slice slice, char c);
+MM_API size_t mm_slice_find(mm_slice slice, mm_slice bytes, size_t from);
+
+/* The part of at most `len` bytes from index `from`; what lies beyond the slice is cut off. */
+MM_API mm_slice mm_slice_sub(mm_slice slice, size_t from, size_t len);
+
+/* Without the ASCII white space (blank, \t \n \v \f \r) at both ends. */
+MM_API mm_slice mm_slice_trim(mm_slice slice);
+
+/* Walks over the tokens between bytes of the string `separators`; allocates nothing:
+       mm_tokens_init(&t, slice, ",;", MM_TOKENS_TRIM | MM_TOKENS_SKIP_EMPTY);
+       while (mm_tokens_next(&t, &token)) ...;
+   n separators make n + 1 tokens, so that an empty slice is one empty token, unless empty ones are
+   skipped. A token that is quoted as a whole comes without its quotes, but with its backslashes
+   (mm_buffer_append_unescaped drops them); one that is quoted in part comes as it is. Tokens are
+   parts of the slice, valid as long as its bytes. */
+MM_API void mm_tokens_init(mm_tokens *t, mm_slice slice, const char *separators, unsigned flags)
+    MM_NONNULL(1) MM_NONNULL(3);
+MM_API bool mm_tokens_next(mm_tokens *t, mm_slice *token) MM_NONNULL_ALL;
+
 /* ---- writing in place ---- */
 
 /* Room for `n` more bytes behind the content (and a NUL): a pointer to where they go, or NULL when
@@ -413,6 +464,10 @@ MM_INLINE mm_status mm_buffer_append_buffer(mm_buffer *b, const mm_buffer *other
 /* All `count` parts one after the other, in one growth: either all of them are appended or none. */
 MM_API mm_status mm_buffer_append_slices(mm_buffer *b, const mm_slice *parts, size_t count)
     MM_NONNULL(1);
+
+/* The slice without its backslashes: of each pair of \ and a byte only the byte. INVALID when a
+   single backslash ends it. */
+MM_API mm_status mm_buffer_append_unescaped(mm_buffer *b, mm_slice slice) MM_NONNULL_ALL;
 
 /* Puts `n` bytes before the byte at `offset` (the length: behind the last), or in the place of the
    `count` bytes from there. INVALID when that is beyond the content. Sticky, as an append is.
@@ -742,13 +797,156 @@ static unsigned mmi_ascii_lower(char c)
     return value - 'A' < 26 ? value + ('a' - 'A') : value;
 }
 
+static bool mmi_equal_nocase(const char *a, const char *b, size_t n)
+{
+    size_t i;
+    for (i = 0; i < n; i++)
+        if (mmi_ascii_lower(a[i]) != mmi_ascii_lower(b[i])) return false;
+    return true;
+}
+
 MM_API bool mm_slice_equal_nocase(mm_slice a, mm_slice b)
 {
+    return a.len == b.len && mmi_equal_nocase(a.ptr, b.ptr, a.len);
+}
+
+MM_API bool mm_slice_equal_secret(mm_slice a, mm_slice b)
+{
+    volatile unsigned char difference = 0; /* volatile: no early end may be made of the loop */
     size_t i;
     if (a.len != b.len) return false;
     for (i = 0; i < a.len; i++)
-        if (mmi_ascii_lower(a.ptr[i]) != mmi_ascii_lower(b.ptr[i])) return false;
-    return true;
+        difference = (unsigned char)(difference | (unsigned char)(a.ptr[i] ^ b.ptr[i]));
+    return difference == 0;
+}
+
+MM_API int mm_slice_compare(mm_slice a, mm_slice b)
+{
+    size_t shorter = a.len < b.len ? a.len : b.len;
+    int order = shorter == 0 ? 0 : memcmp(a.ptr, b.ptr, shorter);
+    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+MM_API bool mm_slice_starts_with(mm_slice slice, mm_slice prefix)
+{
+    return prefix.len <= slice.len && mm_slice_equal(mm_slice_make(slice.ptr, prefix.len), prefix);
+}
+
+MM_API bool mm_slice_starts_with_nocase(mm_slice slice, mm_slice prefix)
+{
+    return prefix.len <= slice.len && mmi_equal_nocase(slice.ptr, prefix.ptr, prefix.len);
+}
+
+MM_API bool mm_slice_ends_with(mm_slice slice, mm_slice suffix)
+{
+    if (suffix.len > slice.len) return false;
+    return mm_slice_equal(mm_slice_sub(slice, slice.len - suffix.len, suffix.len), suffix);
+}
+
+MM_API size_t mm_slice_find_byte(mm_slice slice, char c, size_t from)
+{
+    const char *found;
+    if (from >= slice.len) return MM_SLICE_NONE;
+    found = (const char *)memchr(slice.ptr + from, (unsigned char)c, slice.len - from);
+    return found == NULL ? MM_SLICE_NONE : (size_t)(found - slice.ptr);
+}
+
+MM_API size_t mm_slice_rfind_byte(mm_slice slice, char c)
+{
+    size_t i = slice.len;
+    while (i > 0)
+        if (slice.ptr[--i] == c) return i;
+    return MM_SLICE_NONE;
+}
+
+MM_API size_t mm_slice_find(mm_slice slice, mm_slice bytes, size_t from)
+{
+    mm_slice starts;
+    if (from > slice.len || bytes.len > slice.len - from) return MM_SLICE_NONE;
+    if (bytes.len == 0) return from;
+    starts = mm_slice_make(slice.ptr, slice.len - bytes.len + 1);
+    while ((from = mm_slice_find_byte(starts, bytes.ptr[0], from)) != MM_SLICE_NONE) {
+        if (memcmp(slice.ptr + from, bytes.ptr, bytes.len) == 0) return from;
+        from++;
+    }
+    return MM_SLICE_NONE;
+}
+
+MM_API mm_slice mm_slice_sub(mm_slice slice, size_t from, size_t len)
+{
+    if (from >= slice.len) return mm_slice_make(slice.len == 0 ? "" : slice.ptr + slice.len, 0);
+    return mm_slice_make(slice.ptr + from, len < slice.len - from ? len : slice.len - from);
+}
+
+static bool mmi_is_white(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+MM_API mm_slice mm_slice_trim(mm_slice slice)
+{
+    while (slice.len > 0 && mmi_is_white(slice.ptr[slice.len - 1])) slice.len--;
+    while (slice.len > 0 && mmi_is_white(slice.ptr[0])) slice.ptr++, slice.len--;
+    return slice;
+}
+
+// >>tokens
+
+MM_API void mm_tokens_init(mm_tokens *t, mm_slice slice, const char *separators, unsigned flags)
+{
+    memset(t, 0, sizeof(*t));
+    t->rest = slice;
+    if (slice.ptr == NULL) t->rest = mm_slice_make("", 0);
+    t->flags = flags;
+    for (; *separators != '\0'; separators++) {
+        unsigned c = (unsigned char)*separators;
+        t->set[c / 32] |= (uint32_t)1 << c % 32;
+    }
+}
+
+/* The index behind the quoted string that begins at `at`; MM_SLICE_NONE when it does not end. */
+static size_t mmi_quoted_end(mm_slice slice, size_t at)
+{
+    for (at++; at < slice.len; at++) {
+        if (slice.ptr[at] == '"') return at + 1;
+        if (slice.ptr[at] == '\\') at++;
+    }
+    return MM_SLICE_NONE;
+}
+
+/* Where the token at the start of the rest ends; MM_SLICE_NONE when a quote in it does not. */
+static size_t mmi_token_end(const mm_tokens *t)
+{
+    size_t at = 0;
+    while (at < t->rest.len) {
+        unsigned c = (unsigned char)t->rest.ptr[at];
+        if ((t->set[c / 32] >> c % 32 & 1) != 0) return at;
+        if (c == '"' && (t->flags & MM_TOKENS_QUOTED) != 0) at = mmi_quoted_end(t->rest, at);
+        else at++;
+    }
+    return at;
+}
+
+MM_API bool mm_tokens_next(mm_tokens *t, mm_slice *token)
+{
+    while (t->rest.ptr != NULL) {
+        size_t end = mmi_token_end(t);
+        if (end == MM_SLICE_NONE) {
+            t->status = MM_STATUS_INVALID;
+            break;
+        }
+        *token = mm_slice_make(t->rest.ptr, end);
+        if (end == t->rest.len) t->rest = mm_slice_make(NULL, 0);
+        else t->rest = mm_slice_make(t->rest.ptr + end + 1, t->rest.len - end - 1);
+        if ((t->flags & MM_TOKENS_TRIM) != 0) *token = mm_slice_trim(*token);
+        t->is_quoted = (t->flags & MM_TOKENS_QUOTED) != 0 && token->len > 0 &&
+                       token->ptr[0] == '"' && mmi_quoted_end(*token, 0) == token->len;
+        if (t->is_quoted) *token = mm_slice_make(token->ptr + 1, token->len - 2);
+        else if (token->len == 0 && (t->flags & MM_TOKENS_SKIP_EMPTY) != 0) continue;
+        return true;
+    }
+    t->rest = mm_slice_make(NULL, 0);
+    return false;
 }
 
 // >>in place
@@ -844,6 +1042,42 @@ MM_API mm_status mm_buffer_append_slices(mm_buffer *b, const mm_slice *parts, si
     }
     mmi_buffer_set_length(b, total);
     return MM_STATUS_OK;
+}
+
+/* Writes (when `to` is not NULL) what becomes of `n` bytes, and says how many bytes that is;
+   MMI_TEXT_INVALID when the input is not what it should be. */
+typedef size_t (*mmi_text_function)(const char *from, size_t n, char *to);
+#define MMI_TEXT_INVALID SIZE_MAX
+
+/* Appends what `function` makes of the slice, which may lie in the content: in one growth of
+   exactly that size, whole or not at all. */
+static mm_status mmi_buffer_append_text(mm_buffer *b, mm_slice slice, mmi_text_function function)
+{
+    size_t size, length = mm_buffer_length(b);
+    if (b->status != MM_STATUS_OK) return b->status;
+    if (slice.len > SIZE_MAX / 8) return b->status = MM_STATUS_TOO_LARGE; /* `size` cannot wrap */
+    size = function(slice.ptr, slice.len, NULL);
+    if (size == MMI_TEXT_INVALID) return b->status = MM_STATUS_INVALID;
+    if (!mmi_buffer_make_room(b, size, &slice.ptr)) return b->status;
+    (void)function(slice.ptr, slice.len, b->ptr + length);
+    mmi_buffer_set_length(b, length + size);
+    return MM_STATUS_OK;
+}
+
+static size_t mmi_text_unescape(const char *from, size_t n, char *to)
+{
+    size_t i, size = 0;
+    for (i = 0; i < n; i++) {
+        if (from[i] == '\\' && ++i == n) return MMI_TEXT_INVALID;
+        if (to != NULL) to[size] = from[i];
+        size++;
+    }
+    return size;
+}
+
+MM_API mm_status mm_buffer_append_unescaped(mm_buffer *b, mm_slice slice)
+{
+    return mmi_buffer_append_text(b, slice, mmi_text_unescape);
 }
 
 /* Puts n bytes in the place of `count` at `at`, which has `behind` bytes behind those and, when n >

@@ -512,6 +512,114 @@ TEST(swap_and_equality)
     mm_buffer_deinit(&b);
 }
 
+static mm_slice slice(const char *text)
+{
+    return mm_slice_from_string(text);
+}
+
+TEST(slices_compare)
+{
+    mm_slice none = mm_slice_make(NULL, 0);
+    CHECK(mm_slice_compare(slice("abc"), slice("abc")) == 0);
+    CHECK(mm_slice_compare(slice("abc"), slice("abd")) < 0);
+    CHECK(mm_slice_compare(slice("abc"), slice("ab")) > 0);
+    CHECK(mm_slice_compare(none, slice("")) == 0 && mm_slice_compare(none, slice("a")) < 0);
+    CHECK(mm_slice_compare(slice("\x80"), slice("\x7F")) > 0);
+    CHECK(mm_slice_compare(mm_slice_make("a\0b", 3), mm_slice_make("a\0c", 3)) < 0);
+    CHECK(mm_slice_equal_secret(slice("secret"), slice("secret")));
+    CHECK(!mm_slice_equal_secret(slice("secret"), slice("Secret")));
+    CHECK(!mm_slice_equal_secret(slice("secret"), slice("secreT")));
+    CHECK(!mm_slice_equal_secret(slice("secret"), slice("secre")));
+    CHECK(mm_slice_equal_secret(none, slice("")));
+    CHECK(mm_slice_starts_with(slice("abc"), slice("ab")) && mm_slice_starts_with(none, none));
+    CHECK(!mm_slice_starts_with(slice("abc"), slice("abcd")));
+    CHECK(!mm_slice_starts_with(slice("abc"), slice("b")));
+    CHECK(mm_slice_starts_with_nocase(slice("Bearer x"), slice("bEARER ")));
+    CHECK(!mm_slice_starts_with_nocase(slice("Bearer"), slice("bearer ")));
+    CHECK(mm_slice_ends_with(slice("a.html"), slice(".html")) && mm_slice_ends_with(none, none));
+    CHECK(!mm_slice_ends_with(slice("html"), slice(".html")));
+    CHECK(!mm_slice_ends_with(slice("a.htm"), slice(".html")));
+}
+
+TEST(slices_search)
+{
+    mm_slice none = mm_slice_make(NULL, 0), text = slice("abracadabra");
+    CHECK_EQ(mm_slice_find_byte(text, 'a', 1), 3);
+    CHECK_EQ(mm_slice_find_byte(text, 'x', 0), MM_SLICE_NONE);
+    CHECK_EQ(mm_slice_find_byte(text, 'a', 11), MM_SLICE_NONE);
+    CHECK_EQ(mm_slice_find_byte(none, 'a', 0), MM_SLICE_NONE);
+    CHECK_EQ(mm_slice_find_byte(slice("x\xFFy"), '\xFF', 0), 1);
+    CHECK_EQ(mm_slice_rfind_byte(text, 'b'), 8);
+    CHECK_EQ(mm_slice_rfind_byte(text, 'x'), MM_SLICE_NONE);
+    CHECK_EQ(mm_slice_rfind_byte(none, 'x'), MM_SLICE_NONE);
+    CHECK_EQ(mm_slice_find(text, slice("abra"), 0), 0);
+    CHECK_EQ(mm_slice_find(text, slice("abra"), 1), 7);
+    CHECK_EQ(mm_slice_find(text, slice("abra"), 8), MM_SLICE_NONE);
+    CHECK_EQ(mm_slice_find(text, slice("abrac\1"), 0), MM_SLICE_NONE);
+    CHECK_EQ(mm_slice_find(text, slice("abracadabrax"), 0), MM_SLICE_NONE);
+    CHECK_EQ(mm_slice_find(text, none, 11), 11);
+    CHECK_EQ(mm_slice_find(text, none, 12), MM_SLICE_NONE);
+    CHECK_EQ(mm_slice_find(none, none, 0), 0);
+    CHECK_EQ(mm_slice_find(mm_slice_make("a\0b\0c", 5), mm_slice_make("\0c", 2), 0), 3);
+    CHECK(mm_slice_equal(mm_slice_sub(text, 4, 3), slice("cad")));
+    CHECK(mm_slice_equal(mm_slice_sub(text, 9, SIZE_MAX), slice("ra")));
+    CHECK_EQ(mm_slice_sub(text, 12, 1).len, 0);
+    CHECK_EQ(mm_slice_sub(none, 0, 1).len, 0);
+    CHECK(mm_slice_equal(mm_slice_trim(slice(" \t\r\n\v\fa b ")), slice("a b")));
+    CHECK_EQ(mm_slice_trim(slice(" \t ")).len, 0);
+    CHECK_EQ(mm_slice_trim(none).len, 0);
+}
+
+/* The tokens, each in <> or, when quoted, in "", and a ! when the walk ended with an error. */
+static const char *tokens_of(const char *text, unsigned flags)
+{
+    static char result[256];
+    mm_tokens t;
+    mm_slice token;
+    size_t n = 0;
+    mm_tokens_init(&t, text == NULL ? mm_slice_make(NULL, 0) : slice(text), ",;", flags);
+    while (mm_tokens_next(&t, &token))
+        n += (size_t)snprintf(result + n, sizeof(result) - n, t.is_quoted ? "\"%.*s\"" : "<%.*s>",
+                              (int)token.len, token.ptr);
+    if (mm_tokens_next(&t, &token)) return "not at its end";
+    snprintf(result + n, sizeof(result) - n, "%s", t.status == MM_STATUS_OK ? "" : "!");
+    return result;
+}
+
+TEST(tokens)
+{
+    const unsigned list = MM_TOKENS_TRIM | MM_TOKENS_SKIP_EMPTY, quoted = MM_TOKENS_QUOTED;
+    CHECK_STR(tokens_of("a,b;c", 0), "<a><b><c>");
+    CHECK_STR(tokens_of(",a,,b,", 0), "<><a><><b><>");
+    CHECK_STR(tokens_of("", 0), "<>");
+    CHECK_STR(tokens_of(NULL, 0), "<>");
+    CHECK_STR(tokens_of("", list), "");
+    CHECK_STR(tokens_of(" a b ,\t, c", MM_TOKENS_TRIM), "<a b><><c>");
+    CHECK_STR(tokens_of(" a b ,\t, c, ", list), "<a b><c>");
+    CHECK_STR(tokens_of("a,\"b,c\",d", 0), "<a><\"b><c\"><d>");
+    CHECK_STR(tokens_of("a, \"b,c\" ,d", list | quoted), "<a>\"b,c\"<d>");
+    CHECK_STR(tokens_of("x=\"b,c\";y", quoted), "<x=\"b,c\"><y>");
+    CHECK_STR(tokens_of("\"\",,", list | quoted), "\"\"");
+    CHECK_STR(tokens_of("\"a\\\",b\",c", quoted), "\"a\\\",b\"<c>");
+    CHECK_STR(tokens_of("\"a\"\"b\"", quoted), "<\"a\"\"b\">");
+    CHECK_STR(tokens_of("a,\"b,c", quoted), "<a>!");
+    CHECK_STR(tokens_of("a,\"b\\\"", quoted), "<a>!");
+    CHECK_STR(tokens_of("a,\"b\\", quoted), "<a>!");
+}
+
+TEST(unescaped)
+{
+    mm_buffer b = {0};
+    CHECK_EQ(mm_buffer_append_unescaped(&b, slice("a\\\"b\\\\c")), MM_STATUS_OK);
+    CHECK_STR(mm_buffer_string(&b), "a\"b\\c");
+    CHECK_EQ(mm_buffer_append_unescaped(&b, slice("x\\")), MM_STATUS_INVALID);
+    CHECK_EQ(mm_buffer_append_unescaped(&b, slice("x")), MM_STATUS_INVALID);
+    CHECK_STR(mm_buffer_string(&b), "a\"b\\c");
+    b.status = MM_STATUS_OK;
+    CHECK_EQ(mm_buffer_append_unescaped(&b, mm_slice_make("x", SIZE_MAX)), MM_STATUS_TOO_LARGE);
+    mm_buffer_deinit(&b);
+}
+
 /* One random operation on `b` and on the model (`bytes`, `*length`); some arguments lie in `b`. */
 static void model_step(mm_buffer *b, unsigned char *bytes, size_t *length, uint64_t *random)
 {
@@ -640,5 +748,6 @@ TEST_MAIN(T(zeroed_buffer_is_empty), T(unset_differs_from_blank),
           T(memory_of_the_callers), T(move_leaves_the_old_memory_behind),
           T(shrink_to_the_class_of_the_content), T(parts_in_one_growth),
           T(insert_replace_remove), T(replace_by_a_part_of_itself), T(quick_format_is_as_printf),
-          T(quick_format_fails_cleanly), T(swap_and_equality), T(model),
-          T(status_strings), T(checked_sizes))
+          T(quick_format_fails_cleanly), T(swap_and_equality), T(slices_compare),
+          T(slices_search), T(tokens), T(unescaped), T(model), T(status_strings),
+          T(checked_sizes))
