@@ -18,6 +18,7 @@ OPTIONAL DEFINES (before the first include, alike in every file)
     MM_STATIC                        all functions private to the including file
     MM_ASSERT(condition)             programmer errors; default: assert()
     MM_MALLOC, MM_REALLOC, MM_FREE   default memory; define all three or none
+    MM_BUFFER_NO_TEXT                leaves out the text functions: encodings, escaping, paths
 
 OVERVIEW
     An mm_buffer owns a run of bytes that grows. It can hold text or binary data; a NUL always
@@ -499,6 +500,66 @@ MM_API mm_status mm_buffer_append_format(mm_buffer *b, const char *format, ...) 
     MM_NONNULL(1) MM_NONNULL(2);
 MM_API mm_status mm_buffer_append_vformat(mm_buffer *b, const char *format, va_list args)
     MM_FORMAT(2, 0) MM_NONNULL(1) MM_NONNULL(2);
+
+#ifndef MM_BUFFER_NO_TEXT
+/* ---- text; slices may lie in the buffer's own content, invalid ones append nothing ---- */
+
+/* Percent-encodes (RFC 3986) all bytes but letters, digits and - . _ ~; a path keeps its slashes,
+   and a segment has none. The result stands for the same bytes in every part of a URL. */
+MM_API mm_status mm_buffer_append_url_path(mm_buffer *b, mm_slice path) MM_NONNULL_ALL;
+MM_API mm_status mm_buffer_append_url_segment(mm_buffer *b, mm_slice segment) MM_NONNULL_ALL;
+
+/* Undoes percent-encoding. INVALID when a % lacks its two hexadecimal digits, and for a NUL,
+   encoded or not. A + stays a +. */
+MM_API mm_status mm_buffer_append_url_decoded(mm_buffer *b, mm_slice url) MM_NONNULL_ALL;
+
+/* Text for the content and the quoted attributes of HTML (& < > " ' become references) or of XML
+   1.0 (a carriage return as well), and for between the quotes of a JSON string (RFC 8259). UTF-8
+   stays whole. What cannot be there, each byte that is not UTF-8 and the characters that the
+   language forbids, becomes U+FFFD; so the result is always well-formed. */
+MM_API mm_status mm_buffer_append_html_escaped(mm_buffer *b, mm_slice text) MM_NONNULL_ALL;
+MM_API mm_status mm_buffer_append_xml_escaped(mm_buffer *b, mm_slice text) MM_NONNULL_ALL;
+MM_API mm_status mm_buffer_append_json_escaped(mm_buffer *b, mm_slice text) MM_NONNULL_ALL;
+
+/* For logs: \" \\ \n \r \t, and \xhh, always two digits, for other control characters and for bytes
+   that are not UTF-8. So every line stays one line, and the bytes can be told from it. */
+MM_API mm_status mm_buffer_append_c_escaped(mm_buffer *b, mm_slice bytes) MM_NONNULL_ALL;
+
+/* Two lower-case hexadecimal digits a byte, and back (either case). INVALID for an odd number of
+   digits, or anything else among them. */
+MM_API mm_status mm_buffer_append_hex_bytes(mm_buffer *b, mm_slice bytes) MM_NONNULL_ALL;
+MM_API mm_status mm_buffer_append_hex_decoded(mm_buffer *b, mm_slice digits) MM_NONNULL_ALL;
+
+/* Base 64 (RFC 4648) with its padding, and back. INVALID for all that an encoder with the same
+   flags would not write: other characters, white space too, a wrong length or padding, spare bits
+   that are not 0. */
+typedef enum mm_base64_flags { /* to be or-ed */
+    MM_BASE64_STANDARD = 0,    /* the alphabet with + and /, padded with = to a multiple of 4 */
+    MM_BASE64_URL = 1,         /* the alphabet with - and _ instead */
+    MM_BASE64_NO_PAD = 2       /* no padding */
+} mm_base64_flags;
+MM_API mm_status mm_buffer_append_base64(mm_buffer *b, mm_slice bytes, unsigned flags)
+    MM_NONNULL(1);
+MM_API mm_status mm_buffer_append_base64_decoded(mm_buffer *b, mm_slice text, unsigned flags)
+    MM_NONNULL(1);
+
+/* Changes ASCII letters in the content, and no other byte. */
+MM_API void mm_buffer_to_lower(mm_buffer *b) MM_NONNULL_ALL;
+MM_API void mm_buffer_to_upper(mm_buffer *b) MM_NONNULL_ALL;
+
+/* Whether all of it is UTF-8 (RFC 3629): no surrogates, no overlong forms. A NUL is a character. */
+MM_API bool mm_slice_is_utf8(mm_slice slice);
+
+/* Takes "." and ".." segments and double slashes out of the content. What begins with a slash still
+   does, and nothing else does; a ".." never leads above the start; a slash stays at the end, also
+   where "." or ".." stood last. Doing it twice changes nothing more. Not a jail: the file system
+   may have links. O(length). */
+MM_API void mm_buffer_simplify_path(mm_buffer *b) MM_NONNULL_ALL;
+
+/* Joins: behind the content, with exactly one slash between the two, however many there were on
+   either side. Behind an empty content the path goes as it is, and an empty path adds nothing. */
+MM_API mm_status mm_buffer_append_path(mm_buffer *b, mm_slice path) MM_NONNULL_ALL;
+#endif /* MM_BUFFER_NO_TEXT */
 
 /* Whether the structure is sound; for tests and assertions. O(1). */
 MM_API bool mm_buffer_check(const mm_buffer *b) MM_NONNULL_ALL;
@@ -1045,28 +1106,30 @@ MM_API mm_status mm_buffer_append_slices(mm_buffer *b, const mm_slice *parts, si
 }
 
 /* Writes (when `to` is not NULL) what becomes of `n` bytes, and says how many bytes that is;
-   MMI_TEXT_INVALID when the input is not what it should be. */
-typedef size_t (*mmi_text_function)(const char *from, size_t n, char *to);
+   MMI_TEXT_INVALID when the input is not what it should be. At most 8 times as many come out. */
+typedef size_t (*mmi_text_function)(const char *from, size_t n, unsigned flags, char *to);
 #define MMI_TEXT_INVALID SIZE_MAX
 
 /* Appends what `function` makes of the slice, which may lie in the content: in one growth of
    exactly that size, whole or not at all. */
-static mm_status mmi_buffer_append_text(mm_buffer *b, mm_slice slice, mmi_text_function function)
+static mm_status mmi_buffer_append_text(mm_buffer *b, mm_slice slice, mmi_text_function function,
+                                        unsigned flags)
 {
     size_t size, length = mm_buffer_length(b);
     if (b->status != MM_STATUS_OK) return b->status;
     if (slice.len > SIZE_MAX / 8) return b->status = MM_STATUS_TOO_LARGE; /* `size` cannot wrap */
-    size = function(slice.ptr, slice.len, NULL);
+    size = function(slice.ptr, slice.len, flags, NULL);
     if (size == MMI_TEXT_INVALID) return b->status = MM_STATUS_INVALID;
     if (!mmi_buffer_make_room(b, size, &slice.ptr)) return b->status;
-    (void)function(slice.ptr, slice.len, b->ptr + length);
+    (void)function(slice.ptr, slice.len, flags, b->ptr + length);
     mmi_buffer_set_length(b, length + size);
     return MM_STATUS_OK;
 }
 
-static size_t mmi_text_unescape(const char *from, size_t n, char *to)
+static size_t mmi_text_unescape(const char *from, size_t n, unsigned flags, char *to)
 {
     size_t i, size = 0;
+    (void)flags;
     for (i = 0; i < n; i++) {
         if (from[i] == '\\' && ++i == n) return MMI_TEXT_INVALID;
         if (to != NULL) to[size] = from[i];
@@ -1077,7 +1140,7 @@ static size_t mmi_text_unescape(const char *from, size_t n, char *to)
 
 MM_API mm_status mm_buffer_append_unescaped(mm_buffer *b, mm_slice slice)
 {
-    return mmi_buffer_append_text(b, slice, mmi_text_unescape);
+    return mmi_buffer_append_text(b, slice, mmi_text_unescape, 0);
 }
 
 /* Puts n bytes in the place of `count` at `at`, which has `behind` bytes behind those and, when n >
@@ -1347,6 +1410,414 @@ MM_API mm_status mm_buffer_append_quick(mm_buffer *b, const char *format, ...)
     va_end(args);
     return status;
 }
+
+#ifndef MM_BUFFER_NO_TEXT
+// >>utf8
+
+#define MMI_EACH(byte) ((size_t)-1 / 255 * (size_t)(byte)) /* a word full of that byte */
+/* Not 0 when a byte of the word equals `byte`, or is below `limit` (at most 128). */
+#define MMI_WORD_BELOW(word, limit) (((word) - MMI_EACH(limit)) & ~(word) & MMI_EACH(0x80))
+#define MMI_WORD_HAS(word, byte) MMI_WORD_BELOW((word) ^ MMI_EACH(byte), 1)
+
+static size_t mmi_word_load(const char *from)
+{
+    size_t word;
+    MM_MEMCPY(&word, from, sizeof(word));
+    return word;
+}
+
+/* The length of the well-formed UTF-8 sequence of a non-ASCII character that begins at `from`, of
+   which n (at least 1) bytes can be read; 0 when there is none. RFC 3629, section 4. */
+static size_t mmi_utf8_size(const char *from, size_t n)
+{
+    const unsigned char *c = (const unsigned char *)from;
+    size_t i, size = c[0] < 0xE0 ? 2 : c[0] < 0xF0 ? 3 : 4;
+    unsigned low = 0x80, high = 0xBF; /* of the second byte */
+    if (c[0] < 0xC2 || c[0] > 0xF4 || n < size) return 0;
+    if (c[0] == 0xE0) low = 0xA0;       /* below: overlong */
+    else if (c[0] == 0xED) high = 0x9F; /* above: surrogates */
+    else if (c[0] == 0xF0) low = 0x90;  /* below: overlong */
+    else if (c[0] == 0xF4) high = 0x8F; /* above: beyond U+10FFFF */
+    if (c[1] < low || c[1] > high) return 0;
+    for (i = 2; i < size; i++)
+        if (c[i] < 0x80 || c[i] > 0xBF) return 0;
+    return size;
+}
+
+MM_API bool mm_slice_is_utf8(mm_slice slice)
+{
+    size_t size, i = 0;
+    while (i < slice.len) {
+        while (slice.len - i >= sizeof(size_t)) {
+            if ((mmi_word_load(slice.ptr + i) & MMI_EACH(0x80)) != 0) break;
+            i += sizeof(size_t);
+        }
+        if (i == slice.len) break;
+        size = (unsigned char)slice.ptr[i] < 0x80 ? 1 : mmi_utf8_size(slice.ptr + i, slice.len - i);
+        if (size == 0) return false;
+        i += size;
+    }
+    return true;
+}
+
+// >>escape
+
+enum { MMI_ESCAPE_HTML, MMI_ESCAPE_XML, MMI_ESCAPE_JSON, MMI_ESCAPE_C };
+
+/* Whether all bytes of the word come through the escaping as they are. */
+static bool mmi_escape_is_plain(size_t word, unsigned kind)
+{
+    size_t odd = word & MMI_EACH(0x80);
+    odd |= MMI_WORD_HAS(word, '"');
+    if (kind == MMI_ESCAPE_HTML) odd |= MMI_WORD_HAS(word, 0);
+    else odd |= MMI_WORD_BELOW(word, 0x20);
+    if (kind == MMI_ESCAPE_JSON || kind == MMI_ESCAPE_C) {
+        odd |= MMI_WORD_HAS(word, '\\');
+        if (kind == MMI_ESCAPE_C) odd |= MMI_WORD_HAS(word, 0x7F);
+    } else {
+        odd |= MMI_WORD_HAS(word, '&') | MMI_WORD_HAS(word, '\'');
+        odd |= MMI_WORD_HAS(word, '<') | MMI_WORD_HAS(word, '>');
+    }
+    return odd == 0;
+}
+
+/* How many bytes from the first are plain. */
+static size_t mmi_escape_plain_run(const char *from, size_t n, unsigned kind)
+{
+    size_t i = 0;
+    while (n - i >= sizeof(size_t) && mmi_escape_is_plain(mmi_word_load(from + i), kind))
+        i += sizeof(size_t);
+    while (i < n && mmi_escape_is_plain(MMI_EACH((unsigned char)from[i]), kind)) i++;
+    return i;
+}
+
+#define MMI_REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
+
+/* What stands for an ASCII character that is not plain. */
+static const char *mmi_escape_markup(unsigned char c, unsigned kind)
+{
+    switch (c) {
+    case '&': return "&amp;";
+    case '<': return "&lt;";
+    case '>': return "&gt;";
+    case '"': return "&quot;";
+    case '\'': return "&#39;";
+    case '\t': return "\t";
+    case '\n': return "\n";
+    case '\r': return kind == MMI_ESCAPE_XML ? "&#13;" : "\r";
+    default: return MMI_REPLACEMENT;
+    }
+}
+
+/* As above; `text` is room for it. Also for bytes that are not UTF-8, in the escaping for C. */
+static const char *mmi_escape_backslash(unsigned char c, unsigned kind, char text[8])
+{
+    static const char letters[] = "\"\"\\\\\nn\rr\tt\bb\ff";
+    size_t i, count = kind == MMI_ESCAPE_JSON ? 14 : 10; /* \b and \f are for JSON alone */
+    char *at = text;
+    *at++ = '\\';
+    for (i = 0; i < count; i += 2) {
+        if (letters[i] != (char)c) continue;
+        *at++ = letters[i + 1];
+        *at = '\0';
+        return text;
+    }
+    *at++ = kind == MMI_ESCAPE_JSON ? 'u' : 'x';
+    if (kind == MMI_ESCAPE_JSON) *at++ = '0', *at++ = '0';
+    *at++ = "0123456789abcdef"[c >> 4];
+    *at++ = "0123456789abcdef"[c & 15];
+    *at = '\0';
+    return text;
+}
+
+/* Whether the UTF-8 sequence may stand as it is: not the C1 controls in a log, nor U+FFFE and
+   U+FFFF in XML. */
+static bool mmi_escape_allows(const char *from, size_t size, unsigned kind)
+{
+    if (kind == MMI_ESCAPE_C) return size != 2 || memcmp(from, "\xC2\xA0", 2) >= 0;
+    return kind != MMI_ESCAPE_XML || size != 3 || memcmp(from, "\xEF\xBF\xBE", 3) < 0;
+}
+
+static size_t mmi_text_put(char *to, size_t size, const char *bytes, size_t n)
+{
+    if (to != NULL && n > 0) memcpy(to + size, bytes, n);
+    return size + n;
+}
+
+static size_t mmi_text_escape(const char *from, size_t n, unsigned kind, char *to)
+{
+    size_t size = 0;
+    while (n > 0) {
+        size_t taken = mmi_escape_plain_run(from, n, kind);
+        const char *instead;
+        char text[8];
+        size = mmi_text_put(to, size, from, taken);
+        from += taken;
+        n -= taken;
+        if (n == 0) break;
+        taken = (unsigned char)*from < 0x80 ? 0 : mmi_utf8_size(from, n);
+        if (taken != 0 && mmi_escape_allows(from, taken, kind)) {
+            size = mmi_text_put(to, size, from, taken);
+        } else {
+            if (taken == 0 || kind == MMI_ESCAPE_C) taken = 1;
+            if (kind == MMI_ESCAPE_C || (kind == MMI_ESCAPE_JSON && (unsigned char)*from < 0x80))
+                instead = mmi_escape_backslash((unsigned char)*from, kind, text);
+            else instead = mmi_escape_markup((unsigned char)*from, kind);
+            size = mmi_text_put(to, size, instead, strlen(instead));
+        }
+        from += taken;
+        n -= taken;
+    }
+    return size;
+}
+
+MM_API mm_status mm_buffer_append_html_escaped(mm_buffer *b, mm_slice text)
+{
+    return mmi_buffer_append_text(b, text, mmi_text_escape, MMI_ESCAPE_HTML);
+}
+
+MM_API mm_status mm_buffer_append_xml_escaped(mm_buffer *b, mm_slice text)
+{
+    return mmi_buffer_append_text(b, text, mmi_text_escape, MMI_ESCAPE_XML);
+}
+
+MM_API mm_status mm_buffer_append_json_escaped(mm_buffer *b, mm_slice text)
+{
+    return mmi_buffer_append_text(b, text, mmi_text_escape, MMI_ESCAPE_JSON);
+}
+
+MM_API mm_status mm_buffer_append_c_escaped(mm_buffer *b, mm_slice bytes)
+{
+    return mmi_buffer_append_text(b, bytes, mmi_text_escape, MMI_ESCAPE_C);
+}
+
+// >>hex and url
+
+/* 0 to 15, or 16 for what is no hexadecimal digit. */
+static unsigned mmi_hex_value(char c)
+{
+    unsigned value = (unsigned)(unsigned char)c - '0', letter = mmi_ascii_lower(c) - 'a';
+    if (value < 10) return value;
+    return letter < 6 ? letter + 10 : 16;
+}
+
+static size_t mmi_text_hex(const char *from, size_t n, unsigned flags, char *to)
+{
+    size_t i;
+    (void)flags;
+    for (i = 0; i < n && to != NULL; i++) {
+        to[2 * i] = "0123456789abcdef"[(unsigned char)from[i] >> 4];
+        to[2 * i + 1] = "0123456789abcdef"[(unsigned char)from[i] & 15];
+    }
+    return 2 * n;
+}
+
+static size_t mmi_text_unhex(const char *from, size_t n, unsigned flags, char *to)
+{
+    size_t i;
+    (void)flags;
+    if (n % 2 != 0) return MMI_TEXT_INVALID;
+    for (i = 0; i < n; i += 2) {
+        unsigned high = mmi_hex_value(from[i]), low = mmi_hex_value(from[i + 1]);
+        if (high > 15 || low > 15) return MMI_TEXT_INVALID;
+        if (to != NULL) to[i / 2] = (char)(high << 4 | low);
+    }
+    return n / 2;
+}
+
+static bool mmi_url_is_plain(char c, bool keep_slash)
+{
+    if (mmi_ascii_lower(c) - 'a' < 26 || (unsigned)(unsigned char)c - '0' < 10) return true;
+    return c == '-' || c == '.' || c == '_' || c == '~' || (c == '/' && keep_slash);
+}
+
+static size_t mmi_text_url(const char *from, size_t n, unsigned keep_slash, char *to)
+{
+    size_t i, size = 0;
+    for (i = 0; i < n; i++) {
+        bool is_plain = mmi_url_is_plain(from[i], keep_slash != 0);
+        if (to != NULL && is_plain) {
+            to[size] = from[i];
+        } else if (to != NULL) {
+            to[size] = '%';
+            to[size + 1] = "0123456789ABCDEF"[(unsigned char)from[i] >> 4];
+            to[size + 2] = "0123456789ABCDEF"[(unsigned char)from[i] & 15];
+        }
+        size += is_plain ? 1 : 3;
+    }
+    return size;
+}
+
+static size_t mmi_text_unurl(const char *from, size_t n, unsigned flags, char *to)
+{
+    size_t size = 0;
+    (void)flags;
+    if (n > 0 && memchr(from, '\0', n) != NULL) return MMI_TEXT_INVALID;
+    while (n > 0) {
+        const char *percent = (const char *)memchr(from, '%', n);
+        size_t run = percent == NULL ? n : (size_t)(percent - from);
+        unsigned value;
+        char c;
+        size = mmi_text_put(to, size, from, run);
+        from += run;
+        n -= run;
+        if (n == 0) break;
+        if (n < 3 || mmi_hex_value(from[1]) > 15 || mmi_hex_value(from[2]) > 15)
+            return MMI_TEXT_INVALID;
+        value = mmi_hex_value(from[1]) << 4 | mmi_hex_value(from[2]);
+        if (value == 0) return MMI_TEXT_INVALID;
+        c = (char)value;
+        size = mmi_text_put(to, size, &c, 1);
+        from += 3;
+        n -= 3;
+    }
+    return size;
+}
+
+MM_API mm_status mm_buffer_append_hex_bytes(mm_buffer *b, mm_slice bytes)
+{
+    return mmi_buffer_append_text(b, bytes, mmi_text_hex, 0);
+}
+
+MM_API mm_status mm_buffer_append_hex_decoded(mm_buffer *b, mm_slice digits)
+{
+    return mmi_buffer_append_text(b, digits, mmi_text_unhex, 0);
+}
+
+MM_API mm_status mm_buffer_append_url_path(mm_buffer *b, mm_slice path)
+{
+    return mmi_buffer_append_text(b, path, mmi_text_url, 1);
+}
+
+MM_API mm_status mm_buffer_append_url_segment(mm_buffer *b, mm_slice segment)
+{
+    return mmi_buffer_append_text(b, segment, mmi_text_url, 0);
+}
+
+MM_API mm_status mm_buffer_append_url_decoded(mm_buffer *b, mm_slice url)
+{
+    return mmi_buffer_append_text(b, url, mmi_text_unurl, 0);
+}
+
+// >>base64
+
+static char mmi_base64_digit(unsigned value, unsigned flags)
+{
+    if (value < 62)
+        return "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"[value];
+    if ((flags & MM_BASE64_URL) != 0) return value == 62 ? '-' : '_';
+    return value == 62 ? '+' : '/';
+}
+
+static unsigned mmi_base64_value(char c, unsigned flags)
+{
+    if (c >= 'A' && c <= 'Z') return (unsigned)(c - 'A');
+    if (c >= 'a' && c <= 'z') return (unsigned)(c - 'a') + 26;
+    if (c >= '0' && c <= '9') return (unsigned)(c - '0') + 52;
+    if (c == ((flags & MM_BASE64_URL) != 0 ? '-' : '+')) return 62;
+    return c == ((flags & MM_BASE64_URL) != 0 ? '_' : '/') ? 63 : 64;
+}
+
+static size_t mmi_text_base64(const char *from, size_t n, unsigned flags, char *to)
+{
+    size_t i, k, size = 0;
+    for (i = 0; i < n; i += 3) {
+        size_t left = n - i < 3 ? n - i : 3, digits = left + 1;
+        uint32_t bits = (uint32_t)(unsigned char)from[i] << 16;
+        if (left > 1) bits |= (uint32_t)(unsigned char)from[i + 1] << 8;
+        if (left > 2) bits |= (unsigned char)from[i + 2];
+        for (k = 0; k < digits; k++, size++)
+            if (to != NULL) to[size] = mmi_base64_digit(bits >> (18 - 6 * k) & 63, flags);
+        for (; k < 4 && (flags & MM_BASE64_NO_PAD) == 0; k++, size++)
+            if (to != NULL) to[size] = '=';
+    }
+    return size;
+}
+
+static size_t mmi_text_unbase64(const char *from, size_t n, unsigned flags, char *to)
+{
+    size_t i, size = 0;
+    uint32_t bits = 0;
+    unsigned count = 0; /* of the bits that are not written yet, the lowest of `bits` */
+    if ((flags & MM_BASE64_NO_PAD) == 0) {
+        size_t whole = n;
+        if (n % 4 != 0) return MMI_TEXT_INVALID;
+        while (n > 0 && whole - n < 2 && from[n - 1] == '=') n--;
+    }
+    if (n % 4 == 1) return MMI_TEXT_INVALID;
+    for (i = 0; i < n; i++) {
+        unsigned value = mmi_base64_value(from[i], flags);
+        if (value > 63) return MMI_TEXT_INVALID;
+        bits = (bits << 6 | value) & 0xFFFF;
+        count += 6;
+        if (count < 8) continue;
+        count -= 8;
+        if (to != NULL) to[size] = (char)(bits >> count & 0xFF);
+        size++;
+    }
+    return (bits & (((uint32_t)1 << count) - 1)) == 0 ? size : MMI_TEXT_INVALID;
+}
+
+MM_API mm_status mm_buffer_append_base64(mm_buffer *b, mm_slice bytes, unsigned flags)
+{
+    return mmi_buffer_append_text(b, bytes, mmi_text_base64, flags);
+}
+
+MM_API mm_status mm_buffer_append_base64_decoded(mm_buffer *b, mm_slice text, unsigned flags)
+{
+    return mmi_buffer_append_text(b, text, mmi_text_unbase64, flags);
+}
+
+// >>in place
+
+MM_API void mm_buffer_to_lower(mm_buffer *b)
+{
+    size_t i, length = mm_buffer_length(b);
+    for (i = 0; i < length; i++) b->ptr[i] = (char)mmi_ascii_lower(b->ptr[i]);
+}
+
+MM_API void mm_buffer_to_upper(mm_buffer *b)
+{
+    size_t i, length = mm_buffer_length(b);
+    for (i = 0; i < length; i++)
+        if (b->ptr[i] >= 'a' && b->ptr[i] <= 'z') b->ptr[i] = (char)(b->ptr[i] - ('a' - 'A'));
+}
+
+MM_API void mm_buffer_simplify_path(mm_buffer *b)
+{
+    size_t length = mm_buffer_length(b), root = length > 0 && b->ptr[0] == '/';
+    size_t from = root, to = root; /* what is before `to` is done: empty, or it ends with a slash */
+    while (from < length) {
+        mm_slice path = mm_slice_make(b->ptr, length);
+        size_t end = mm_slice_find_byte(path, '/', from), size;
+        if (end == MM_SLICE_NONE) end = length;
+        size = end - from;
+        if (size == 2 && b->ptr[from] == '.' && b->ptr[from + 1] == '.') {
+            if (to > root) to--; /* the slash, and the segment before it */
+            while (to > root && b->ptr[to - 1] != '/') to--;
+        } else if (size > 1 || (size == 1 && b->ptr[from] != '.')) {
+            if (end < length) size++; /* with its slash */
+            memmove(b->ptr + to, b->ptr + from, size);
+            to += size;
+        }
+        from = end + 1;
+    }
+    if (length > 0) mmi_buffer_set_length(b, to);
+}
+
+MM_API mm_status mm_buffer_append_path(mm_buffer *b, mm_slice path)
+{
+    size_t length = mm_buffer_length(b), kept = length;
+    if (length == 0 || path.len == 0) return mm_buffer_append_slice(b, path);
+    while (path.len > 0 && path.ptr[0] == '/') path.ptr++, path.len--;
+    while (kept > 0 && b->ptr[kept - 1] == '/') kept--;
+    if (!mmi_buffer_make_room(b, path.len + 1, &path.ptr)) return b->status;
+    if (path.len > 0) memmove(b->ptr + kept + 1, path.ptr, path.len);
+    b->ptr[kept] = '/';
+    mmi_buffer_set_length(b, kept + 1 + path.len);
+    return MM_STATUS_OK;
+}
+#endif /* MM_BUFFER_NO_TEXT */
 
 // >>check
 

@@ -1,0 +1,3 @@
+/* The tests of mm_buffer.h once more, without its text functions. */
+#define MM_BUFFER_NO_TEXT
+#include "buffer.c"

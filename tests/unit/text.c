@@ -1,0 +1,569 @@
+/* mm_buffer.h's text block: the standards' own examples, models, and every failure. */
+#define MM_IMPLEMENTATION
+#include "../../mm_buffer.h"
+
+#include "../harness.h"
+
+static mm_slice slice(const char *text)
+{
+    return mm_slice_from_string(text);
+}
+
+typedef mm_status (*text_function)(mm_buffer *b, mm_slice slice);
+
+static mm_status base64(mm_buffer *b, mm_slice s)
+{
+    return mm_buffer_append_base64(b, s, MM_BASE64_STANDARD);
+}
+
+static mm_status base64_url(mm_buffer *b, mm_slice s)
+{
+    return mm_buffer_append_base64(b, s, MM_BASE64_URL | MM_BASE64_NO_PAD);
+}
+
+static mm_status unbase64(mm_buffer *b, mm_slice s)
+{
+    return mm_buffer_append_base64_decoded(b, s, MM_BASE64_STANDARD);
+}
+
+static mm_status unbase64_url(mm_buffer *b, mm_slice s)
+{
+    return mm_buffer_append_base64_decoded(b, s, MM_BASE64_URL | MM_BASE64_NO_PAD);
+}
+
+#define URL_PATH mm_buffer_append_url_path
+#define URL_SEGMENT mm_buffer_append_url_segment
+#define UNURL mm_buffer_append_url_decoded
+#define HTML mm_buffer_append_html_escaped
+#define XML mm_buffer_append_xml_escaped
+#define JSON mm_buffer_append_json_escaped
+#define C_TEXT mm_buffer_append_c_escaped
+#define HEX mm_buffer_append_hex_bytes
+#define UNHEX mm_buffer_append_hex_decoded
+
+/* What `function` makes of the bytes; "(invalid)" when it refuses them. */
+static const char *made_of(text_function function, const char *bytes, size_t n)
+{
+    static char memory[4096];
+    mm_buffer b = {0};
+    mm_status status;
+    mm_buffer_append_string(&b, "#");
+    status = function(&b, mm_slice_make(bytes, n));
+    if (!mm_buffer_check(&b) || mm_buffer_length(&b) >= sizeof(memory)) abort();
+    memcpy(memory, b.ptr, b.used);
+    if (status != mm_buffer_status(&b) || memory[0] != '#') abort();
+    if (status != MM_STATUS_OK && mm_buffer_length(&b) != 1) abort();
+    mm_buffer_deinit(&b);
+    return status == MM_STATUS_INVALID ? "(invalid)" : memory + 1;
+}
+
+#define CHECK_TEXT(function, bytes, expected) \
+    CHECK_STR(made_of(function, bytes, sizeof(bytes) - 1), expected)
+
+TEST(url)
+{
+    CHECK_TEXT(URL_SEGMENT, "", "");
+    CHECK_TEXT(URL_SEGMENT, "a-Z.0_9~", "a-Z.0_9~"); /* RFC 3986, 2.3 */
+    CHECK_TEXT(URL_SEGMENT, ":/?#[]@!$&'()*+,;=",
+               "%3A%2F%3F%23%5B%5D%40%21%24%26%27%28%29%2A%2B%2C%3B%3D"); /* 2.2 */
+    CHECK_TEXT(URL_PATH, "/a b/100%/\xC3\xA0", "/a%20b/100%25/%C3%A0");   /* 2.5: %C3%A0 */
+    CHECK_TEXT(URL_SEGMENT, "\0\xFF\x7F", "%00%FF%7F");
+    CHECK_TEXT(UNURL, "%7Esmith/%41+%c3%a0", "~smith/A+\xC3\xA0");
+    CHECK_TEXT(UNURL, "%2525", "%25"); /* once only */
+    CHECK_TEXT(UNURL, "%", "(invalid)");
+    CHECK_TEXT(UNURL, "abc%4", "(invalid)");
+    CHECK_TEXT(UNURL, "%4g", "(invalid)");
+    CHECK_TEXT(UNURL, "%g4", "(invalid)");
+    CHECK_TEXT(UNURL, "%%41", "(invalid)");
+    CHECK_TEXT(UNURL, "a%00b", "(invalid)");
+    CHECK_TEXT(UNURL, "a\0b", "(invalid)");
+    CHECK_TEXT(UNURL, "%01%ff", "\x01\xFF");
+}
+
+TEST(html_and_xml)
+{
+    CHECK_TEXT(HTML, "<a href=\"x\">Tom & 'Jerry'</a>",
+               "&lt;a href=&quot;x&quot;&gt;Tom &amp; &#39;Jerry&#39;&lt;/a&gt;");
+    CHECK_TEXT(HTML, "gr\xC3\xBC\xC3\x9F \xE2\x82\xAC \xF0\x9D\x84\x9E",
+               "gr\xC3\xBC\xC3\x9F \xE2\x82\xAC \xF0\x9D\x84\x9E");
+    CHECK_TEXT(HTML, "a\0b\r\n\t", "a\xEF\xBF\xBD" "b\r\n\t");
+    CHECK_TEXT(HTML, "\xFF<\xC3", "\xEF\xBF\xBD&lt;\xEF\xBF\xBD");
+    CHECK_TEXT(HTML, "long enough for words & more", "long enough for words &amp; more");
+    CHECK_TEXT(XML, "a<b>&\"'", "a&lt;b&gt;&amp;&quot;&#39;");
+    CHECK_TEXT(XML, "\t\n\r", "\t\n&#13;");
+    CHECK_TEXT(XML, "\x01\x1F\x7F", "\xEF\xBF\xBD\xEF\xBF\xBD\x7F");
+    CHECK_TEXT(XML, "\xEF\xBF\xBD\xEF\xBF\xBE\xEF\xBF\xBF", /* U+FFFD, FFFE, FFFF */
+               "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD");
+    CHECK_TEXT(XML, "\xED\xA0\x80", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"); /* a surrogate */
+}
+
+TEST(json)
+{
+    CHECK_TEXT(JSON, "\"\\/\b\f\n\r\t", "\\\"\\\\/\\b\\f\\n\\r\\t"); /* RFC 8259, 7 */
+    CHECK_TEXT(JSON, "\0\x01\x1F\x7F\a\v", "\\u0000\\u0001\\u001f\x7F\\u0007\\u000b");
+    CHECK_TEXT(JSON, "G clef: \xF0\x9D\x84\x9E", "G clef: \xF0\x9D\x84\x9E");
+    CHECK_TEXT(JSON, "\xC0\xAF\xF4\x90\x80\x80", /* overlong; beyond U+10FFFF: byte for byte */
+               "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD");
+}
+
+TEST(c_text)
+{
+    CHECK_TEXT(C_TEXT, "GET /\"x\\y\"\r\n\t", "GET /\\\"x\\\\y\\\"\\r\\n\\t");
+    CHECK_TEXT(C_TEXT, "\0\x1B[31m\x7F\b", "\\x00\\x1b[31m\\x7f\\x08");
+    CHECK_TEXT(C_TEXT, "\xC3\xBC\xFF\xC3", "\xC3\xBC\\xff\\xc3");
+    CHECK_TEXT(C_TEXT, "\xC2\x9B\xC2\xA0", "\\xc2\\x9b\xC2\xA0"); /* U+009B is a control */
+}
+
+TEST(hex)
+{
+    CHECK_TEXT(HEX, "\0\x12\xAB\xFF", "0012abff");
+    CHECK_TEXT(HEX, "", "");
+    CHECK_TEXT(UNHEX, "6d6D", "mm");
+    CHECK_TEXT(UNHEX, "", "");
+    CHECK_TEXT(UNHEX, "abc", "(invalid)");
+    CHECK_TEXT(UNHEX, "0g", "(invalid)");
+    CHECK_TEXT(UNHEX, "g0", "(invalid)");
+    CHECK_TEXT(UNHEX, " 0", "(invalid)");
+    CHECK_TEXT(UNHEX, "0x10", "(invalid)");
+}
+
+TEST(base64_of_rfc_4648)
+{
+    static const char *const plain[] = {"", "f", "fo", "foo", "foob", "fooba", "foobar"};
+    static const char *const coded[] = {"",         "Zg==",     "Zm8=",    "Zm9v",
+                                        "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"};
+    static const char *const unpadded[] = {"",       "Zg",      "Zm8",     "Zm9v",
+                                           "Zm9vYg", "Zm9vYmE", "Zm9vYmFy"};
+    size_t i;
+    for (i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
+        CHECK_STR(made_of(base64, plain[i], i), coded[i]);
+        CHECK_STR(made_of(unbase64, coded[i], strlen(coded[i])), plain[i]);
+        CHECK_STR(made_of(base64_url, plain[i], i), unpadded[i]);
+        CHECK_STR(made_of(unbase64_url, unpadded[i], strlen(unpadded[i])), plain[i]);
+    }
+    CHECK_TEXT(base64, "\x14\xFB\x9C\x03\xD9\x7E", "FPucA9l+"); /* section 9 */
+    CHECK_TEXT(base64, "\x14\xFB\x9C\x03\xD9", "FPucA9k=");
+    CHECK_TEXT(base64, "\x14\xFB\x9C\x03", "FPucAw==");
+    CHECK_TEXT(base64, "\xFB\xEF\xFF", "++//");
+    CHECK_TEXT(base64_url, "\xFB\xEF\xFF", "--__");
+    CHECK_TEXT(unbase64, "++//", "\xFB\xEF\xFF");
+    CHECK_TEXT(unbase64_url, "--__", "\xFB\xEF\xFF");
+}
+
+TEST(base64_is_strict)
+{
+    static const char *const bad[] = {
+        "Z",    "Zg",   "Zg=",   "Zm8",  "Zm9vY", "=",    "==",   "====", "Z===",     "Zh==",
+        "Zm9=", "Zg=g", "Zg==Zg==", " Zg==", "Zg==\n", "Zm 9", "--__", "Zm9\x80", "Zg===", "Zm8=="};
+    static const char *const bad_url[] = {"Zg==", "Zm8=", "Z", "++//", "Zh", "Zm9", "Zm9v="};
+    size_t i;
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        CHECK_STR(made_of(unbase64, bad[i], strlen(bad[i])), "(invalid)");
+    for (i = 0; i < sizeof(bad_url) / sizeof(bad_url[0]); i++)
+        CHECK_STR(made_of(unbase64_url, bad_url[i], strlen(bad_url[i])), "(invalid)");
+}
+
+TEST(case_of_ascii)
+{
+    mm_buffer b = {0};
+    mm_buffer_to_lower(&b);
+    mm_buffer_to_upper(&b);
+    CHECK(mm_buffer_is_unset(&b));
+    mm_buffer_append_string(&b, "@AZ[`az{\xC4\xE4 1");
+    mm_buffer_to_lower(&b);
+    CHECK_STR(mm_buffer_string(&b), "@az[`az{\xC4\xE4 1");
+    mm_buffer_to_upper(&b);
+    CHECK_STR(mm_buffer_string(&b), "@AZ[`AZ{\xC4\xE4 1");
+    mm_buffer_deinit(&b);
+}
+
+/* ---- UTF-8, against a decoder that is as plain as the standard ---- */
+
+static size_t utf8_encode(uint32_t code, unsigned char *to)
+{
+    if (code < 0x80) return to[0] = (unsigned char)code, 1;
+    if (code < 0x800) {
+        to[0] = (unsigned char)(0xC0 | code >> 6);
+        to[1] = (unsigned char)(0x80 | (code & 0x3F));
+        return 2;
+    }
+    if (code < 0x10000) {
+        to[0] = (unsigned char)(0xE0 | code >> 12);
+        to[1] = (unsigned char)(0x80 | (code >> 6 & 0x3F));
+        to[2] = (unsigned char)(0x80 | (code & 0x3F));
+        return 3;
+    }
+    to[0] = (unsigned char)(0xF0 | code >> 18);
+    to[1] = (unsigned char)(0x80 | (code >> 12 & 0x3F));
+    to[2] = (unsigned char)(0x80 | (code >> 6 & 0x3F));
+    to[3] = (unsigned char)(0x80 | (code & 0x3F));
+    return 4;
+}
+
+/* Bytes of the character at `from`, by decoding and encoding it again; 0: not UTF-8. */
+static size_t utf8_size(const unsigned char *from, size_t n)
+{
+    static const unsigned char masks[] = {0x7F, 0x1F, 0x0F, 0x07};
+    size_t size = from[0] < 0x80 ? 1 : from[0] < 0xE0 ? 2 : from[0] < 0xF0 ? 3 : 4, i;
+    uint32_t code = from[0] & masks[size - 1];
+    unsigned char again[4];
+    if (size > n) return 0;
+    for (i = 1; i < size; i++) code = code << 6 | (from[i] & 0x3F);
+    if (code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) return 0;
+    return utf8_encode(code, again) == size && memcmp(again, from, size) == 0 ? size : 0;
+}
+
+static bool utf8_is_valid(const unsigned char *from, size_t n)
+{
+    while (n > 0) {
+        size_t size = utf8_size(from, n);
+        if (size == 0) return false;
+        from += size;
+        n -= size;
+    }
+    return true;
+}
+
+static bool is_utf8(const unsigned char *bytes, size_t n)
+{
+    return mm_slice_is_utf8(mm_slice_make((const char *)bytes, n));
+}
+
+TEST(utf8_every_character_and_short_sequence)
+{
+    unsigned char bytes[5] = {0};
+    uint32_t code, value;
+    size_t n, cut;
+    for (code = 0; code <= 0x10FFFF; code++) {
+        n = utf8_encode(code, bytes);
+        CHECK_EQ(is_utf8(bytes, n), code < 0xD800 || code > 0xDFFF);
+        for (cut = 1; cut < n; cut++) CHECK(!is_utf8(bytes, cut));
+    }
+    for (value = 0; value < 0x1000000; value += value < 0x800000 ? 7919 : 1) { /* lead >= 0x80 */
+        bytes[0] = (unsigned char)(value >> 16);
+        bytes[1] = (unsigned char)(value >> 8);
+        bytes[2] = (unsigned char)value;
+        bytes[3] = 0x80;
+        n = bytes[0] < 0xF0 ? 3 : 4;
+        if (is_utf8(bytes, n) != utf8_is_valid(bytes, n)) CHECK_EQ(value, -1);
+    }
+    CHECK(mm_slice_is_utf8(mm_slice_make(NULL, 0)));
+    CHECK(mm_slice_is_utf8(mm_slice_make("a\0b", 3)));
+}
+
+/* Random bytes, mostly ASCII and characters, some of them cut or wrong. */
+static size_t random_text(unsigned char *to, size_t most, uint64_t *random)
+{
+    size_t n = 0, length = test_random(random) % most;
+    while (n + 4 <= length) {
+        uint64_t kind = test_random(random) % 16, value = test_random(random);
+        if (kind < 9) to[n++] = (unsigned char)(0x20 + value % 0x5F);
+        else if (kind < 10) to[n++] = (unsigned char)(value % 0x20);
+        else if (kind < 11) to[n++] = (unsigned char)"<>&\"'\\%/"[value % 8];
+        else if (kind < 12) to[n++] = (unsigned char)value;
+        else n += utf8_encode((uint32_t)(value % (kind == 15 ? 0x110000 : 0x3000)), to + n);
+    }
+    return n;
+}
+
+TEST(utf8_model)
+{
+    unsigned char bytes[80];
+    uint64_t seed = 4711;
+    size_t i, n, from, valid = 0;
+    for (i = 0; i < 100000; i++) {
+        n = random_text(bytes, i % 2 != 0 ? 12 : sizeof(bytes), &seed);
+        from = n == 0 ? 0 : test_random(&seed) % n % 9; /* words at any alignment */
+        CHECK_EQ(is_utf8(bytes + from, n - from), utf8_is_valid(bytes + from, n - from));
+        valid += is_utf8(bytes, n);
+    }
+    CHECK(valid > 1000 && valid < 99000);
+}
+
+/* ---- escaped text, read back by readers of their own ---- */
+
+/* The text with U+FFFD where JSON or XML cannot have the bytes. */
+static size_t cleaned(const unsigned char *from, size_t n, bool for_xml, unsigned char *to)
+{
+    size_t size = 0;
+    while (n > 0) {
+        size_t taken = utf8_size(from, n);
+        bool is_good = taken != 0;
+        if (for_xml && taken == 1 && from[0] < 0x20 && strchr("\t\n\r", from[0]) == NULL)
+            is_good = false;
+        if (for_xml && from[0] == 0) is_good = false;
+        if (for_xml && taken == 3 && from[0] == 0xEF && from[1] == 0xBF && from[2] >= 0xBE)
+            is_good = false;
+        if (taken == 0) taken = 1;
+        memcpy(to + size, is_good ? (const char *)from : MMI_REPLACEMENT, is_good ? taken : 3);
+        size += is_good ? taken : 3;
+        from += taken;
+        n -= taken;
+    }
+    return size;
+}
+
+static size_t json_read(const char *text, size_t n, unsigned char *to)
+{
+    size_t size = 0, i;
+    for (i = 0; i < n; i++) {
+        static const char letters[] = "\"\"\\\\//b\bf\fn\nr\rt\t";
+        const char *found;
+        unsigned code;
+        if ((unsigned char)text[i] < 0x20 || text[i] == '"') return SIZE_MAX;
+        to[size++] = (unsigned char)text[i];
+        if (text[i] != '\\') continue;
+        if (++i == n) return SIZE_MAX;
+        for (found = letters; *found != '\0' && *found != text[i]; found += 2) continue;
+        if (*found != '\0') {
+            to[size - 1] = (unsigned char)found[1];
+            continue;
+        }
+        if (text[i] != 'u' || n - i < 5 || sscanf(text + i + 1, "%4x", &code) != 1) return SIZE_MAX;
+        size += utf8_encode(code, to + size - 1) - 1;
+        i += 4;
+    }
+    return size;
+}
+
+static size_t markup_read(const char *text, size_t n, unsigned char *to)
+{
+    static const struct {
+        const char *name;
+        char value;
+    } names[] = {{"&amp;", '&'}, {"&lt;", '<'},  {"&gt;", '>'},
+                 {"&quot;", '"'}, {"&#39;", '\''}, {"&#13;", '\r'}};
+    size_t size = 0, i = 0, k;
+    while (i < n) {
+        if (strchr("<>\"'", text[i]) != NULL) return SIZE_MAX; /* a NUL as well */
+        to[size++] = (unsigned char)text[i];
+        if (text[i++] != '&') continue;
+        for (k = 0; k < 6; k++)
+            if (strncmp(text + i - 1, names[k].name, strlen(names[k].name)) == 0) break;
+        if (k == 6) return SIZE_MAX;
+        to[size - 1] = (unsigned char)names[k].value;
+        i += strlen(names[k].name) - 1;
+    }
+    return size;
+}
+
+TEST(escaped_text_reads_back)
+{
+    unsigned char bytes[80], expected[256], read[1024];
+    uint64_t seed = 271828;
+    size_t step, n, size;
+    mm_buffer b = {0};
+    for (step = 0; step < 50000; step++) {
+        mm_slice text;
+        n = random_text(bytes, sizeof(bytes), &seed);
+        text = mm_slice_make((const char *)bytes, n);
+        mm_buffer_clear(&b);
+        CHECK_EQ(mm_buffer_append_json_escaped(&b, text), MM_STATUS_OK);
+        size = cleaned(bytes, n, false, expected);
+        CHECK(mm_slice_is_utf8(mm_buffer_slice(&b)));
+        CHECK_EQ(json_read(b.ptr, mm_buffer_length(&b), read), size);
+        CHECK(memcmp(read, expected, size) == 0);
+        mm_buffer_clear(&b);
+        CHECK_EQ(mm_buffer_append_xml_escaped(&b, text), MM_STATUS_OK);
+        size = cleaned(bytes, n, true, expected);
+        CHECK(mm_slice_is_utf8(mm_buffer_slice(&b)));
+        CHECK_EQ(markup_read(b.ptr, mm_buffer_length(&b), read), size);
+        CHECK(memcmp(read, expected, size) == 0);
+        mm_buffer_clear(&b);
+        CHECK_EQ(mm_buffer_append_html_escaped(&b, text), MM_STATUS_OK);
+        CHECK(mm_slice_is_utf8(mm_buffer_slice(&b)));
+        CHECK(markup_read(b.ptr, mm_buffer_length(&b), read) != SIZE_MAX);
+    }
+    mm_buffer_deinit(&b);
+}
+
+TEST(decoders_undo_encoders)
+{
+    static const text_function pairs[][2] = {
+        {URL_PATH, UNURL}, {URL_SEGMENT, UNURL}, {HEX, UNHEX}, {base64, unbase64},
+        {base64_url, unbase64_url}};
+    char bytes[70];
+    uint64_t seed = 31337;
+    size_t step, i, n;
+    mm_buffer coded = {0}, plain = {0};
+    for (step = 0; step < 50000; step++) {
+        const text_function *pair = pairs[step % 5];
+        n = test_random(&seed) % sizeof(bytes);
+        for (i = 0; i < n; i++) bytes[i] = (char)(1 + test_random(&seed) % 255);
+        mm_buffer_clear(&coded);
+        mm_buffer_clear(&plain);
+        CHECK_EQ(pair[0](&coded, mm_slice_make(bytes, n)), MM_STATUS_OK);
+        CHECK_EQ(strlen(mm_buffer_string(&coded)), mm_buffer_length(&coded));
+        CHECK_EQ(pair[1](&plain, mm_buffer_slice(&coded)), MM_STATUS_OK);
+        CHECK(mm_slice_equal(mm_buffer_slice(&plain), mm_slice_make(bytes, n)));
+    }
+    mm_buffer_deinit(&coded);
+    mm_buffer_deinit(&plain);
+}
+
+/* ---- paths ---- */
+
+static const char *simplified(const char *path)
+{
+    static char memory[256];
+    mm_buffer b;
+    mm_buffer_init_memory(&b, memory, sizeof(memory), NULL);
+    mm_buffer_append_string(&b, path);
+    mm_buffer_simplify_path(&b);
+    return mm_buffer_string(&b);
+}
+
+TEST(paths_simplified)
+{
+    mm_buffer unset = {0};
+    mm_buffer_simplify_path(&unset);
+    CHECK(mm_buffer_is_unset(&unset));
+    CHECK_STR(simplified("/a/b/c/./../../g"), "/a/g"); /* RFC 3986, 5.2.4 */
+    CHECK_STR(simplified("mid/content=5/../6"), "mid/6");
+    CHECK_STR(simplified("/../g"), "/g"); /* 5.4.2 */
+    CHECK_STR(simplified("/b/c/../../../g"), "/g");
+    CHECK_STR(simplified("/b/c/.g"), "/b/c/.g");
+    CHECK_STR(simplified("/b/c/g.."), "/b/c/g..");
+    CHECK_STR(simplified("/b/c/..g"), "/b/c/..g");
+    CHECK_STR(simplified("/b/c/./g/."), "/b/c/g/");
+    CHECK_STR(simplified("/b/c/.."), "/b/");
+    CHECK_STR(simplified("/b/c/../.."), "/");
+    CHECK_STR(simplified("/b/c/..."), "/b/c/...");
+    CHECK_STR(simplified(""), "");
+    CHECK_STR(simplified("/"), "/");
+    CHECK_STR(simplified("///"), "/");
+    CHECK_STR(simplified("."), "");
+    CHECK_STR(simplified(".."), "");
+    CHECK_STR(simplified("/."), "/");
+    CHECK_STR(simplified("/.."), "/");
+    CHECK_STR(simplified("//a//b//"), "/a/b/");
+    CHECK_STR(simplified("abc/../xyz"), "xyz");
+    CHECK_STR(simplified("a/..//../b"), "b"); /* must not become absolute */
+    CHECK_STR(simplified("./a/./"), "a/");
+}
+
+/* By a stack of segments; `to` gets the path. */
+static void model_simplify(const char *path, char *to)
+{
+    char copy[64], *segment, *rest = copy;
+    char *stack[64];
+    size_t depth = 0, i;
+    bool is_folder = false;
+    strcpy(copy, path);
+    strcpy(to, path[0] == '/' ? "/" : "");
+    while ((segment = rest) != NULL) {
+        rest = strchr(segment, '/');
+        if (rest != NULL) *rest++ = '\0';
+        is_folder = rest != NULL || strcmp(segment, "") == 0 || segment[0] == '.';
+        if (strcmp(segment, "..") == 0) depth -= depth > 0;
+        else if (strcmp(segment, "") != 0 && strcmp(segment, ".") != 0) {
+            is_folder = rest != NULL;
+            stack[depth++] = segment;
+        }
+    }
+    for (i = 0; i < depth; i++) {
+        strcat(to, stack[i]);
+        if (i + 1 < depth || is_folder) strcat(to, "/");
+    }
+}
+
+TEST(paths_simplified_model)
+{
+    char path[40], expected[64], once[64];
+    uint64_t seed = 99;
+    size_t step, i, n;
+    for (step = 0; step < 200000; step++) {
+        n = test_random(&seed) % 16;
+        for (i = 0; i < n; i++) path[i] = "/..a/b./"[test_random(&seed) % 8];
+        path[n] = '\0';
+        model_simplify(path, expected);
+        strcpy(once, simplified(path));
+        if (strcmp(once, expected) != 0) printf("      of \"%s\"\n", path);
+        CHECK_STR(once, expected);
+        CHECK_STR(simplified(once), once);
+    }
+}
+
+TEST(paths_joined)
+{
+    static const char *const cases[][3] = {
+        {"", "", ""},           {"", "a", "a"},         {"", "/a", "/a"},      {"a", "", "a"},
+        {"a", "b", "a/b"},      {"a/", "b", "a/b"},     {"a", "/b", "a/b"},    {"a/", "/b", "a/b"},
+        {"a//", "//b", "a/b"},  {"/", "b", "/b"},       {"//", "//", "/"},     {"a", "/", "a/"},
+        {"/a/b", "c/", "/a/b/c/"}};
+    size_t i;
+    mm_buffer b = {0};
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        mm_buffer_copy_string(&b, cases[i][0]);
+        CHECK_EQ(mm_buffer_append_path(&b, slice(cases[i][1])), MM_STATUS_OK);
+        CHECK_STR(mm_buffer_string(&b), cases[i][2]);
+    }
+    mm_buffer_copy_string(&b, "/abcdefghijklmnopqrstuvwxyz///");
+    CHECK_EQ(mm_buffer_append_path(&b, mm_slice_make(b.ptr + 20, 10)), MM_STATUS_OK);
+    CHECK_STR(mm_buffer_string(&b), "/abcdefghijklmnopqrstuvwxyz/tuvwxyz///");
+    b.status = MM_STATUS_LIMIT;
+    CHECK_EQ(mm_buffer_append_path(&b, slice("x")), MM_STATUS_LIMIT);
+    CHECK_STR(mm_buffer_string(&b), "/abcdefghijklmnopqrstuvwxyz/tuvwxyz///");
+    mm_buffer_deinit(&b);
+}
+
+/* ---- every function: arguments in the buffer itself, no memory, sizes too large ---- */
+
+static const text_function all[] = {
+    URL_PATH, URL_SEGMENT, UNURL, HTML, XML, JSON, C_TEXT, HEX, UNHEX, base64, base64_url,
+    unbase64, unbase64_url, mm_buffer_append_path, mm_buffer_append_unescaped};
+
+TEST(arguments_in_the_buffer_and_failures)
+{
+    static const char text[] = "/0123456789abcdef/<&>\\x/MMmm"; /* has what each function takes */
+    const size_t length = sizeof(text) - 1;
+    size_t i, from, n;
+    test_allocator a;
+    test_allocator_init(&a);
+    for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        for (from = 0; from < length; from++)
+            for (n = 0; n <= length - from; n++) {
+                mm_buffer b, expected = {0};
+                mm_status status, expected_status;
+                mm_buffer_append_string(&expected, text);
+                expected_status = all[i](&expected, mm_slice_make(text + from, n));
+                mm_buffer_init(&b, &a.base);
+                mm_buffer_append_string(&b, text);
+                test_allocator_fail(&a, 1, 0);
+                status = all[i](&b, mm_slice_make(b.ptr + from, n));
+                if (a.failures != 0) {
+                    CHECK_EQ(status, MM_STATUS_NO_MEMORY);
+                    CHECK_STR(mm_buffer_string(&b), text);
+                    b.status = MM_STATUS_OK;
+                    status = all[i](&b, mm_slice_make(b.ptr + from, n));
+                }
+                test_allocator_fail(&a, 0, 0);
+                CHECK_EQ(status, expected_status);
+                CHECK(mm_buffer_equal(&b, &expected) && mm_buffer_check(&b));
+                mm_buffer_deinit(&b);
+                mm_buffer_deinit(&expected);
+            }
+    CHECK(a.live_blocks == 0 && a.bad_sizes == 0);
+}
+
+TEST(sizes_and_sticky_status)
+{
+    size_t i;
+    mm_buffer b = {0};
+    for (i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        if (all[i] == mm_buffer_append_path) continue;
+        CHECK_EQ(all[i](&b, mm_slice_make("x", SIZE_MAX)), MM_STATUS_TOO_LARGE);
+        CHECK_EQ(all[i](&b, slice("6d6d6d6d")), MM_STATUS_TOO_LARGE);
+        CHECK(mm_buffer_is_unset(&b));
+        mm_buffer_clear(&b);
+        CHECK_EQ(all[i](&b, mm_slice_make(NULL, 0)), MM_STATUS_OK);
+        CHECK(!mm_buffer_is_unset(&b) && mm_buffer_is_blank(&b));
+        mm_buffer_reset(&b, 0);
+    }
+}
+
+TEST_MAIN(T(url), T(html_and_xml), T(json), T(c_text), T(hex), T(base64_of_rfc_4648),
+          T(base64_is_strict), T(case_of_ascii), T(utf8_every_character_and_short_sequence),
+          T(utf8_model), T(escaped_text_reads_back), T(decoders_undo_encoders),
+          T(paths_simplified), T(paths_simplified_model), T(paths_joined),
+          T(arguments_in_the_buffer_and_failures), T(sizes_and_sticky_status))
