@@ -325,6 +325,17 @@ typedef struct mm_tokens { /* a walk over the tokens of a slice */
     mm_status status;      /* INVALID after a quote that nothing closes: the walk ends before it */
 } mm_tokens;
 
+typedef struct mm_shared {         /* bytes that many hold and none changes */
+    size_t refs;                   /* how many hold it; from SIZE_MAX / 2 on it is never freed */
+    const char *ptr;               /* the bytes, never NULL; a NUL follows, unless adopted */
+    size_t len;                    /* in bytes */
+    size_t size;                   /* of the buffer's block at ptr, for the allocator; 0: none */
+    const mm_allocator *allocator; /* where this object, and that block, come from */
+    bool is_adopted;               /* ptr is somebody else's, and not to be written to */
+    void (*free_fn)(void *ptr, size_t len, void *user_data); /* for adopted bytes; may be NULL */
+    void *user_data;                                         /* for free_fn */
+} mm_shared;
+
 /* ---- life cycle ---- */
 
 /* Makes an empty buffer whose memory comes from `allocator` (NULL: the default), which must outlive
@@ -501,6 +512,43 @@ MM_API mm_status mm_buffer_append_format(mm_buffer *b, const char *format, ...) 
 MM_API mm_status mm_buffer_append_vformat(mm_buffer *b, const char *format, va_list args)
     MM_FORMAT(2, 0) MM_NONNULL(1) MM_NONNULL(2);
 
+/* ---- shared bytes: the count is atomic, so any thread may retain, read and release ---- */
+
+/* A copy of the bytes with a NUL behind it, in one block from `allocator` (NULL: the default; it
+   must allow frees by any thread that releases). Who makes it holds it. NULL when out of memory. */
+MM_NODISCARD MM_API mm_shared *mm_shared_new(mm_slice bytes, const mm_allocator *allocator);
+
+/* Without copying: bytes that stay where they are, until free_fn (NULL: nobody) is called with them
+   by the last release. NULL when out of memory: then the bytes are still the caller's. */
+MM_NODISCARD MM_API mm_shared *mm_shared_adopt(const void *ptr, size_t len,
+                                               void (*free_fn)(void *ptr, size_t len,
+                                                               void *user_data),
+                                               void *user_data, const mm_allocator *allocator)
+    MM_NONNULL(1);
+
+/* Takes the memory of the buffer over, which is empty afterwards; memory of the caller's is copied.
+   The object comes from the buffer's allocator. NULL when out of memory, or when the buffer's
+   status is not OK: then it has not changed. */
+MM_NODISCARD MM_API mm_shared *mm_shared_from_buffer(mm_buffer *b) MM_NONNULL_ALL;
+
+/* One holder more; returns `s`, which may be NULL. A count that would overflow stays where it is
+   for ever: such bytes are leaked, and never freed under somebody's hands. */
+MM_API mm_shared *mm_shared_retain(mm_shared *s);
+
+/* One holder less; the last one frees. NULL is allowed. Returns whether this was the last. */
+MM_API bool mm_shared_release(mm_shared *s);
+
+/* The bytes, valid as long as the caller holds the object; NULL: empty. */
+MM_INLINE mm_slice mm_shared_slice(const mm_shared *s);
+
+/* Whether the caller is the only holder. */
+MM_API bool mm_shared_is_unique(mm_shared *s) MM_NONNULL_ALL;
+
+/* The bytes for writing, len of them. When others hold them too, or they are adopted, *s becomes a
+   copy that the caller alone holds, in place of its hold on the old one. NULL when out of memory:
+   *s is as it was. */
+MM_NODISCARD MM_API char *mm_shared_make_writable(mm_shared **s) MM_NONNULL_ALL;
+
 #ifndef MM_BUFFER_NO_TEXT
 /* ---- text; slices may lie in the buffer's own content, invalid ones append nothing ---- */
 
@@ -605,6 +653,11 @@ MM_INLINE mm_slice mm_slice_make(const char *ptr, size_t len)
     slice.ptr = ptr;
     slice.len = len;
     return slice;
+}
+
+MM_INLINE mm_slice mm_shared_slice(const mm_shared *s)
+{
+    return s == NULL ? mm_slice_make("", 0) : mm_slice_make(s->ptr, s->len);
 }
 
 MM_INLINE mm_slice mm_buffer_slice(const mm_buffer *b)
@@ -1818,6 +1871,118 @@ MM_API mm_status mm_buffer_append_path(mm_buffer *b, mm_slice path)
     return MM_STATUS_OK;
 }
 #endif /* MM_BUFFER_NO_TEXT */
+
+// >>shared
+
+#define MMI_SHARED_PINNED (SIZE_MAX / 2) /* from here on the count neither rises nor falls */
+
+static mm_shared *mmi_shared_make(const char *ptr, size_t len, size_t block,
+                                  const mm_allocator *allocator)
+{
+    mm_shared *s = (mm_shared *)mmi_alloc(allocator, block);
+    if (s == NULL) return NULL;
+    memset(s, 0, sizeof(*s));
+    s->refs = 1;
+    s->ptr = ptr;
+    s->len = len;
+    s->allocator = allocator;
+    return s;
+}
+
+MM_API mm_shared *mm_shared_new(mm_slice bytes, const mm_allocator *allocator)
+{
+    mm_shared *s;
+    char *copy;
+    size_t block;
+    if (!mm_size_add(bytes.len, sizeof(*s) + 1, &block)) return NULL;
+    s = mmi_shared_make(NULL, bytes.len, block, allocator);
+    if (s == NULL) return NULL;
+    s->ptr = copy = (char *)(s + 1);
+    if (bytes.len > 0) memcpy(copy, bytes.ptr, bytes.len);
+    copy[bytes.len] = '\0';
+    return s;
+}
+
+MM_API mm_shared *mm_shared_adopt(const void *ptr, size_t len,
+                                  void (*free_fn)(void *ptr, size_t len, void *user_data),
+                                  void *user_data, const mm_allocator *allocator)
+{
+    mm_shared *s = mmi_shared_make((const char *)ptr, len, sizeof(*s), allocator);
+    if (s == NULL) return NULL;
+    s->is_adopted = true;
+    s->free_fn = free_fn;
+    s->user_data = user_data;
+    return s;
+}
+
+MM_API mm_shared *mm_shared_from_buffer(mm_buffer *b)
+{
+    mm_shared *s;
+    size_t len, size;
+    char *ptr;
+    if (b->status != MM_STATUS_OK) return NULL;
+    s = mmi_shared_make(NULL, 0, sizeof(*s), b->allocator);
+    if (s == NULL) return NULL;
+    ptr = mm_buffer_detach(b, &len, &size);
+    if (ptr == NULL) {
+        mmi_free(b->allocator, s, sizeof(*s));
+        return NULL;
+    }
+    s->ptr = ptr;
+    s->len = len;
+    s->size = size;
+    return s;
+}
+
+MM_API mm_shared *mm_shared_retain(mm_shared *s)
+{
+    size_t refs;
+    if (s == NULL) return NULL;
+    refs = mmi_atomic_load(&s->refs);
+    MM_ASSERT(refs != 0);
+    while (refs < MMI_SHARED_PINNED && !mmi_atomic_cas(&s->refs, &refs, refs + 1)) continue;
+    return s;
+}
+
+static void mmi_shared_free(mm_shared *s)
+{
+    const mm_allocator *allocator = s->allocator;
+    void *bytes = (void *)(uintptr_t)s->ptr; /* whoever gave them can free them, const or not */
+    bool is_inside = !s->is_adopted && s->size == 0;
+    if (s->is_adopted && s->free_fn != NULL) s->free_fn(bytes, s->len, s->user_data);
+    if (s->size != 0) mmi_free(allocator, bytes, s->size);
+    mmi_free(allocator, s, is_inside ? sizeof(*s) + s->len + 1 : sizeof(*s));
+}
+
+MM_API bool mm_shared_release(mm_shared *s)
+{
+    size_t refs;
+    if (s == NULL) return false;
+    refs = mmi_atomic_load(&s->refs);
+    MM_ASSERT(refs != 0);
+    do {
+        if (refs >= MMI_SHARED_PINNED) return false;
+    } while (!mmi_atomic_cas(&s->refs, &refs, refs - 1));
+    if (refs != 1) return false;
+    mmi_shared_free(s);
+    return true;
+}
+
+MM_API bool mm_shared_is_unique(mm_shared *s)
+{
+    return mmi_atomic_load(&s->refs) == 1;
+}
+
+MM_API char *mm_shared_make_writable(mm_shared **s)
+{
+    if ((*s)->is_adopted || !mm_shared_is_unique(*s)) {
+        mm_shared *copy = mm_shared_new(mm_shared_slice(*s), (*s)->allocator);
+        if (copy == NULL) return NULL;
+        (void)mm_shared_release(*s);
+        *s = copy;
+    }
+    return (char *)(uintptr_t)(*s)->ptr;
+}
 
 // >>check
 

@@ -620,6 +620,104 @@ TEST(unescaped)
     mm_buffer_deinit(&b);
 }
 
+static void count_frees(void *ptr, size_t len, void *user_data)
+{
+    *(size_t *)user_data += len;
+    if (ptr != user_data) free(ptr);
+}
+
+TEST(shared_bytes)
+{
+    test_allocator a;
+    mm_shared *s, *other;
+    char *bytes;
+    test_allocator_init(&a);
+    s = mm_shared_new(mm_slice_make("ab\0c", 4), &a.base);
+    CHECK(s != NULL && s->len == 4 && memcmp(s->ptr, "ab\0c", 5) == 0 && a.live_blocks == 1);
+    CHECK(mm_shared_is_unique(s));
+    bytes = mm_shared_make_writable(&s);
+    CHECK(bytes == s->ptr);
+    bytes[0] = 'A';
+    other = mm_shared_retain(s);
+    CHECK(other == s && !mm_shared_is_unique(s));
+    test_allocator_fail(&a, 1, 0);
+    CHECK(mm_shared_make_writable(&other) == NULL && other == s);
+    bytes = mm_shared_make_writable(&other);
+    CHECK(bytes != NULL && other != s && mm_shared_is_unique(s) && mm_shared_is_unique(other));
+    bytes[0] = 'x';
+    CHECK(mm_slice_equal(mm_shared_slice(s), mm_slice_make("Ab\0c", 4)));
+    CHECK(mm_slice_equal(mm_shared_slice(other), mm_slice_make("xb\0c", 4)));
+    CHECK(mm_shared_release(other));
+    (void)mm_shared_retain(s);
+    CHECK(!mm_shared_release(s) && mm_shared_release(s));
+    CHECK(mm_shared_retain(NULL) == NULL && !mm_shared_release(NULL));
+    CHECK_EQ(mm_shared_slice(NULL).len, 0);
+    test_allocator_fail(&a, 1, 1);
+    CHECK(mm_shared_new(slice("x"), &a.base) == NULL);
+    CHECK(mm_shared_new(mm_slice_make("x", SIZE_MAX), &a.base) == NULL);
+    test_allocator_fail(&a, 0, 0);
+    s = mm_shared_new(mm_slice_make(NULL, 0), &a.base);
+    CHECK(s != NULL);
+    CHECK_STR(s->ptr, "");
+    CHECK(mm_shared_release(s));
+    CHECK(a.live_blocks == 0 && a.bad_sizes == 0);
+}
+
+TEST(shared_count_saturates)
+{
+    mm_shared *s = mm_shared_new(slice("for ever"), NULL);
+    CHECK(s != NULL);
+    s->refs = MMI_SHARED_PINNED - 1;
+    CHECK(!mm_shared_release(mm_shared_retain(s))); /* has come to the top, and stays */
+    CHECK_EQ(s->refs, MMI_SHARED_PINNED);
+    (void)mm_shared_retain(s);
+    CHECK(!mm_shared_release(s) && !mm_shared_release(s));
+    CHECK_EQ(s->refs, MMI_SHARED_PINNED);
+    s->refs = 1;
+    CHECK(mm_shared_release(s));
+}
+
+TEST(shared_adoption)
+{
+    test_allocator a;
+    mm_buffer b;
+    mm_shared *s;
+    char *block = (char *)malloc(3), memory[8];
+    const char *ptr;
+    size_t freed = 0;
+    CHECK(block != NULL);
+    memcpy(block, "xyz", 3);
+    test_allocator_init(&a);
+    test_allocator_fail(&a, 1, 0);
+    CHECK(mm_shared_adopt(block, 3, count_frees, &freed, &a.base) == NULL && freed == 0);
+    s = mm_shared_adopt(block, 3, count_frees, &freed, &a.base);
+    CHECK(s != NULL && s->ptr == block);
+    CHECK(mm_shared_make_writable(&s) != block && freed == 3); /* a copy; the bytes went back */
+    CHECK(mm_shared_make_writable(&s) == s->ptr);
+    CHECK(mm_shared_release(s));
+    s = mm_shared_adopt("static", 6, NULL, NULL, &a.base);
+    CHECK(s != NULL && mm_shared_release(s));
+    mm_buffer_init(&b, &a.base);
+    mm_buffer_append_string(&b, "taken over");
+    ptr = b.ptr;
+    test_allocator_fail(&a, 1, 0);
+    CHECK(mm_shared_from_buffer(&b) == NULL && b.ptr == ptr);
+    s = mm_shared_from_buffer(&b);
+    CHECK(s != NULL && s->ptr == ptr && s->len == 10 && mm_buffer_is_unset(&b));
+    CHECK(mm_shared_make_writable(&s) == ptr && mm_shared_release(s));
+    mm_buffer_init_memory(&b, memory, sizeof(memory), &a.base);
+    mm_buffer_append_string(&b, "short");
+    test_allocator_fail(&a, 2, 0);
+    CHECK(mm_shared_from_buffer(&b) == NULL && b.ptr == memory && a.live_blocks == 0);
+    s = mm_shared_from_buffer(&b);
+    CHECK(s != NULL && s->ptr != memory);
+    CHECK_STR(s->ptr, "short");
+    CHECK(mm_shared_release(s));
+    b.status = MM_STATUS_LIMIT;
+    CHECK(mm_shared_from_buffer(&b) == NULL);
+    CHECK(a.live_blocks == 0 && a.bad_sizes == 0);
+}
+
 /* One random operation on `b` and on the model (`bytes`, `*length`); some arguments lie in `b`. */
 static void model_step(mm_buffer *b, unsigned char *bytes, size_t *length, uint64_t *random)
 {
@@ -749,5 +847,6 @@ TEST_MAIN(T(zeroed_buffer_is_empty), T(unset_differs_from_blank),
           T(shrink_to_the_class_of_the_content), T(parts_in_one_growth),
           T(insert_replace_remove), T(replace_by_a_part_of_itself), T(quick_format_is_as_printf),
           T(quick_format_fails_cleanly), T(swap_and_equality), T(slices_compare),
-          T(slices_search), T(tokens), T(unescaped), T(model), T(status_strings),
+          T(slices_search), T(tokens), T(unescaped), T(shared_bytes),
+          T(shared_count_saturates), T(shared_adoption), T(model), T(status_strings),
           T(checked_sizes))
