@@ -35,6 +35,15 @@ OVERVIEW
 
     To write in place: mm_buffer_prepare_append(&b, n), store up to n bytes, mm_buffer_commit.
 
+    An mm_slice names bytes of somebody else's: functions that compare, search and cut (mm_tokens)
+    take slices, allocate nothing, and go by lengths, so that a NUL is a byte like any other.
+
+    The text functions append what becomes of a slice: URLs, HTML, XML, JSON, C escapes, hexadecimal
+    digits, base 64. Each grows the buffer once, by the exact size; input that is not what it should
+    be appends nothing and makes the status INVALID.
+
+    An mm_shared holds bytes that many keep and none changes, on any thread: a reference count.
+
 EXAMPLE
     ---8<---
     #define MM_IMPLEMENTATION
@@ -46,7 +55,8 @@ EXAMPLE
         mm_buffer b = {0};
         mm_buffer_append_string(&b, "answer=");
         mm_buffer_append_int(&b, 42);
-        mm_buffer_append_format(&b, ", %d%% sure", 100);
+        mm_buffer_append_format(&b, ", %d%% sure: ", 100);
+        mm_buffer_append_html_escaped(&b, mm_slice_from_string("6 * 7 > 41"));
         if (mm_buffer_status(&b) != MM_STATUS_OK) return 1;
         printf("%s (%zu bytes)\n", mm_buffer_string(&b), mm_buffer_length(&b));
         mm_buffer_deinit(&b);
@@ -57,12 +67,13 @@ EXAMPLE
 COMPLEXITY AND STABILITY
     Capacities are powers of two and count the NUL, so 8191 bytes fit into 8 KiB; a buffer that is
     full doubles, so n appended bytes cost O(n). Pointers into a buffer hold until the next call
-    that may grow, move or free it: any append, copy, prepare, reset, detach, adopt or deinit.
+    that may grow, move or free it: any but a question, a clear, a commit or a truncation.
     Bytes given to an append or copy may lie in the buffer's own content.
     Nothing shrinks by itself; mm_buffer_shrink and mm_buffer_reset give memory back.
 
 THREADS
-    A buffer belongs to one thread at a time. There are no globals.
+    A buffer belongs to one thread at a time. There are no globals. An mm_shared may be retained,
+    read and released by any thread that holds it.
 
 MEMORY
     The buffer owns its bytes; they come from the allocator given to mm_buffer_init (NULL: the
@@ -72,8 +83,8 @@ MEMORY
 ERRORS
     MM_STATUS_NO_MEMORY   the allocator refused; the content is as before
     MM_STATUS_TOO_LARGE   the content would exceed MM_BUFFER_LENGTH_MAX (2^32 - 2) bytes
-    MM_STATUS_INVALID     a commit beyond the prepared room, a truncation beyond the length, a
-                          format that the C library rejects
+    MM_STATUS_INVALID     a commit beyond the prepared room, a place beyond the length, a format
+                          that is rejected, text that does not decode
 
 LICENSE
     See the end of this file.
