@@ -42,6 +42,8 @@ OVERVIEW
     digits, base 64. Each grows the buffer once, by the exact size; input that is not what it should
     be appends nothing and makes the status INVALID.
 
+    mm_array(T) and mm_ring(T) are a growing array and a growing queue of any type that bytes copy.
+
     An mm_shared holds bytes that many keep and none changes, on any thread: a reference count.
 
 EXAMPLE
@@ -559,6 +561,108 @@ MM_API bool mm_shared_is_unique(mm_shared *s) MM_NONNULL_ALL;
    copy that the caller alone holds, in place of its hold on the old one. NULL when out of memory:
    *s is as it was. */
 MM_NODISCARD MM_API char *mm_shared_make_writable(mm_shared **s) MM_NONNULL_ALL;
+
+/* ---- typed arrays and rings: macros that evaluate the array or ring more than once ---- */
+
+/* A growing array of T on an allocator, all zero when empty:
+       mm_array(int) a = {0};
+       mm_array_push(&a, 7);
+       for (i = 0; i < a.count; i++) use(a.items[i]);
+   Pushes and appends are sticky, as a buffer's are: after a failure the items are as they were, and
+   the following ones do nothing until mm_array_clear. Items move in memory when the array grows, by
+   doubling, and are copied as bytes. In C each use of mm_array(T) is a type of its own: typedef it
+   to pass arrays on. */
+#define mm_array(T) \
+    struct { \
+        T *items;                      /* NULL while nothing is allocated */ \
+        size_t count;                  /* items in use; <= capacity */ \
+        size_t capacity;               /* items that fit without growing */ \
+        const mm_allocator *allocator; /* where items comes from; NULL: the default */ \
+        mm_status status;              /* what the first failed push returned */ \
+    }
+
+/* Makes room for n more items (void); a.status tells whether there is. */
+#define mm_array_reserve(a, n) \
+    ((void)mmi_array_reserve(&(a)->items, sizeof(*(a)->items), (a)->count, (n), &(a)->capacity, \
+                             (a)->allocator, &(a)->status))
+
+/* Adds one item, which may be one of the array's own: its status. */
+#define mm_array_push(a, item) \
+    mmi_array_status( \
+        mmi_array_reserve(&(a)->items, sizeof(*(a)->items), (a)->count, 1, &(a)->capacity, \
+                          (a)->allocator, &(a)->status) \
+            ? ((void)((a)->items[(a)->count++] = (item)), true) \
+            : false, \
+        &(a)->status)
+
+/* The last item, which leaves the array; it must not be empty. */
+#define mm_array_pop(a) ((a)->items[--(a)->count])
+
+/* Takes the item at an index below count out; those behind it move down, in O(their number). */
+#define mm_array_remove(a, index) \
+    (mmi_array_remove((a)->items, sizeof(*(a)->items), (a)->count, (index)), (void)(a)->count--)
+
+/* No items and status OK, with the memory kept, or with it freed. */
+#define mm_array_clear(a) ((void)((a)->count = 0), (void)((a)->status = MM_STATUS_OK))
+#define mm_array_deinit(a) \
+    (mmi_array_free(&(a)->items, sizeof(*(a)->items), &(a)->capacity, (a)->allocator), \
+     mm_array_clear(a))
+
+/* A queue of T, first in first out, that grows by doubling; all zero when empty. Count and capacity
+   are apart, so that a full ring differs from an empty one. */
+#define mm_ring(T) \
+    struct { \
+        T *items;                      /* NULL while nothing is allocated */ \
+        size_t first;                  /* index of the oldest item */ \
+        size_t count;                  /* items in use; <= capacity */ \
+        size_t capacity;               /* items that fit without growing: 0 or a power of two */ \
+        size_t limit;                  /* most items there may be; 0: no limit */ \
+        const mm_allocator *allocator; /* where items comes from; NULL: the default */ \
+        mm_status failure;             /* why the last push that failed did */ \
+    }
+
+/* Adds an item behind the newest: OK; LIMIT, NO_MEMORY or TOO_LARGE: the ring is as it was. Not
+   sticky: there may be room later. The item may be one of the ring's own. */
+#define mm_ring_push(r, item) \
+    mmi_array_status( \
+        mmi_ring_reserve(&(r)->items, sizeof(*(r)->items), &(r)->first, (r)->count, \
+                         &(r)->capacity, (r)->limit, (r)->allocator, &(r)->failure) \
+            ? ((void)(mm_ring_at(r, (r)->count) = (item)), (void)(r)->count++, true) \
+            : false, \
+        &(r)->failure)
+
+/* The i-th oldest item, to read and write; i must be below count. */
+#define mm_ring_at(r, i) ((r)->items[((r)->first + (i)) & ((r)->capacity - 1)])
+
+/* The oldest item, which leaves the ring; it must not be empty. */
+#define mm_ring_pop(r) ((r)->count--, (r)->items[mmi_ring_step(&(r)->first, (r)->capacity)])
+
+/* No items, with the memory kept, or with it freed. */
+#define mm_ring_clear(r) ((void)((r)->first = 0), (void)((r)->count = 0))
+#define mm_ring_deinit(r) \
+    (mmi_array_free(&(r)->items, sizeof(*(r)->items), &(r)->capacity, (r)->allocator), \
+     mm_ring_clear(r))
+
+/* What the macros call; `items` is the address of a pointer to items of that size. */
+MM_API bool mmi_array_reserve(void *items, size_t size, size_t count, size_t more,
+                              size_t *capacity, const mm_allocator *allocator, mm_status *status);
+MM_API void mmi_array_remove(void *items, size_t size, size_t count, size_t index);
+MM_API void mmi_array_free(void *items, size_t size, size_t *capacity,
+                           const mm_allocator *allocator);
+MM_API bool mmi_ring_reserve(void *items, size_t size, size_t *first, size_t count,
+                             size_t *capacity, size_t limit, const mm_allocator *allocator,
+                             mm_status *failure);
+MM_INLINE mm_status mmi_array_status(bool is_done, const mm_status *failure)
+{
+    return is_done ? MM_STATUS_OK : *failure;
+}
+
+MM_INLINE size_t mmi_ring_step(size_t *first, size_t capacity)
+{
+    size_t old = *first;
+    *first = (old + 1) & (capacity - 1);
+    return old;
+}
 
 #ifndef MM_BUFFER_NO_TEXT
 /* ---- text; slices may lie in the buffer's own content, invalid ones append nothing ---- */
@@ -1993,6 +2097,86 @@ MM_API char *mm_shared_make_writable(mm_shared **s)
         *s = copy;
     }
     return (char *)(uintptr_t)(*s)->ptr;
+}
+
+// >>arrays
+
+/* The pointer at `items`, whatever it points to. Copied as bytes: it is not a void pointer. */
+static void *mmi_items_load(const void *items)
+{
+    void *ptr;
+    memcpy(&ptr, items, sizeof(ptr));
+    return ptr;
+}
+
+/* A capacity that holds `need` items, and is a power of two; 0 when its bytes overflow. */
+static size_t mmi_array_capacity(size_t need, size_t size)
+{
+    size_t capacity = mm_size_pow2(need < 4 ? 4 : need), bytes;
+    return mm_size_mul(capacity, size, &bytes) ? capacity : 0;
+}
+
+MM_API bool mmi_array_reserve(void *items, size_t size, size_t count, size_t more,
+                              size_t *capacity, const mm_allocator *allocator, mm_status *status)
+{
+    size_t need, next;
+    void *ptr = mmi_items_load(items);
+    if (*status != MM_STATUS_OK) return false;
+    if (more <= *capacity - count) return true;
+    next = mm_size_add(count, more, &need) ? mmi_array_capacity(need, size) : 0;
+    if (next == 0) {
+        *status = MM_STATUS_TOO_LARGE;
+        return false;
+    }
+    ptr = ptr == NULL ? mmi_alloc(allocator, next * size)
+                      : mmi_realloc(allocator, ptr, *capacity * size, next * size);
+    if (ptr == NULL) {
+        *status = MM_STATUS_NO_MEMORY;
+        return false;
+    }
+    memcpy(items, &ptr, sizeof(ptr));
+    *capacity = next;
+    return true;
+}
+
+MM_API void mmi_array_remove(void *items, size_t size, size_t count, size_t index)
+{
+    char *at = (char *)items + index * size;
+    MM_ASSERT(index < count);
+    memmove(at, at + size, (count - index - 1) * size);
+}
+
+MM_API void mmi_array_free(void *items, size_t size, size_t *capacity,
+                           const mm_allocator *allocator)
+{
+    void *ptr = mmi_items_load(items);
+    if (ptr != NULL) mmi_free(allocator, ptr, *capacity * size);
+    ptr = NULL;
+    memcpy(items, &ptr, sizeof(ptr));
+    *capacity = 0;
+}
+
+MM_API bool mmi_ring_reserve(void *items, size_t size, size_t *first, size_t count,
+                             size_t *capacity, size_t limit, const mm_allocator *allocator,
+                             mm_status *failure)
+{
+    size_t before = *capacity - *first; /* what lies before the end of the memory is the older */
+    mm_status status = MM_STATUS_OK;
+    char *ptr;
+    if (limit != 0 && count >= limit) {
+        *failure = MM_STATUS_LIMIT;
+        return false;
+    }
+    if (count < *capacity) return true;
+    if (!mmi_array_reserve(items, size, count, 1, capacity, allocator, &status)) {
+        *failure = status;
+        return false;
+    }
+    /* It was full, so it is at least twice as large now: the younger part, which lay at the start
+       of the memory, goes behind the older. */
+    ptr = (char *)mmi_items_load(items);
+    if (count > 0) memcpy(ptr + count * size, ptr, (count - before) * size);
+    return true;
 }
 
 // >>check

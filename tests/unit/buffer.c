@@ -718,6 +718,96 @@ TEST(shared_adoption)
     CHECK(a.live_blocks == 0 && a.bad_sizes == 0);
 }
 
+typedef struct item {
+    char text[20];
+    int number;
+} item;
+
+TEST(typed_array)
+{
+    mm_array(int) numbers = {0};
+    mm_array(item) items = {0};
+    item one = {"one", 1};
+    test_allocator a;
+    int i;
+    test_allocator_init(&a);
+    numbers.allocator = &a.base;
+    for (i = 0; i < 100; i++) CHECK_EQ(mm_array_push(&numbers, i), MM_STATUS_OK);
+    CHECK(numbers.count == 100 && numbers.capacity == 128 && numbers.items[99] == 99);
+    mm_array_remove(&numbers, 0);
+    mm_array_remove(&numbers, 98);
+    CHECK(numbers.count == 98 && numbers.items[0] == 1 && numbers.items[97] == 98);
+    CHECK_EQ(mm_array_pop(&numbers), 98);
+    while (numbers.count < numbers.capacity) mm_array_push(&numbers, -1);
+    test_allocator_fail(&a, 1, 0);
+    CHECK_EQ(mm_array_push(&numbers, 5), MM_STATUS_NO_MEMORY);
+    CHECK_EQ(mm_array_push(&numbers, 5), MM_STATUS_NO_MEMORY); /* sticky */
+    CHECK(numbers.count == 128 && numbers.items[0] == 1);
+    numbers.status = MM_STATUS_OK;
+    CHECK_EQ(mm_array_push(&numbers, numbers.items[0]), MM_STATUS_OK); /* its own, and it grows */
+    CHECK_EQ(numbers.items[128], 1);
+    mm_array_reserve(&numbers, SIZE_MAX);
+    CHECK_EQ(numbers.status, MM_STATUS_TOO_LARGE);
+    mm_array_clear(&numbers);
+    mm_array_reserve(&numbers, SIZE_MAX / 4);
+    CHECK_EQ(numbers.status, MM_STATUS_TOO_LARGE);
+    mm_array_deinit(&numbers);
+    CHECK(numbers.items == NULL && numbers.capacity == 0 && numbers.status == MM_STATUS_OK);
+    mm_array_push(&items, one);
+    mm_array_push(&items, items.items[0]);
+    CHECK_STR(items.items[1].text, "one");
+    mm_array_deinit(&items);
+    mm_array_deinit(&items);
+    CHECK(a.live_blocks == 0 && a.bad_sizes == 0);
+}
+
+/* A ring of numbers in order: what comes out must be the next one. */
+static void ring_run(uint64_t seed, size_t limit, size_t fail_every)
+{
+    mm_ring(uint32_t) ring = {0};
+    uint32_t in = 0, out = 0, i;
+    size_t step;
+    test_allocator a;
+    test_allocator_init(&a);
+    ring.allocator = &a.base;
+    ring.limit = limit;
+    for (step = 0; step < 20000; step++) {
+        if (fail_every != 0) test_allocator_fail(&a, 1 + test_random(&seed) % fail_every, 0);
+        if (test_random(&seed) % 8 < (step / 1000 % 2 == 0 ? 5 : 3)) {
+            mm_status status = mm_ring_push(&ring, in);
+            CHECK_EQ(status, limit != 0 && in - out == limit ? MM_STATUS_LIMIT
+                             : a.failures != 0               ? MM_STATUS_NO_MEMORY
+                                                             : MM_STATUS_OK);
+            in += status == MM_STATUS_OK;
+        } else if (ring.count > 0) {
+            CHECK_EQ(mm_ring_pop(&ring), out);
+            out++;
+        }
+        CHECK_EQ(ring.count, in - out);
+        for (i = out; i < in && step % 64 == 0; i++) CHECK_EQ(mm_ring_at(&ring, i - out), i);
+    }
+    mm_ring_deinit(&ring);
+    CHECK(ring.count == 0 && a.live_blocks == 0 && a.bad_sizes == 0);
+}
+
+TEST(typed_ring)
+{
+    mm_ring(int) own = {0};
+    int i;
+    for (i = 0; i < 6; i++) mm_ring_push(&own, i);
+    CHECK_EQ(mm_ring_pop(&own), 0);
+    while (own.count < own.capacity) mm_ring_push(&own, 9); /* full, and wrapped around */
+    CHECK_EQ(own.capacity, 8);
+    CHECK_EQ(mm_ring_push(&own, mm_ring_at(&own, 0)), MM_STATUS_OK);
+    CHECK(mm_ring_at(&own, 0) == 1 && mm_ring_at(&own, 8) == 1 && mm_ring_at(&own, 7) == 9);
+    mm_ring_deinit(&own);
+    CHECK_SUB(ring_run(1, 0, 0));
+    CHECK_SUB(ring_run(2, 5, 0));
+    CHECK_SUB(ring_run(3, 1, 0));
+    CHECK_SUB(ring_run(4, 0, 1));
+    CHECK_SUB(ring_run(5, 0, 2));
+}
+
 /* One random operation on `b` and on the model (`bytes`, `*length`); some arguments lie in `b`. */
 static void model_step(mm_buffer *b, unsigned char *bytes, size_t *length, uint64_t *random)
 {
@@ -847,6 +937,6 @@ TEST_MAIN(T(zeroed_buffer_is_empty), T(unset_differs_from_blank),
           T(shrink_to_the_class_of_the_content), T(parts_in_one_growth),
           T(insert_replace_remove), T(replace_by_a_part_of_itself), T(quick_format_is_as_printf),
           T(quick_format_fails_cleanly), T(swap_and_equality), T(slices_compare),
-          T(slices_search), T(tokens), T(unescaped), T(shared_bytes),
-          T(shared_count_saturates), T(shared_adoption), T(model), T(status_strings),
+          T(slices_search), T(tokens), T(unescaped), T(shared_bytes), T(shared_count_saturates),
+          T(shared_adoption), T(typed_array), T(typed_ring), T(model), T(status_strings),
           T(checked_sizes))
