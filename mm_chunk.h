@@ -490,10 +490,10 @@ MM_NODISCARD MM_API mm_status mm_chunk_open(mm_chunk *chunk) MM_NONNULL_ALL;
 /* What the errno of a file operation means to a caller. */
 MM_API mm_status mm_status_from_errno(int error);
 
-/* Reads up to `size` bytes of a FILE chunk, `skip` bytes behind its offset. Stops early only at the
-   end of the file or at an error; *got says where, and TRUNCATED or the error why. For mm_io.h. */
-MM_NODISCARD MM_API mm_status mmi_chunk_pread(mm_chunk *c, int64_t skip, char *to, size_t size,
-                                              size_t *got) MM_NONNULL_ALL;
+/* Reads up to `size` bytes at the front of a FILE chunk. Stops early only at the end of the file or
+   at an error; *got says where, and TRUNCATED or the error why. For mm_io.h. */
+MM_NODISCARD MM_API mm_status mmi_chunk_pread(mm_chunk *c, char *to, size_t size, size_t *got)
+    MM_NONNULL_ALL;
 
 /* Whether the whole structure is sound. O(chunks); for tests and assertions. */
 MM_API bool mm_chunkqueue_check(const mm_chunkqueue *q) MM_NONNULL_ALL;
@@ -597,7 +597,7 @@ extern int MMI_FILE(ftruncate)(int fd, off_t size);
 extern "C" {
 #endif
 
-#define MMI_CHUNK_KEEP ((size_t)1 << 20)           /* seed of 001: 1 MiB of buffers per worker */
+#define MMI_CHUNK_KEEP ((size_t)1 << 20)           /* 128 regular chunks for each worker */
 #define MMI_CHUNK_MOVE 1024                        /* lighttpd's border between copy and move */
 #define MMI_CHUNK_TEMP_FILE_SIZE ((int64_t)1 << 30) /* disk space comes back in steps of this */
 #define MMI_CHUNK_TEMP_NAMES 64                    /* names tried before giving up on a directory */
@@ -763,12 +763,12 @@ MM_API mm_status mm_chunk_open(mm_chunk *chunk)
     return status;
 }
 
-MM_API mm_status mmi_chunk_pread(mm_chunk *c, int64_t skip, char *to, size_t size, size_t *got)
+MM_API mm_status mmi_chunk_pread(mm_chunk *c, char *to, size_t size, size_t *got)
 {
     mm_status status = mm_chunk_open(c);
     *got = 0;
     while (status == MM_STATUS_OK && *got < size) {
-        int64_t at = c->offset + skip + (int64_t)*got;
+        int64_t at = c->offset + (int64_t)*got;
         ssize_t n = -1;
         errno = EOVERFLOW; /* for a 32-bit off_t */
         if ((int64_t)(off_t)at == at)
@@ -1410,7 +1410,7 @@ static mm_status mmi_queue_gather(mm_chunkqueue *q, char *to, size_t size, size_
         size_t want = size - *got, n;
         if (want > have) want = (size_t)have;
         if (c->type == MM_CHUNK_MEM) memcpy(to + *got, mmi_chunk_bytes(c), n = want);
-        else status = mmi_chunk_pread(c, 0, to + *got, want, &n);
+        else status = mmi_chunk_pread(c, to + *got, want, &n);
         *got += n;
     }
     return status;

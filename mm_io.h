@@ -591,7 +591,7 @@ static mm_status mmi_io_copy_file(mm_chunkqueue *q, int fd, int64_t most, int64_
     mm_status status;
     if (size > most) size = most;
     if (size > MMI_IO_COPY) size = MMI_IO_COPY;
-    status = mmi_chunk_pread(q->first, 0, bytes, (size_t)size, &got);
+    status = mmi_chunk_pread(q->first, bytes, (size_t)size, &got);
     if (got == 0) return status;
     iov.iov_base = bytes;
     iov.iov_len = got;
