@@ -2,37 +2,6 @@
 #include "files.h"
 #include "text.h"
 
-/* The size of the UTF-8 sequence at the start of a text, which is not empty; 0: there is none that
-   is valid: RFC 3629, without overlong forms, surrogates and what is beyond U+10FFFF. */
-static size_t utf8_size(mm_slice text)
-{
-    unsigned char first = (unsigned char)text.ptr[0], least = 0x80, most = 0xBF;
-    size_t i, size;
-    if (first < 0x80) return 1;
-    if (first < 0xC2 || first > 0xF4) return 0;
-    size = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-    if (first == 0xE0) least = 0xA0;
-    if (first == 0xED) most = 0x9F;
-    if (first == 0xF0) least = 0x90;
-    if (first == 0xF4) most = 0x8F;
-    if (text.len < size) return 0;
-    for (i = 1; i < size; i++, least = 0x80, most = 0xBF) {
-        unsigned char c = (unsigned char)text.ptr[i];
-        if (c < least || c > most) return 0;
-    }
-    return size;
-}
-
-static bool is_utf8(mm_slice text)
-{
-    while (text.len > 0) {
-        size_t size = utf8_size(text);
-        if (size == 0) return false;
-        text = text_from(text, size);
-    }
-    return true;
-}
-
 /* Whether a byte may be in a name, once decoded. Backslashes are slashes to other systems. */
 static bool is_name_byte(char c)
 {
@@ -58,7 +27,7 @@ static bool decode_segment(mm_slice segment, char *to, size_t *length)
         if (!is_name_byte(c)) return false;
         to[(*length)++] = c;
     }
-    return is_utf8(mm_slice_make(to, *length));
+    return mm_slice_is_utf8(mm_slice_make(to, *length));
 }
 
 /* The length of a path without its last segment; there is one. */
@@ -130,5 +99,5 @@ bool files_is_name_served(mm_slice name)
     if (name.len == 0 || name.ptr[0] == '.') return false;
     for (i = 0; i < name.len; i++)
         if (!is_name_byte(name.ptr[i])) return false;
-    return is_utf8(name);
+    return mm_slice_is_utf8(name);
 }
