@@ -12,6 +12,7 @@ BUILD = build
 DIR = demo/www
 PORT = 8443
 T =
+RUNS = 1000000
 
 export BUILD CC SETUP
 export PYTHONDONTWRITEBYTECODE = 1
@@ -39,7 +40,8 @@ endif
 
 objects := $(patsubst %.c,$(BUILD)/%.o,$(wildcard demo/*.c))
 benches := $(patsubst %.c,$(BUILD)/%,$(filter-out %/mm.c,$(wildcard tests/bench/*$(T)*.c)))
-tests := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*.c tests/server/*.c))
+tests := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*.c tests/server/*.c tests/fuzz/*.c))
+targets := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*$(T)*.c))
 
 all: $(BUILD)/mmserve ## build the server, build/mmserve (the default)
 
@@ -57,6 +59,14 @@ check-all: ## sanitizers, Valgrind, a browser: installs large packages, takes a 
 bench: $(benches) ## measure us beside others, in a minute; make bench T=arena: only that one
 	@: $(or $^,$(error no benchmark is called $(T)))
 	@for bench in $^; do $$bench || exit; done
+
+fuzz: $(targets:%=$(BUILD)/fuzz/%) ## search for inputs that crash a parser; make fuzz T=text RUNS=number
+	@: $(or $^,$(error no fuzz target is called $(T)))
+	@for target in $(targets:%=$(BUILD)/fuzz/%); do \
+	    mkdir -p $$target.found && echo "$$target: $(RUNS) inputs" && \
+	    $$target -runs=$(RUNS) -verbosity=0 -artifact_prefix=$$target. $$target.found \
+	        tests/fuzz/corpus/$${target##*/} >$$target.log 2>&1 || { cat $$target.log; exit 1; }; \
+	done; echo "$(words $(targets)) passed, 0 failed"
 
 test-programs: $(tests) ## build the test programs without running them
 
@@ -77,6 +87,16 @@ $(BUILD)/demo/%.o: demo/%.c $(BUILD)/harden.compile
 $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/flags
 	@echo "  CC   $<"; mkdir -p $(@D)
 	$(Q)$(COMPILE) -MF $@.d -MT $@ $(SSL_CFLAGS) -o $@ $< $(TEST_LIBS)
+
+$(BUILD)/tests/fuzz/%: tests/fuzz/%.c $(BUILD)/flags
+	@echo "  CC   $<"; mkdir -p $(@D)
+	$(Q)$(COMPILE) -MF $@.d -MT $@ -o $@ $< $(LDFLAGS)
+
+# libFuzzer is clang's, whatever compiles the rest.
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(BUILD)/flags | setup-full
+	@echo "  FUZZ $<"; mkdir -p $(@D)
+	$(Q)clang -std=c11 $(WARNINGS) $(CPPFLAGS) -O1 -g -fsanitize=fuzzer,address,undefined \
+	    -fno-sanitize-recover=all -DFUZZ_ENGINE -MMD -MP -MF $@.d -MT $@ -o $@ $< $(LDFLAGS)
 
 # These have the server's parts inside, but for main() and the one implementation: they bring both.
 $(BUILD)/tests/server/%: tests/server/%.c $(filter-out %/main.o %/mm.o,$(objects)) $(BUILD)/flags
@@ -114,7 +134,11 @@ setup:
 setup-bench: | setup
 	@tests/setup.sh bench
 
-.PHONY: all run test check-all bench test-programs clean help setup setup-bench always
+setup-full: | setup
+	@tests/setup.sh full
+
+.PHONY: all run test check-all bench fuzz test-programs clean help setup setup-bench setup-full \
+    always
 .DELETE_ON_ERROR:
 .SECONDARY:
--include $(objects:.o=.d) $(tests:=.d) $(benches:=.d) $(BUILD)/tests/bench/mm.d
+-include $(objects:.o=.d) $(tests:=.d) $(targets:%=$(BUILD)/fuzz/%.d) $(benches:=.d) $(BUILD)/tests/bench/mm.d

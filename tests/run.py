@@ -87,6 +87,14 @@ class Group:
             if program.exists():
                 self.run(f"{path.parent.name}/{path.stem}", [*wrapper, program], SANITIZERS)
 
+    def fuzz(self, build, wrapper=()):
+        """The targets on their corpora, without a search for more."""
+        for path in sorted(TOP.glob("tests/fuzz/*.c")):
+            program = TOP / build / path.relative_to(TOP).with_suffix("")
+            corpus = sorted((path.parent / "corpus" / path.stem).iterdir())
+            if program.exists():
+                self.run(f"fuzz/{path.stem}", [*wrapper, program, *corpus], SANITIZERS)
+
     def server(self, build, pattern="test_*.py", wrapper=()):
         server = shlex.join([*wrapper, str(TOP / build / "mmserve")])
         for path in sorted(TOP.glob(f"tests/server/{pattern}")):
@@ -122,6 +130,8 @@ def run_plain():
             group.run(f"check/{name}", [sys.executable, TOP / f"tests/check-{name}.py"])
     with Group("programs") as group:
         group.programs(BUILD)
+    with Group("corpora") as group:
+        group.fuzz(BUILD)
     with Group("server") as group:
         group.server(BUILD)
 
@@ -144,6 +154,11 @@ def run_all():
         group.programs(f"{BUILD}/tsan", folders=["unit"])
     with Group("programs, Valgrind") as group:
         group.programs(f"{BUILD}/valgrind", wrapper=VALGRIND)
+    for name, wrapper in ("asan", ()), ("valgrind", VALGRIND):
+        with Group(f"corpora, {name}") as group:
+            group.fuzz(f"{BUILD}/{name}", wrapper)
+    with Group("fuzzing") as group:
+        group.run("fuzz/search", [MAKE, "fuzz"])
     with Group("server, ASan+UBSan") as group:
         group.server(f"{BUILD}/asan")
     with Group("server, Valgrind") as group:
