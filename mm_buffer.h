@@ -490,6 +490,10 @@ MM_INLINE mm_status mm_buffer_append_buffer(mm_buffer *b, const mm_buffer *other
 MM_API mm_status mm_buffer_append_slices(mm_buffer *b, const mm_slice *parts, size_t count)
     MM_NONNULL(1);
 
+/* The same with `separator` between each two, as in "a, b, c". */
+MM_API mm_status mm_buffer_append_joined(mm_buffer *b, const mm_slice *parts, size_t count,
+                                         mm_slice separator) MM_NONNULL(1);
+
 /* The slice without its backslashes: of each pair of \ and a byte only the byte. INVALID when a
    single backslash ends it. */
 MM_API mm_status mm_buffer_append_unescaped(mm_buffer *b, mm_slice slice) MM_NONNULL_ALL;
@@ -595,6 +599,24 @@ MM_NODISCARD MM_API char *mm_shared_make_writable(mm_shared **s) MM_NONNULL_ALL;
             : false, \
         &(a)->status)
 
+/* Adds one item before the one at `index` (the count: behind the last): its status. It may be one
+   of the array's own. O(items behind). */
+#define mm_array_insert(a, index, item) \
+    mmi_array_status( \
+        mmi_array_reserve(&(a)->items, sizeof(*(a)->items), (a)->count, 1, &(a)->capacity, \
+                          (a)->allocator, &(a)->status) \
+            ? ((void)((a)->items[(a)->count] = (item)), \
+               mmi_array_sink((a)->items, sizeof(*(a)->items), &(a)->count, (index)), true) \
+            : false, \
+        &(a)->status)
+
+/* Adds n items from a pointer to the first, which may be one of the array's own, or NULL when n is
+   0: their status, and either all are added or none. */
+#define mm_array_append(a, from, n) \
+    ((void)sizeof((from) == (a)->items), /* warns when the types differ */ \
+     mmi_array_append(&(a)->items, sizeof(*(a)->items), &(a)->count, (from), (n), &(a)->capacity, \
+                      (a)->allocator, &(a)->status))
+
 /* The last item, which leaves the array; it must not be empty. */
 #define mm_array_pop(a) ((a)->items[--(a)->count])
 
@@ -646,6 +668,10 @@ MM_NODISCARD MM_API char *mm_shared_make_writable(mm_shared **s) MM_NONNULL_ALL;
 /* What the macros call; `items` is the address of a pointer to items of that size. */
 MM_API bool mmi_array_reserve(void *items, size_t size, size_t count, size_t more,
                               size_t *capacity, const mm_allocator *allocator, mm_status *status);
+MM_API mm_status mmi_array_append(void *items, size_t size, size_t *count, const void *from,
+                                  size_t n, size_t *capacity, const mm_allocator *allocator,
+                                  mm_status *status);
+MM_API void mmi_array_sink(void *items, size_t size, size_t *count, size_t index);
 MM_API void mmi_array_remove(void *items, size_t size, size_t count, size_t index);
 MM_API void mmi_array_free(void *items, size_t size, size_t *capacity,
                            const mm_allocator *allocator);
@@ -1255,19 +1281,33 @@ MM_API mm_status mm_buffer_append_string(mm_buffer *b, const char *text)
 
 MM_API mm_status mm_buffer_append_slices(mm_buffer *b, const mm_slice *parts, size_t count)
 {
+    return mm_buffer_append_joined(b, parts, count, mm_slice_make(NULL, 0));
+}
+
+/* Copies a slice, which may lie in what was the content at `base` before the buffer grew. */
+static char *mmi_buffer_put_part(const mm_buffer *b, uintptr_t base, size_t size, mm_slice part,
+                                 char *to)
+{
+    if (part.len == 0) return to;
+    if (mmi_buffer_owns(base, size, part.ptr)) part.ptr = b->ptr + ((uintptr_t)part.ptr - base);
+    memcpy(to, part.ptr, part.len); /* from the content to behind it: apart */
+    return to + part.len;
+}
+
+MM_API mm_status mm_buffer_append_joined(mm_buffer *b, const mm_slice *parts, size_t count,
+                                         mm_slice separator)
+{
     uintptr_t base = (uintptr_t)b->ptr;
-    size_t i, size = b->size, total = mm_buffer_length(b);
+    size_t i, size = b->size, total = 0;
     char *to;
-    for (i = 0; i < count; i++)
-        if (!mm_size_add(total, parts[i].len, &total)) total = SIZE_MAX;
-    if (!mmi_buffer_reserve(b, total)) return b->status;
+    bool fits = mm_size_mul(separator.len, count - (size_t)(count != 0), &total) &&
+                mm_size_add(total, mm_buffer_length(b), &total);
+    for (i = 0; fits && i < count; i++) fits = mm_size_add(total, parts[i].len, &total);
+    if (!mmi_buffer_reserve(b, fits ? total : SIZE_MAX)) return b->status;
     to = b->ptr + mm_buffer_length(b);
     for (i = 0; i < count; i++) {
-        const char *from = parts[i].ptr;
-        if (parts[i].len == 0) continue;
-        if (mmi_buffer_owns(base, size, from)) from = b->ptr + ((uintptr_t)from - base);
-        memcpy(to, from, parts[i].len); /* from the content to behind it: apart */
-        to += parts[i].len;
+        if (i > 0) to = mmi_buffer_put_part(b, base, size, separator, to);
+        to = mmi_buffer_put_part(b, base, size, parts[i], to);
     }
     mmi_buffer_set_length(b, total);
     return MM_STATUS_OK;
@@ -2137,6 +2177,35 @@ MM_API bool mmi_array_reserve(void *items, size_t size, size_t count, size_t mor
     memcpy(items, &ptr, sizeof(ptr));
     *capacity = next;
     return true;
+}
+
+MM_API mm_status mmi_array_append(void *items, size_t size, size_t *count, const void *from,
+                                  size_t n, size_t *capacity, const mm_allocator *allocator,
+                                  mm_status *status)
+{
+    uintptr_t base = (uintptr_t)mmi_items_load(items), offset = (uintptr_t)from - base;
+    char *at;
+    bool is_own = base != 0 && offset < *count * size;
+    if (!mmi_array_reserve(items, size, *count, n, capacity, allocator, status)) return *status;
+    at = (char *)mmi_items_load(items);
+    if (n > 0) memcpy(at + *count * size, is_own ? at + offset : (const char *)from, n * size);
+    *count += n;
+    return MM_STATUS_OK;
+}
+
+/* Counts the item behind the last in, and brings it before the one at the index: turns the bytes
+   between the two round, by as much at a time as a small array holds. */
+MM_API void mmi_array_sink(void *items, size_t size, size_t *count, size_t index)
+{
+    char part[64], *from = (char *)items + index * size;
+    size_t n = (++*count - index) * size, moved;
+    MM_ASSERT(index < *count);
+    for (moved = 0; moved < size && n > size; moved += sizeof(part)) {
+        size_t step = size - moved < sizeof(part) ? size - moved : sizeof(part);
+        memcpy(part, from + n - step, step);
+        memmove(from + step, from, n - step);
+        memcpy(from, part, step);
+    }
 }
 
 MM_API void mmi_array_remove(void *items, size_t size, size_t count, size_t index)

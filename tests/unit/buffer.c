@@ -345,6 +345,33 @@ TEST(parts_in_one_growth)
     CHECK_EQ(a.live_blocks, 0);
 }
 
+TEST(joined)
+{
+    test_allocator a;
+    mm_buffer b;
+    mm_slice parts[3], comma = mm_slice_make(", ", 2);
+    test_allocator_init(&a);
+    mm_buffer_init(&b, &a.base);
+    CHECK_EQ(mm_buffer_append_joined(&b, NULL, 0, comma), MM_STATUS_OK);
+    CHECK(mm_buffer_is_blank(&b) && !mm_buffer_is_unset(&b));
+    parts[0] = mm_slice_make("a", 1);
+    parts[1] = mm_slice_make(NULL, 0);
+    parts[2] = mm_slice_make("bc", 2);
+    CHECK_EQ(mm_buffer_append_joined(&b, parts, 1, comma), MM_STATUS_OK);
+    CHECK_EQ(mm_buffer_append_joined(&b, parts, 3, comma), MM_STATUS_OK);
+    CHECK_STR(mm_buffer_string(&b), "aa, , bc");
+    parts[1] = mm_slice_make(b.ptr, 8); /* with what the buffer holds, and it grows */
+    CHECK_EQ(mm_buffer_append_joined(&b, parts, 3, mm_slice_make(b.ptr + 2, 3)), MM_STATUS_OK);
+    CHECK_STR(mm_buffer_string(&b), "aa, , bca, ,aa, , bc, ,bc");
+    comma.len = SIZE_MAX / 2;
+    CHECK_EQ(mm_buffer_append_joined(&b, parts, 3, comma), MM_STATUS_TOO_LARGE);
+    b.status = MM_STATUS_OK;
+    CHECK_EQ(mm_buffer_append_joined(&b, parts, SIZE_MAX, comma), MM_STATUS_TOO_LARGE);
+    CHECK_STR(mm_buffer_string(&b), "aa, , bca, ,aa, , bc, ,bc");
+    mm_buffer_deinit(&b);
+    CHECK(a.live_blocks == 0 && a.bad_sizes == 0);
+}
+
 TEST(insert_replace_remove)
 {
     test_allocator a;
@@ -761,6 +788,51 @@ TEST(typed_array)
     CHECK(a.live_blocks == 0 && a.bad_sizes == 0);
 }
 
+typedef struct large_item { /* more than one part of what is moved at a time */
+    int number;
+    char rest[146];
+} large_item;
+
+TEST(typed_array_in_the_middle)
+{
+    static const int more[] = {7, 8, 9};
+    mm_array(int) numbers = {0};
+    mm_array(large_item) items = {0};
+    large_item one = {0};
+    test_allocator a;
+    int i;
+    test_allocator_init(&a);
+    numbers.allocator = items.allocator = &a.base;
+    CHECK_EQ(mm_array_append(&numbers, more, 0), MM_STATUS_OK);
+    CHECK_EQ(mm_array_append(&numbers, (const int *)NULL, 0), MM_STATUS_OK);
+    CHECK_EQ(mm_array_append(&numbers, more, 3), MM_STATUS_OK);
+    CHECK_EQ(mm_array_insert(&numbers, 0, 5), MM_STATUS_OK);
+    CHECK_EQ(mm_array_insert(&numbers, 1, 6), MM_STATUS_OK);
+    CHECK_EQ(mm_array_insert(&numbers, 5, numbers.items[0]), MM_STATUS_OK);
+    while (numbers.count < numbers.capacity) mm_array_insert(&numbers, 3, 0);
+    test_allocator_fail(&a, 1, 0);
+    CHECK_EQ(mm_array_append(&numbers, numbers.items + 1, 2), MM_STATUS_NO_MEMORY);
+    CHECK_EQ(mm_array_insert(&numbers, 0, 1), MM_STATUS_NO_MEMORY); /* sticky */
+    CHECK_EQ(numbers.count, 8);
+    numbers.status = MM_STATUS_OK;
+    CHECK_EQ(mm_array_append(&numbers, numbers.items, numbers.count), MM_STATUS_OK); /* its own */
+    for (i = 0; i < 16; i++) CHECK_EQ(numbers.items[i], "\5\6\7\0\0\10\11\5"[i % 8]);
+    CHECK_EQ(mm_array_append(&numbers, more, SIZE_MAX), MM_STATUS_TOO_LARGE);
+    for (i = 0; i < 50; i++) {
+        memset(one.rest, i, sizeof(one.rest));
+        one.number = i;
+        CHECK_EQ(mm_array_insert(&items, i % 2 ? 0 : items.count, one), MM_STATUS_OK);
+    }
+    for (i = 0; i < 50; i++) {
+        CHECK_EQ(items.items[i].number, i < 25 ? 49 - 2 * i : 2 * (i - 25));
+        CHECK_EQ(items.items[i].rest[0], items.items[i].number);
+        CHECK_EQ(items.items[i].rest[145], items.items[i].number);
+    }
+    mm_array_deinit(&numbers);
+    mm_array_deinit(&items);
+    CHECK(a.live_blocks == 0 && a.bad_sizes == 0);
+}
+
 /* A ring of numbers in order: what comes out must be the next one. */
 static void ring_run(uint64_t seed, size_t limit, size_t fail_every)
 {
@@ -934,9 +1006,9 @@ TEST_MAIN(T(zeroed_buffer_is_empty), T(unset_differs_from_blank),
           T(failure_is_sticky_and_loses_nothing), T(failed_copy_and_format_keep_the_old_content),
           T(beyond_the_limit_is_too_large), T(detach_and_adopt_move_ownership),
           T(memory_of_the_callers), T(move_leaves_the_old_memory_behind),
-          T(shrink_to_the_class_of_the_content), T(parts_in_one_growth),
+          T(shrink_to_the_class_of_the_content), T(parts_in_one_growth), T(joined),
           T(insert_replace_remove), T(replace_by_a_part_of_itself), T(quick_format_is_as_printf),
-          T(quick_format_fails_cleanly), T(swap_and_equality), T(slices_compare),
-          T(slices_search), T(tokens), T(unescaped), T(shared_bytes), T(shared_count_saturates),
-          T(shared_adoption), T(typed_array), T(typed_ring), T(model), T(status_strings),
+          T(quick_format_fails_cleanly), T(swap_and_equality), T(slices_compare), T(slices_search),
+          T(tokens), T(unescaped), T(shared_bytes), T(shared_count_saturates), T(shared_adoption),
+          T(typed_array), T(typed_array_in_the_middle), T(typed_ring), T(model), T(status_strings),
           T(checked_sizes))
