@@ -108,7 +108,7 @@ BENCH_ALIGN := -falign-functions=64 -falign-loops=64
 # The others' flags are asked for late, as those of OpenSSL above.
 BENCH_CFLAGS = $$(pkg-config --cflags libevent_core apr-1) $(BENCH_ALIGN) \
     -DBENCH_FLAGS='"$(strip $(CFLAGS) $(BENCH_ALIGN))"'
-BENCH_LIBS = $$(pkg-config --libs libevent_core apr-1)
+BENCH_LIBS = $$(pkg-config --libs libevent_core apr-1) -lm -ldl
 
 $(BUILD)/tests/bench/%.o: tests/bench/%.c $(BUILD)/flags | setup-bench
 	@echo "  CC   $<"; mkdir -p $(@D)

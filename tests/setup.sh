@@ -14,6 +14,13 @@ compiles_both() {
     compiles clang && compiles clang++ "" c++
 }
 
+loads() { # can one of these libraries be preloaded? The dynamic linker says so when it cannot.
+    for library in "$@"; do
+        [ -n "$(LD_PRELOAD=$library env true 2>&1)" ] || return 0
+    done
+    return 1
+}
+
 has() { # has PACKAGES COMMAND...: the packages are missing unless the command succeeds
     packages=$1
     shift
@@ -32,6 +39,10 @@ look() { # sets $missing
     if [ "$group" = bench ]; then # the peers that ours is measured against
         has libevent-dev pkg-config --exists libevent_core
         has libapr1-dev pkg-config --exists apr-1
+        has libjemalloc2 loads libjemalloc.so.2
+        # by its -dev package, for the library's own has a version in its name
+        has libmimalloc-dev loads libmimalloc.so.2 libmimalloc.so.3
+        has libtcmalloc-minimal4 loads libtcmalloc_minimal.so.4
         return
     fi
     has gcc command -v gcc

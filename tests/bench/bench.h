@@ -12,7 +12,22 @@
  *
  * A contestant's run does the whole work `cycles` times and leaves the result of the last cycle for
  * its check. A check has to fail before the first run, and to succeed after one cycle and after the
- * last round: who computes nothing, or something else, ends the program with an error.
+ * last round: who computes nothing, or something else, ends the program with an error. A run may
+ * start threads, if it waits for them.
+ *
+ * Libraries that replace malloc are contestants with a process of their own, see peers.h:
+ *
+ *     static const bench_contestant contestants[] = {
+ *         {"mm_heap", run_heap, check, BENCH_PLAIN, rest_heap}, (a process of this program)
+ *         {"glibc", run_malloc, check, BENCH_PLAIN, rest_malloc},
+ *         {"jemalloc", run_malloc, check, BENCH_JEMALLOC, rest_malloc}};  (the same, preloaded)
+ *
+ * A row with such a contestant also shows the processor time of all threads, and for contestants in
+ * processes the most memory that was resident and what of it was left at the end, when `rest` (may
+ * be NULL) has freed what the runs had left. What is not installed, crashes or computes something
+ * else has a line that says so. Below the last row stand the geometric means over all such rows.
+ * bench_begin comes first in main, and main does the same in each run, so that a process comes to
+ * its row as it was; BENCH comes in rows that do not depend upon others having run.
  *
  * The contestants take turns, A B C A B C, so that a busy machine or a changing clock rate meets
  * all of them. A figure is the median of the rounds; the spread is the distance between the
@@ -27,7 +42,8 @@
  *     callgrind_annotate --auto=no --inclusive=yes build/counts | grep 'run_[a-z_0-9]*$'
  *
  * gives the instructions of each contestant (the larger line, where it has two); --once says by how
- * many operations to divide. */
+ * many operations to divide. With processes, add --trace-children=yes and write to build/counts.%p:
+ * the files come in the contestants' order, after the one of the process that asks. */
 #ifndef BENCH_H
 #define BENCH_H
 #ifndef __OPTIMIZE__
@@ -36,6 +52,8 @@
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L /* clock_gettime */
 #endif
+#include <errno.h>
+#include <math.h> /* the geometric mean */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -45,10 +63,19 @@
 
 /* Many short samples: where others use the machine too, one that is longer than a time slice has
    always met them; of these only a few have, and the median is none of the few. */
-#define BENCH_ROUNDS 401     /* odd, so that the median is one of them */
+#define BENCH_ROUNDS 401     /* most; odd, so that the median is one of them */
+#define BENCH_ROUNDS_LEAST 9 /* when a cycle takes long */
 #define BENCH_SAMPLE 300000u /* least ns that a contestant runs for in a round */
-#define BENCH_ONCE 100       /* cycles under --once */
-#define BENCH_CONTESTANTS 8  /* most in a row */
+#define BENCH_BUDGET \
+    500000000               /* ns for a contestant in a row, unless it takes more for the least */
+#define BENCH_ONCE 100      /* cycles under --once */
+#define BENCH_CONTESTANTS 8 /* most in a row */
+
+/* What to preload: the names that the libraries have in any folder, with a later version's. */
+#define BENCH_PLAIN "" /* nothing: the C library's own */
+#define BENCH_JEMALLOC "libjemalloc.so.2"
+#define BENCH_MIMALLOC "libmimalloc.so.2:libmimalloc.so.3"
+#define BENCH_TCMALLOC "libtcmalloc_minimal.so.4"
 
 #ifndef BENCH_FLAGS
 #define BENCH_FLAGS "unknown flags"
@@ -58,6 +85,9 @@
 #else
 #define BENCH_COMPILER "gcc " __VERSION__
 #endif
+
+/* Contestants that need no process leave the last two fields out. */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 
 /* Memory may have been read and written here, for all that the compiler knows: what was stored
    before cannot be left out, and what is needed after must be loaded again. */
@@ -73,35 +103,44 @@ typedef struct bench_contestant {
     const char *name;
     void (*run)(const void *work, size_t cycles); /* the work, again and again */
     bool (*check)(const void *work);              /* does the last cycle's result stand? */
+    const char *preload;            /* NULL: runs in this process; else in one with that library */
+    void (*rest)(const void *work); /* frees what the runs have left; NULL: nothing to do */
 } bench_contestant;
 
+#include "peers.h"
+
 typedef struct bench_entry { /* a contestant in its row */
-    size_t cycles;           /* in a round */
-    double ns[BENCH_ROUNDS]; /* per operation */
+    const bench_contestant *contestant;
+    const void *work;
+    bench_process process;
+    const char *problem;      /* why it does not take part, or NULL */
+    size_t cycles;            /* in a round */
+    double ns[BENCH_ROUNDS];  /* per operation */
+    double cpu[BENCH_ROUNDS]; /* the same in processor time */
+    double peak, kept;        /* MiB; 0: unknown */
 } bench_entry;
+
+enum { BENCH_TIME, BENCH_CPU, BENCH_PEAK, BENCH_KEPT, BENCH_FIGURES };
+
+typedef struct bench_mean { /* of a contestant over the rows with processes, relative to ours */
+    const char *name;
+    double logs[BENCH_FIGURES];
+    int rows[BENCH_FIGURES];
+} bench_mean;
 
 static const char *bench_only = ""; /* what the names of the wanted rows contain */
 static bool bench_once;             /* no timing */
 static int bench_rows;              /* done so far */
+static int bench_seen;              /* the same with those that were not wanted: a row's number */
+static int bench_columns;           /* of the table that is being printed: 0 (none yet), 5, 8 */
+static bench_mean bench_means[BENCH_CONTESTANTS];
+static double bench_worst; /* the most times that ours took of the best of the others, in a row */
+static const char *bench_worst_row;
 
 static inline _Noreturn void bench_fail(const char *title, const char *name, const char *what)
 {
     fprintf(stderr, "bench: %s: %s: %s\n", title, name, what);
     exit(EXIT_FAILURE);
-}
-
-static inline uint64_t bench_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-static inline uint64_t bench_time(const bench_contestant *c, const void *work, size_t cycles)
-{
-    uint64_t start = bench_now();
-    c->run(work, cycles);
-    return bench_now() - start;
 }
 
 /* The same numbers in each run, with other ones for each seed: xorshift64*. */
@@ -119,21 +158,6 @@ static inline int bench_order(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* How often to go round for a sample that the clock can tell; warms up on the way. */
-static inline size_t bench_calibrate(const bench_contestant *c, const void *work)
-{
-    size_t cycles = 1;
-    while (bench_time(c, work, cycles) < BENCH_SAMPLE) cycles *= 2;
-    return cycles;
-}
-
-static inline void bench_validate(const char *title, const bench_contestant *c, const void *work)
-{
-    if (c->check(work)) bench_fail(title, c->name, "its check succeeds without any work");
-    c->run(work, 1);
-    if (!c->check(work)) bench_fail(title, c->name, "wrong result");
-}
-
 static inline void bench_machine(void)
 {
     char line[256], *name = NULL;
@@ -143,77 +167,240 @@ static inline void bench_machine(void)
     }
     if (file != NULL) fclose(file);
     if (name != NULL) name[strcspn(name, "\n")] = '\0';
-    printf("Compiled with %s, %s, on %s. Bold: faster than ours.\n\n", BENCH_COMPILER, BENCH_FLAGS,
+    printf("Compiled with %s, %s, on %s. Bold: faster than ours.\n", BENCH_COMPILER, BENCH_FLAGS,
            name != NULL ? name + 2 : "an unknown CPU");
 }
 
 static inline void bench_begin(int argc, char **argv, const char *title)
 {
     int i;
+    bench_argc = argc;
+    bench_argv = argv;
     for (i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--once") == 0) bench_once = true;
-        else bench_only = argv[i];
+        else if (!bench_is_peer(argv[i])) bench_only = argv[i];
     }
-    if (bench_once) return;
+    if (bench_once || bench_peer.is) return;
     printf("### %s\n\n", title);
     bench_machine();
-    printf("| %-34s | %-28s | ns per op | spread | times ours |\n", "work", "contestant");
-    printf("|%.36s|%.30s|----------:|-------:|-----------:|\n",
-           "------------------------------------", "------------------------------------");
 }
 
-/* Prints the lines of a row; what is faster than ours is in bold. */
-static inline void bench_print(const char *title, const bench_contestant *contestants,
-                               bench_entry *entries, size_t count)
+/* ---- a contestant ---- */
+
+/* In this process a wrong contestant is our mistake; another's may be its library's. */
+static inline void bench_problem(const char *title, bench_entry *entry, const char *what)
 {
-    double ours = 0;
+    const bench_contestant *c = entry->contestant;
+    if (c->preload == NULL || *c->preload == '\0') bench_fail(title, c->name, what);
+    if (entry->problem == NULL) entry->problem = what;
+}
+
+static inline bench_answer bench_call(const char *title, bench_entry *entry,
+                                      bench_question question, size_t cycles)
+{
+    bench_request request = {question, cycles};
+    bench_answer answer = {0, 0, 0, 0, false};
+    if (entry->problem != NULL) return answer;
+    if (entry->process.pid == 0) return bench_do(entry->contestant, entry->work, request);
+    if (!bench_ask(entry->process, request, &answer)) bench_problem(title, entry, "crashed");
+    return answer;
+}
+
+static inline void bench_enter(const char *title, bench_entry *entry, const void *work,
+                               const bench_contestant *c, int number)
+{
+    static const bench_process here;
+    entry->contestant = c;
+    entry->work = work;
+    entry->problem = NULL;
+    entry->peak = entry->kept = 0;
+    entry->process = c->preload == NULL ? here : bench_start(c, bench_seen - 1, number);
+    if (!bench_call(title, entry, BENCH_HELLO, 0).yes) {
+        bench_problem(title, entry, "not installed");
+    }
+    if (bench_call(title, entry, BENCH_CHECK, 0).yes) {
+        bench_problem(title, entry, "its check succeeds without any work");
+    }
+    bench_call(title, entry, BENCH_RUN, 1);
+    if (!bench_call(title, entry, BENCH_CHECK, 0).yes) {
+        bench_problem(title, entry, "wrong result");
+    }
+}
+
+/* How often to go round for a sample that the clock can tell; warms up on the way. Returns how long
+   the sample took. */
+static inline double bench_calibrate(const char *title, bench_entry *entry)
+{
+    double ns = 0;
+    for (entry->cycles = 1; entry->problem == NULL; entry->cycles *= 2) {
+        ns = bench_call(title, entry, BENCH_RUN, entry->cycles).ns;
+        if (ns >= BENCH_SAMPLE) break;
+    }
+    return ns;
+}
+
+static inline void bench_leave(const char *title, bench_entry *entry)
+{
+    bench_answer answer;
+    if (!bench_call(title, entry, BENCH_CHECK, 0).yes) {
+        bench_problem(title, entry, "wrong at the end");
+    }
+    if (entry->process.pid == 0) return;
+    answer = bench_call(title, entry, BENCH_REST, 0);
+    entry->peak = answer.peak;
+    entry->kept = answer.kept;
+    bench_stop(entry->process);
+}
+
+/* ---- a row ---- */
+
+static inline void bench_header(int columns)
+{
+    if (bench_columns == columns) return;
+    bench_columns = columns;
+    printf("\n| %-34s | %-28s | ns per op | spread | times ours |%s\n", "work", "contestant",
+           columns > 5 ? " CPU ns per op | peak MiB | kept MiB |" : "");
+    printf("|%.36s|%.30s|----------:|-------:|-----------:|%s\n",
+           "------------------------------------", "------------------------------------",
+           columns > 5 ? "--------------:|---------:|---------:|" : "");
+}
+
+static inline void bench_add(size_t number, const char *name, int figure, double his, double ours)
+{
+    bench_mean *mean = &bench_means[number];
+    mean->name = name;
+    if (!(his > 0 && ours > 0)) return;
+    mean->logs[figure] += log(his / ours);
+    mean->rows[figure]++;
+}
+
+/* Prints a line; what is faster than ours is in bold. Leaves the medians in ns[0] and cpu[0]. */
+static inline void bench_line(const char *title, bench_entry *entry, size_t rounds, double ours)
+{
+    double *ns = entry->ns, median, spread;
+    char times[32];
+    printf("| %-34s | %-28s |", title, entry->contestant->name);
+    if (entry->problem != NULL) {
+        printf(" %s |||%s\n", entry->problem, bench_columns > 5 ? "|||" : "");
+        return;
+    }
+    qsort(ns, rounds, sizeof(*ns), bench_order);
+    qsort(entry->cpu, rounds, sizeof(*entry->cpu), bench_order);
+    median = ns[rounds / 2];
+    spread = (ns[rounds * 3 / 4] - ns[rounds / 4]) / median;
+    if (ours == 0) ours = median;
+    snprintf(times, sizeof(times), median < ours ? "**%.2f**" : "%.2f", median / ours);
+    ns[0] = median;
+    entry->cpu[0] = entry->cpu[rounds / 2];
+    printf(" %9.2f | %5.1f%% | %10s |", median, spread * 100, times);
+    if (bench_columns > 5) printf(" %13.2f |", entry->cpu[0]);
+    if (bench_columns > 5 && entry->peak == 0) printf("        - |        - |");
+    else if (bench_columns > 5) printf(" %8.1f | %8.1f |", entry->peak, entry->kept);
+    printf("\n");
+}
+
+static inline void bench_print(const char *title, bench_entry *entries, size_t count, size_t rounds)
+{
+    double best = 0;
     size_t i;
+    bool processes = false;
+    for (i = 0; i < count; i++) processes = processes || entries[i].process.pid != 0;
+    bench_header(processes ? 8 : 5);
     for (i = 0; i < count; i++) {
-        double *ns = entries[i].ns, median, spread;
-        char times[32];
-        qsort(ns, BENCH_ROUNDS, sizeof(*ns), bench_order);
-        median = ns[BENCH_ROUNDS / 2];
-        spread = (ns[BENCH_ROUNDS * 3 / 4] - ns[BENCH_ROUNDS / 4]) / median;
-        if (i == 0) ours = median;
-        snprintf(times, sizeof(times), median < ours ? "**%.2f**" : "%.2f", median / ours);
-        printf("| %-34s | %-28s | %9.2f | %5.1f%% | %10s |\n", i == 0 ? title : "",
-               contestants[i].name, median, spread * 100, times);
+        bench_entry *his = &entries[i];
+        bench_line(i == 0 ? title : "", his, rounds, i == 0 ? 0 : entries->ns[0]);
+        if (!processes || his->problem != NULL) continue;
+        bench_add(i, his->contestant->name, BENCH_TIME, his->ns[0], entries->ns[0]);
+        bench_add(i, his->contestant->name, BENCH_CPU, his->cpu[0], entries->cpu[0]);
+        bench_add(i, his->contestant->name, BENCH_PEAK, his->peak, entries->peak);
+        bench_add(i, his->contestant->name, BENCH_KEPT, his->kept, entries->kept);
+        if (i > 0 && (best == 0 || his->ns[0] < best)) best = his->ns[0];
+    }
+    if (best > 0 && entries->ns[0] / best > bench_worst) {
+        bench_worst = entries->ns[0] / best;
+        bench_worst_row = title;
     }
     fflush(stdout);
+}
+
+static inline size_t bench_rounds_for(double sample)
+{
+    double rounds = sample > 0 ? BENCH_BUDGET / sample : BENCH_ROUNDS;
+    if (rounds > BENCH_ROUNDS) return BENCH_ROUNDS;
+    return rounds < BENCH_ROUNDS_LEAST ? BENCH_ROUNDS_LEAST : (size_t)rounds / 2 * 2 + 1;
+}
+
+static inline size_t bench_measure(const char *title, size_t operations, bench_entry *entries,
+                                   size_t count)
+{
+    size_t i, round, rounds;
+    double sample = 0;
+    for (i = 0; i < count; i++) sample += bench_calibrate(title, &entries[i]) / (double)count;
+    rounds = bench_rounds_for(sample);
+    for (round = 0; round < rounds; round++) {
+        for (i = 0; i < count; i++) {
+            double all = (double)(entries[i].cycles * operations);
+            bench_answer answer = bench_call(title, &entries[i], BENCH_RUN, entries[i].cycles);
+            entries[i].ns[round] = answer.ns / all;
+            entries[i].cpu[round] = answer.cpu / all;
+        }
+    }
+    return rounds;
 }
 
 static inline void bench_row(const char *title, const void *work, size_t operations,
                              const bench_contestant *contestants, size_t count)
 {
     static bench_entry entries[BENCH_CONTESTANTS];
-    size_t i, round;
-    if (strstr(title, bench_only) == NULL) return;
+    size_t i, rounds = 0;
+    int row = bench_seen++;
+    if (bench_peer.is && bench_peer.row == row) {
+        bench_serve(&contestants[bench_peer.contestant], work);
+    }
+    if (bench_peer.is || strstr(title, bench_only) == NULL) return;
     if (count > BENCH_CONTESTANTS) bench_fail(title, contestants[0].name, "too many beside it");
     bench_rows++;
-    for (i = 0; i < count; i++) bench_validate(title, &contestants[i], work);
+    for (i = 0; i < count; i++) bench_enter(title, &entries[i], work, &contestants[i], (int)i);
     if (bench_once) {
-        for (i = 0; i < count; i++) contestants[i].run(work, BENCH_ONCE - 1);
+        for (i = 0; i < count; i++) bench_call(title, &entries[i], BENCH_RUN, BENCH_ONCE - 1);
         printf("%s: %zu operations each\n", title, BENCH_ONCE * operations);
-        return;
+    } else {
+        rounds = bench_measure(title, operations, entries, count);
     }
-    for (i = 0; i < count; i++) entries[i].cycles = bench_calibrate(&contestants[i], work);
-    for (round = 0; round < BENCH_ROUNDS; round++) {
-        for (i = 0; i < count; i++) {
-            size_t cycles = entries[i].cycles;
-            double ns = (double)bench_time(&contestants[i], work, cycles);
-            entries[i].ns[round] = ns / (double)(cycles * operations);
+    for (i = 0; i < count; i++) bench_leave(title, &entries[i]);
+    if (!bench_once) bench_print(title, entries, count, rounds);
+}
+
+/* ---- the end ---- */
+
+static inline void bench_print_means(void)
+{
+    size_t i;
+    int figure;
+    printf("\n| %-28s | rows | time | CPU  | peak | kept |\n", "geometric mean, ours = 1");
+    printf("|%.30s|-----:|-----:|-----:|-----:|-----:|\n", "------------------------------------");
+    for (i = 0; i < BENCH_CONTESTANTS && bench_means[i].name != NULL; i++) {
+        const bench_mean *mean = &bench_means[i];
+        printf("| %-28s | %4d |", mean->name, mean->rows[BENCH_TIME]);
+        for (figure = 0; figure < BENCH_FIGURES; figure++) {
+            int rows = mean->rows[figure];
+            if (rows == 0) printf("      |");
+            else printf(" %4.2f |", exp(mean->logs[figure] / rows));
         }
+        printf("\n");
     }
-    for (i = 0; i < count; i++) {
-        if (!contestants[i].check(work)) bench_fail(title, contestants[i].name, "wrong at the end");
+    if (bench_worst > 0) {
+        printf("\nOur slowest row: %s, %.2f times the best of the others.\n", bench_worst_row,
+               bench_worst);
     }
-    bench_print(title, contestants, entries, count);
 }
 
 /* The program's exit status. */
 static inline int bench_end(void)
 {
+    if (bench_peer.is) bench_fail("row", "of a process", "did not come");
     if (bench_rows == 0) bench_fail(bench_only, "rows", "none has that in its name");
+    if (bench_means[0].name != NULL) bench_print_means();
     if (!bench_once) printf("\n");
     return EXIT_SUCCESS;
 }
