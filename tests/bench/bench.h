@@ -29,6 +29,8 @@
  * bench_begin comes first in main, and main does the same in each run, so that a process comes to
  * its row as it was; BENCH comes in rows that do not depend upon others having run.
  *
+ * With 0 for the operations a row has one cycle and shows memory only.
+ *
  * The contestants take turns, A B C A B C, so that a busy machine or a changing clock rate meets
  * all of them. A figure is the median of the rounds; the spread is the distance between the
  * quartiles. The first contestant is ours, the last column says how many times ours each one is.
@@ -69,6 +71,7 @@
 #define BENCH_BUDGET \
     500000000               /* ns for a contestant in a row, unless it takes more for the least */
 #define BENCH_ONCE 100      /* cycles under --once */
+#define BENCH_SLOW 1.15     /* times the best of the others: rows above are listed at the end */
 #define BENCH_CONTESTANTS 8 /* most in a row */
 
 /* What to preload: the names that the libraries have in any folder, with a later version's. */
@@ -134,8 +137,7 @@ static int bench_rows;              /* done so far */
 static int bench_seen;              /* the same with those that were not wanted: a row's number */
 static int bench_columns;           /* of the table that is being printed: 0 (none yet), 5, 8 */
 static bench_mean bench_means[BENCH_CONTESTANTS];
-static double bench_worst; /* the most times that ours took of the best of the others, in a row */
-static const char *bench_worst_row;
+static char bench_slow[2048]; /* lines for the rows where ours is beyond BENCH_SLOW */
 
 static inline _Noreturn void bench_fail(const char *title, const char *name, const char *what)
 {
@@ -284,6 +286,12 @@ static inline void bench_line(const char *title, bench_entry *entry, size_t roun
         printf(" %s |||%s\n", entry->problem, bench_columns > 5 ? "|||" : "");
         return;
     }
+    if (rounds == 0) {
+        printf("         - |      - |          - |             - | %8.1f | %8.1f |\n", entry->peak,
+               entry->kept);
+        ns[0] = entry->cpu[0] = 0;
+        return;
+    }
     qsort(ns, rounds, sizeof(*ns), bench_order);
     qsort(entry->cpu, rounds, sizeof(*entry->cpu), bench_order);
     median = ns[rounds / 2];
@@ -316,9 +324,10 @@ static inline void bench_print(const char *title, bench_entry *entries, size_t c
         bench_add(i, his->contestant->name, BENCH_KEPT, his->kept, entries->kept);
         if (i > 0 && (best == 0 || his->ns[0] < best)) best = his->ns[0];
     }
-    if (best > 0 && entries->ns[0] / best > bench_worst) {
-        bench_worst = entries->ns[0] / best;
-        bench_worst_row = title;
+    if (best > 0 && entries->ns[0] > best * BENCH_SLOW) {
+        size_t used = strlen(bench_slow);
+        snprintf(bench_slow + used, sizeof(bench_slow) - used, "- %s: %.2f times\n", title,
+                 entries->ns[0] / best);
     }
     fflush(stdout);
 }
@@ -364,7 +373,7 @@ static inline void bench_row(const char *title, const void *work, size_t operati
     if (bench_once) {
         for (i = 0; i < count; i++) bench_call(title, &entries[i], BENCH_RUN, BENCH_ONCE - 1);
         printf("%s: %zu operations each\n", title, BENCH_ONCE * operations);
-    } else {
+    } else if (operations > 0) {
         rounds = bench_measure(title, operations, entries, count);
     }
     for (i = 0; i < count; i++) bench_leave(title, &entries[i]);
@@ -389,10 +398,8 @@ static inline void bench_print_means(void)
         }
         printf("\n");
     }
-    if (bench_worst > 0) {
-        printf("\nOur slowest row: %s, %.2f times the best of the others.\n", bench_worst_row,
-               bench_worst);
-    }
+    if (*bench_slow == '\0') return;
+    printf("\nSlower than %.2f times the best of the others:\n%s", BENCH_SLOW, bench_slow);
 }
 
 /* The program's exit status. */

@@ -3,3 +3,4 @@
 #define MM_IMPLEMENTATION
 #include "../../mm_arena.h"
 #include "../../mm_buffer.h"
+#include "../../mm_heap.h"
