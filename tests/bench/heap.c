@@ -6,9 +6,9 @@
  * are verified before the block is freed, so that blocks which overlap are noticed. An operation is
  * an allocation with its release, or what the row's name says.
  *
- * The last column, kept, is what stays resident when a row's blocks have been freed: all of them, but
- * in the rows about fragmentation 90 % at random. "trimmed" rows then ask the library to give back
- * what it can, by whatever function it has for that.
+ * The last column, kept, is what stays resident when a row's blocks have been freed: all of them,
+ * but in the rows about fragmentation 90 % at random. "trimmed" rows then ask the library to give
+ * back what it can, by whatever function it has for that.
  *
  * Sizes are spread evenly over their logarithms: as many between 16 and 32 bytes as between 512 and
  * 1,024. They and the order of all work are the same for all contestants and in every run. */
@@ -210,8 +210,8 @@ static void run_all(const heap *h, const job *j)
     for (i = 0; i < j->slots; i++) drop(h, &here.slots[i * 99991 % j->slots]);
 }
 
-/* All empty slots are filled, and 90 % of all freed at random, so that in every cycle the new blocks
-   have to find room between the old ones. */
+/* All empty slots are filled, and 90 % of all freed at random, so that in every cycle the new
+   blocks have to find room between the old ones. */
 static void run_fragmented(const heap *h, const job *j)
 {
     size_t i;

@@ -4,10 +4,11 @@
  * name a library to preload (see bench_contestant): for each row, the benchmark starts itself once
  * more under that library, with a hidden argument that says which row and contestant it is to be.
  * That process comes to the same row by the same main(), so its work is the same, and from then on
- * does what it is asked for over a socket: run n cycles, check, rest. In a round the parent asks one
- * after the other, itself included, so all alternate as they do within one process; each measures
- * itself, so that asking costs none of the time. It begins with nothing but what main() made, and
- * ends with the row, so that its memory is that of its row. */
+ * does what it is asked for over a socket: run n cycles, check, rest. In a round the parent asks
+ * one after the other, itself included, so all alternate as they do within one process; each
+ * measures itself, so that asking costs none of the time. It begins with nothing but what main()
+ * made, and ends with the row, so that its memory is that of its row.
+ */
 #ifndef BENCH_PEERS_H
 #define BENCH_PEERS_H
 #include <dlfcn.h> /* dlopen, to ask what is loaded */
@@ -63,8 +64,8 @@ static inline uint64_t bench_now(void)
 
 /* ---- answering ---- */
 
-/* MiB in the first line of a file of /proc that begins with `name`, which is followed by a number of
-   KiB; 0 without such a file. Read without malloc, as that is what is being measured. */
+/* MiB in the first line of a file of /proc that begins with `name`, which is followed by a number
+   of KiB; 0 without such a file. Read without malloc, as that is what is being measured. */
 static inline double bench_proc(const char *path, const char *name)
 {
     static char text[4096];
