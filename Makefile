@@ -23,6 +23,8 @@ WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wu
 SANITIZER := $(if $(SANITIZE),-O1 -fsanitize=$(SANITIZE) -fno-sanitize-recover=all \
     -fno-omit-frame-pointer)
 COMPILE = $(CC) -std=c11 -pthread $(WARNINGS) $(CPPFLAGS) $(CFLAGS) $(SANITIZER) -MMD -MP
+COMPILE_CXX = $(CXX) -std=c++17 -pthread $(filter-out -Wmissing-prototypes,$(WARNINGS)) \
+    $(CPPFLAGS) $(CFLAGS) -MMD -MP
 LINK = $(CC) -pthread $(CFLAGS) $(SANITIZER) -Wl,--as-needed $(LDFLAGS)
 
 # Asked when a recipe runs, not when this file is read: pkg-config may have yet to be installed.
@@ -40,6 +42,7 @@ endif
 
 objects := $(patsubst %.c,$(BUILD)/%.o,$(wildcard demo/*.c))
 benches := $(patsubst %.c,$(BUILD)/%,$(filter-out %/mm.c,$(wildcard tests/bench/*$(T)*.c)))
+preloads := $(addprefix $(BUILD)/,$(basename $(wildcard tests/preload/*.c tests/preload/*.cc)))
 tests := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*.c tests/server/*.c tests/fuzz/*.c))
 targets := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*$(T)*.c))
 
@@ -47,6 +50,8 @@ all: $(BUILD)/mmserve ## build the server, build/mmserve (the default)
 
 run: all ## serve demo/www on https://localhost:8443 (make run DIR=folder PORT=number)
 	@exec $(BUILD)/mmserve --port $(PORT) $(DIR)
+
+heap: $(BUILD)/libmm_heap.so ## build build/libmm_heap.so, the heap to LD_PRELOAD under any program
 
 test: ## run every test; make test T=unit/buffer runs the ones with that in their name
 	@tests/setup.sh test
@@ -70,6 +75,8 @@ fuzz: $(targets:%=$(BUILD)/fuzz/%) ## search for inputs that crash a parser; mak
 
 test-programs: $(tests) ## build the test programs without running them
 
+preload-programs: $(preloads) heap ## build the programs that test the heap in the place of malloc
+
 clean: ## remove what was built
 	rm -rf $(BUILD)
 
@@ -79,6 +86,16 @@ help: ## list the targets
 $(BUILD)/mmserve: $(objects) $(BUILD)/harden.link
 	@echo "  LINK $@"
 	$(Q)$(LINK) @$(BUILD)/harden.link -o $@ $(objects) $(SSL_LIBS)
+
+# The header is the source. Variables of a thread lie at a fixed place, nothing but malloc's names
+# can be seen, and the functions that C++ lets a program replace one by one can be replaced so.
+HEAP_FLAGS = -DMM_HEAP_IMPLEMENTATION -DMM_HEAP_OVERRIDE -DMM_HEAP_PRELOAD -DNDEBUG -fPIC \
+    -ftls-model=initial-exec -fvisibility=hidden -fsemantic-interposition -fno-builtin -fno-plt \
+    -fexceptions -shared -Wl,-soname,libmm_heap.so -Wl,-z,now,-z,nodelete
+
+$(BUILD)/libmm_heap.so: mm_heap.h $(BUILD)/flags
+	@echo "  CC   $@"
+	$(Q)$(COMPILE) -MF $@.d $(HEAP_FLAGS) -MT $@ -o $@ -x c $<
 
 $(BUILD)/demo/%.o: demo/%.c $(BUILD)/harden.compile
 	@echo "  CC   $<"; mkdir -p $(@D)
@@ -97,6 +114,16 @@ $(BUILD)/fuzz/%: tests/fuzz/%.c $(BUILD)/flags | setup-full
 	@echo "  FUZZ $<"; mkdir -p $(@D)
 	$(Q)clang -std=c11 $(WARNINGS) $(CPPFLAGS) -O1 -g -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=all -DFUZZ_ENGINE -MMD -MP -MF $@.d -MT $@ -o $@ $< $(LDFLAGS)
+
+# Compilers that know malloc and new would leave some calls out.
+PRELOAD_FLAGS = -fno-builtin
+$(BUILD)/tests/preload/%: tests/preload/%.c $(BUILD)/flags
+	@echo "  CC   $<"; mkdir -p $(@D)
+	$(Q)$(COMPILE) -MF $@.d -MT $@ $(PRELOAD_FLAGS) -o $@ $<
+
+$(BUILD)/tests/preload/%: tests/preload/%.cc $(BUILD)/flags
+	@echo "  CXX  $<"; mkdir -p $(@D)
+	$(Q)$(COMPILE_CXX) -MF $@.d -MT $@ $(PRELOAD_FLAGS) -fsized-deallocation -o $@ $<
 
 # These have the server's parts inside, but for main() and the one implementation: they bring both.
 $(BUILD)/tests/server/%: tests/server/%.c $(filter-out %/main.o %/mm.o,$(objects)) $(BUILD)/flags
@@ -137,8 +164,9 @@ setup-bench: | setup
 setup-full: | setup
 	@tests/setup.sh full
 
-.PHONY: all run test check-all bench fuzz test-programs clean help setup setup-bench setup-full \
-    always
+.PHONY: all run heap test check-all bench fuzz test-programs preload-programs clean help setup \
+    setup-bench setup-full always
 .DELETE_ON_ERROR:
 .SECONDARY:
--include $(objects:.o=.d) $(tests:=.d) $(targets:%=$(BUILD)/fuzz/%.d) $(benches:=.d) $(BUILD)/tests/bench/mm.d
+-include $(objects:.o=.d) $(tests:=.d) $(preloads:=.d) $(targets:%=$(BUILD)/fuzz/%.d) \
+    $(benches:=.d) $(BUILD)/tests/bench/mm.d $(BUILD)/libmm_heap.so.d

@@ -33,9 +33,12 @@ OPTIONAL DEFINES
     MM_SYS_MUNMAP(p, n)   gives back one whole mapping that MM_SYS_MMAP made; define both or none
     MM_THREAD_LOCAL       default _Thread_local, thread_local. In a library that is preloaded,
                           add __attribute__((tls_model("initial-exec")))
+    MM_HEAP_OVERRIDE      malloc and all its kind, and operator new and delete, become this heap:
+                          see REPLACING MALLOC
     MM_HEAP_FATAL(message, ptr)
                           a pointer was passed that is no live block of the heap; default: a failed
-                          MM_ASSERT. It may not return; when it does, the call has no effect, and
+                          MM_ASSERT, with MM_HEAP_OVERRIDE a line to stderr and abort(), as in the
+                          C library. It may not return; when it does, the call has no effect, and
                           mm_heap_stats.misuses counts it. Builds with NDEBUG should define it: a
                           double free that is only counted is still a bug. No lock is held then.
 
@@ -79,6 +82,28 @@ EXAMPLE
         return 0;
     }
     --->8---
+
+REPLACING MALLOC
+    For a program that is built already:
+
+        make heap
+        LD_PRELOAD=$PWD/build/libmm_heap.so program
+
+    For one that you build, define MM_HEAP_OVERRIDE in the one file before the implementation (a
+    C++ file if operator new and delete are to be replaced directly; otherwise they come here by
+    way of malloc and free). Then these names are the heap's, for every library in the process:
+
+        malloc calloc realloc reallocarray free posix_memalign aligned_alloc memalign valloc
+        pvalloc malloc_usable_size malloc_trim (cfree where the C library has it)
+        operator new, new[], delete, delete[]: sized, aligned, nothrow
+
+    They behave as glibc's: size 0 gives a block, but realloc of a block to size 0 frees it and
+    returns NULL; memalign raises an alignment to a power of two; posix_memalign leaves errno alone;
+    a foreign pointer or a second free ends the program with a message. What the C library builds
+    upon malloc (strdup, getline, ...) is served as well. mallopt, mallinfo and malloc_info are the
+    C library's still, and say nothing about this heap.
+    The C names are replaced on systems with ELF (Linux, the BSDs); on others, operator new and
+    delete from a C++ file only. Not together with a sanitizer, which replaces them itself.
 
 COMPLEXITY AND STABILITY
     Allocating and freeing up to 64 KiB is O(1) and rarely takes a lock (amortised: lists are
@@ -421,6 +446,18 @@ MM_NODISCARD MM_API bool mm_heap_check(void);
 #endif
 #if MM_HEAP_HUGE < 4096 || MM_HEAP_HUGE > 2097152
 #error "MM_HEAP_HUGE is to be a number from 4096 to 2097152"
+#endif
+#if defined(MM_HEAP_OVERRIDE) && !defined(MM_HEAP_FATAL) && !defined(_WIN32)
+#include <stdlib.h> /* abort */
+#include <unistd.h> /* write, as a stream would allocate */
+#define MM_HEAP_FATAL(message, ptr) mmi_heap_die(message)
+static MM_COLD void mmi_heap_die(const char *message)
+{
+    ssize_t written = write(STDERR_FILENO, message, strlen(message));
+    written += write(STDERR_FILENO, "\n", 1);
+    (void)written;
+    abort();
+}
 #endif
 #ifndef MM_HEAP_FATAL
 #define MM_HEAP_FATAL(message, ptr) MM_ASSERT((message) == NULL)
@@ -1877,6 +1914,344 @@ MM_API bool mm_heap_check(void)
 #ifdef __cplusplus
 }
 #endif
+
+// >>override
+
+#ifdef MM_HEAP_OVERRIDE
+#if defined(__GNUC__) || defined(__clang__)
+#define MMI_HEAP_NAME __attribute__((visibility("default")))
+/* These two have the hot path inside, not a jump to it. */
+#define MMI_HEAP_HOT __attribute__((visibility("default"), flatten))
+#else
+#define MMI_HEAP_NAME
+#define MMI_HEAP_HOT
+#endif
+
+#ifdef __ELF__
+#include <unistd.h> /* sysconf, for the size of a page */
+
+#if defined(__cplusplus) && defined(__GLIBC__)
+#define MMI_HEAP_NOTHROW noexcept /* as its headers declare them */
+#else
+#define MMI_HEAP_NOTHROW
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Strict C hides some from the C library's headers, so all are declared here. */
+void *malloc(size_t size) MMI_HEAP_NOTHROW;
+void *calloc(size_t count, size_t size) MMI_HEAP_NOTHROW;
+void *realloc(void *ptr, size_t size) MMI_HEAP_NOTHROW;
+void *reallocarray(void *ptr, size_t count, size_t size) MMI_HEAP_NOTHROW;
+void free(void *ptr) MMI_HEAP_NOTHROW;
+int posix_memalign(void **ptr, size_t alignment, size_t size) MMI_HEAP_NOTHROW;
+void *aligned_alloc(size_t alignment, size_t size) MMI_HEAP_NOTHROW;
+void *memalign(size_t alignment, size_t size) MMI_HEAP_NOTHROW;
+void *valloc(size_t size) MMI_HEAP_NOTHROW;
+void *pvalloc(size_t size) MMI_HEAP_NOTHROW;
+size_t malloc_usable_size(void *ptr) MMI_HEAP_NOTHROW;
+int malloc_trim(size_t pad) MMI_HEAP_NOTHROW;
+
+MMI_HEAP_HOT void *malloc(size_t size) MMI_HEAP_NOTHROW
+{
+    return mm_heap_alloc(size);
+}
+
+MMI_HEAP_HOT void free(void *ptr) MMI_HEAP_NOTHROW
+{
+    mm_heap_free(ptr);
+}
+
+MMI_HEAP_NAME void *calloc(size_t count, size_t size) MMI_HEAP_NOTHROW
+{
+    return mm_heap_calloc(count, size);
+}
+
+/* To size 0 it frees and returns NULL, as glibc's does: who counts on it would leak otherwise. */
+MMI_HEAP_NAME void *realloc(void *ptr, size_t size) MMI_HEAP_NOTHROW
+{
+    if (MM_LIKELY(size != 0 || ptr == NULL)) return mm_heap_realloc(ptr, size);
+    mm_heap_free(ptr);
+    return NULL;
+}
+
+MMI_HEAP_NAME void *reallocarray(void *ptr, size_t count, size_t size) MMI_HEAP_NOTHROW
+{
+    size_t total;
+    if (!mm_size_mul(count, size, &total)) return mmi_heap_refuse(ENOMEM);
+    return realloc(ptr, total);
+}
+
+/* The error is what it returns: *ptr is as before then, and errno always is. */
+MMI_HEAP_NAME int posix_memalign(void **ptr, size_t alignment, size_t size) MMI_HEAP_NOTHROW
+{
+    int error = errno;
+    void *block;
+    if (alignment < sizeof(void *) || (alignment & (alignment - 1)) != 0) return EINVAL;
+    block = mm_heap_aligned_alloc(alignment, size);
+    errno = error;
+    if (block == NULL) return ENOMEM;
+    *ptr = block;
+    return 0;
+}
+
+MMI_HEAP_NAME void *aligned_alloc(size_t alignment, size_t size) MMI_HEAP_NOTHROW
+{
+    return mm_heap_aligned_alloc(alignment, size);
+}
+
+/* Any alignment will do here, and is raised to a power of two; where there is none, EINVAL. */
+MMI_HEAP_NAME void *memalign(size_t alignment, size_t size) MMI_HEAP_NOTHROW
+{
+    return mm_heap_aligned_alloc(mm_size_pow2(alignment != 0 ? alignment : 1), size);
+}
+
+static size_t mmi_heap_system_page(void)
+{
+    long page = sysconf(_SC_PAGESIZE);
+    return page > 0 ? (size_t)page : 4096;
+}
+
+MMI_HEAP_NAME void *valloc(size_t size) MMI_HEAP_NOTHROW
+{
+    return mm_heap_aligned_alloc(mmi_heap_system_page(), size);
+}
+
+/* The size is rounded up to whole pages, 0 to one as well. */
+MMI_HEAP_NAME void *pvalloc(size_t size) MMI_HEAP_NOTHROW
+{
+    size_t page = mmi_heap_system_page(), whole;
+    if (!mm_size_add(size != 0 ? size : 1, page - 1, &whole)) return mmi_heap_refuse(ENOMEM);
+    return mm_heap_aligned_alloc(page, whole & ~(page - 1));
+}
+
+MMI_HEAP_NAME size_t malloc_usable_size(void *ptr) MMI_HEAP_NOTHROW
+{
+    return mm_heap_usable_size(ptr);
+}
+
+/* Whether anything was given back. The pad is glibc's affair. */
+MMI_HEAP_NAME int malloc_trim(size_t pad) MMI_HEAP_NOTHROW
+{
+    mm_heap_stats before, after;
+    (void)pad;
+    mm_heap_get_stats(&before);
+    mm_heap_trim();
+    mm_heap_get_stats(&after);
+    return after.committed < before.committed;
+}
+
+#if defined(__GLIBC__) && defined(__GLIBC_MINOR__) && __GLIBC__ == 2 && __GLIBC_MINOR__ < 26
+void cfree(void *ptr) MMI_HEAP_NOTHROW;
+MMI_HEAP_NAME void cfree(void *ptr) MMI_HEAP_NOTHROW /* later ones have it no more */
+{
+    mm_heap_free(ptr);
+}
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* __ELF__ */
+
+#ifdef __cplusplus
+#include <new>      /* bad_alloc, nothrow, align_val_t, get_new_handler */
+#include <stdlib.h> /* abort */
+
+/* Asks the new-handler for memory until there is some, or it throws or is none. */
+static MM_COLD void *mmi_heap_new_slow(size_t size, size_t alignment)
+{
+    for (;;) {
+        std::new_handler handler = std::get_new_handler();
+        void *block;
+        if (handler == NULL) break;
+        handler();
+        block = mm_heap_aligned_alloc(alignment, size);
+        if (block != NULL) return block;
+    }
+#if defined(__cpp_exceptions) || defined(_CPPUNWIND)
+    throw std::bad_alloc();
+#else
+    abort(); /* who calls this cannot be told otherwise */
+#endif
+}
+
+static MM_COLD void *mmi_heap_new_or_null(size_t size, size_t alignment) noexcept
+{
+#if defined(__cpp_exceptions) || defined(_CPPUNWIND)
+    try {
+        return mmi_heap_new_slow(size, alignment);
+    } catch (...) {
+        return NULL;
+    }
+#else
+    return std::get_new_handler() == NULL ? NULL : mmi_heap_new_slow(size, alignment);
+#endif
+}
+
+static inline void *mmi_heap_new_aligned(size_t size, std::align_val_t alignment)
+{
+    void *block = mm_heap_aligned_alloc((size_t)alignment, size);
+    return MM_LIKELY(block != NULL) ? block : mmi_heap_new_slow(size, (size_t)alignment);
+}
+
+static inline void *mmi_heap_new_aligned_or_null(size_t size, std::align_val_t alignment) noexcept
+{
+    void *block = mm_heap_aligned_alloc((size_t)alignment, size);
+    return MM_LIKELY(block != NULL) ? block : mmi_heap_new_or_null(size, (size_t)alignment);
+}
+
+MMI_HEAP_HOT void *operator new(size_t size)
+{
+    void *block = mm_heap_alloc(size);
+    return MM_LIKELY(block != NULL) ? block : mmi_heap_new_slow(size, 1);
+}
+
+MMI_HEAP_HOT void *operator new[](size_t size)
+{
+    void *block = mm_heap_alloc(size);
+    return MM_LIKELY(block != NULL) ? block : mmi_heap_new_slow(size, 1);
+}
+
+MMI_HEAP_NAME void *operator new(size_t size, const std::nothrow_t &) noexcept
+{
+    void *block = mm_heap_alloc(size);
+    return MM_LIKELY(block != NULL) ? block : mmi_heap_new_or_null(size, 1);
+}
+
+MMI_HEAP_NAME void *operator new[](size_t size, const std::nothrow_t &) noexcept
+{
+    void *block = mm_heap_alloc(size);
+    return MM_LIKELY(block != NULL) ? block : mmi_heap_new_or_null(size, 1);
+}
+
+MMI_HEAP_NAME void *operator new(size_t size, std::align_val_t alignment)
+{
+    return mmi_heap_new_aligned(size, alignment);
+}
+
+MMI_HEAP_NAME void *operator new[](size_t size, std::align_val_t alignment)
+{
+    return mmi_heap_new_aligned(size, alignment);
+}
+
+MMI_HEAP_NAME void *operator new(size_t size, std::align_val_t alignment,
+                                 const std::nothrow_t &) noexcept
+{
+    return mmi_heap_new_aligned_or_null(size, alignment);
+}
+
+MMI_HEAP_NAME void *operator new[](size_t size, std::align_val_t alignment,
+                                   const std::nothrow_t &) noexcept
+{
+    return mmi_heap_new_aligned_or_null(size, alignment);
+}
+
+/* All forms of delete are the same: blocks know their size and alignment. clang without
+   -fsized-deallocation has not heard of some, so each is declared. */
+#define MMI_HEAP_DELETE(attributes, ...) \
+    void operator delete(__VA_ARGS__) noexcept; \
+    void operator delete[](__VA_ARGS__) noexcept; \
+    attributes void operator delete(__VA_ARGS__) noexcept \
+    { \
+        mm_heap_free(ptr); \
+    } \
+    attributes void operator delete[](__VA_ARGS__) noexcept \
+    { \
+        mm_heap_free(ptr); \
+    }
+
+MMI_HEAP_DELETE(MMI_HEAP_HOT, void *ptr)
+MMI_HEAP_DELETE(MMI_HEAP_HOT, void *ptr, size_t)
+MMI_HEAP_DELETE(MMI_HEAP_NAME, void *ptr, const std::nothrow_t &)
+MMI_HEAP_DELETE(MMI_HEAP_NAME, void *ptr, std::align_val_t)
+MMI_HEAP_DELETE(MMI_HEAP_NAME, void *ptr, size_t, std::align_val_t)
+MMI_HEAP_DELETE(MMI_HEAP_NAME, void *ptr, std::align_val_t, const std::nothrow_t &)
+
+#elif defined(MM_HEAP_PRELOAD) && defined(__ELF__)
+#include <dlfcn.h>  /* dlsym, for the C++ library's own operator new */
+#include <stdlib.h> /* abort */
+
+/* In C, by the names that C++ compilers give them (a size_t is an m or a j), so that the library
+   needs no C++ library and works with any. A block costs one jump less than by the C++ library's
+   operators, which call malloc and free; all forms that are missing here lead to these by way of
+   them. The others call new and delete by their names, as the standard demands of a default: a
+   program may have replaced these two only. */
+#if SIZE_MAX > 0xffffffffu
+#define mmi_heap_new _Znwm
+#define mmi_heap_new_array _Znam
+#define mmi_heap_delete_size _ZdlPvm
+#define mmi_heap_delete_array_size _ZdaPvm
+#define MMI_HEAP_NEW "_Znwm"
+#else
+#define mmi_heap_new _Znwj
+#define mmi_heap_new_array _Znaj
+#define mmi_heap_delete_size _ZdlPvj
+#define mmi_heap_delete_array_size _ZdaPvj
+#define MMI_HEAP_NEW "_Znwj"
+#endif
+#define mmi_heap_delete _ZdlPv
+#define mmi_heap_delete_array _ZdaPv
+#ifndef RTLD_NEXT
+#define RTLD_NEXT ((void *)-1) /* strict C hides it */
+#endif
+
+void *mmi_heap_new(size_t size);
+void *mmi_heap_new_array(size_t size);
+void mmi_heap_delete(void *ptr);
+void mmi_heap_delete_size(void *ptr, size_t size);
+void mmi_heap_delete_array(void *ptr);
+void mmi_heap_delete_array_size(void *ptr, size_t size);
+
+/* There is no memory. The C++ library's operator will ask for it too, and knows the new-handler and
+   how to throw. Only C++ calls this, so there is a C++ library. */
+static MM_COLD void *mmi_heap_new_next(size_t size)
+{
+    union {
+        void *found;
+        void *(*call)(size_t size);
+    } next;
+    next.found = dlsym(RTLD_NEXT, MMI_HEAP_NEW);
+    if (next.found == NULL) abort();
+    return next.call(size);
+}
+
+MMI_HEAP_HOT void *mmi_heap_new(size_t size)
+{
+    void *block = mm_heap_alloc(size);
+    return MM_LIKELY(block != NULL) ? block : mmi_heap_new_next(size);
+}
+
+MMI_HEAP_NAME void *mmi_heap_new_array(size_t size)
+{
+    return mmi_heap_new(size);
+}
+
+MMI_HEAP_HOT void mmi_heap_delete(void *ptr)
+{
+    mm_heap_free(ptr);
+}
+
+MMI_HEAP_NAME void mmi_heap_delete_size(void *ptr, size_t size)
+{
+    (void)size;
+    mmi_heap_delete(ptr);
+}
+
+MMI_HEAP_NAME void mmi_heap_delete_array(void *ptr)
+{
+    mmi_heap_delete(ptr);
+}
+
+MMI_HEAP_NAME void mmi_heap_delete_array_size(void *ptr, size_t size)
+{
+    (void)size;
+    mmi_heap_delete_array(ptr);
+}
+#endif
+#endif /* MM_HEAP_OVERRIDE */
 #endif /* MM_HEAP_IMPLEMENTATION */
 
 /*

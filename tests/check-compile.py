@@ -114,6 +114,11 @@ def rows():
                     ["-DMM_IMPLEMENTATION", *options])
                 row(f"{name} static", works, compiler, level, source,
                     ["-DMM_IMPLEMENTATION", "-DMM_STATIC", *options])
+            if header == "mm_heap.h":
+                row(f"{name} override", works, compiler, level, source,
+                    ["-DMM_IMPLEMENTATION", "-DMM_HEAP_OVERRIDE"])
+                row(f"{name} override static", works, compiler, level, source,
+                    ["-DMM_IMPLEMENTATION", "-DMM_HEAP_OVERRIDE", "-DMM_STATIC"])
             if level == "-O0":
                 older = "-std=c++11" if "++" in compiler else "-std=c99"
                 row(f"{prefix} {header} alone {older}", compiles, compiler, level, source, [],
