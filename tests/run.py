@@ -9,7 +9,8 @@ plain tests, those that need large packages: sanitizers, Valgrind, a browser. NA
 programs that have it in their names, such as `unit/buffer`, and TEST the tests in them.
 
 The server's tests are Python unittest files, tests/server/test_*.py; those called all_*.py run with
---all only. They find the server to start in $MMSERVE, to be split into words as a shell would."""
+--all only. They find the server to start in $MMSERVE, to be split into words as a shell would.
+tests/preload has the like for the heap in the place of malloc, and for programs that preload it."""
 import os
 import pathlib
 import re
@@ -101,6 +102,17 @@ class Group:
             self.run(f"server/{path.stem}", [sys.executable, __file__, "--unittest", path],
                      {**SANITIZERS, "MMSERVE": server})
 
+    def preload(self, build, pattern):
+        """Programs with libmm_heap.so preloaded, or with the heap for their malloc inside."""
+        library = str(TOP / build / "libmm_heap.so")
+        for path in sorted(TOP.glob(f"tests/preload/{pattern}")):
+            name, program = f"preload/{path.stem}", TOP / build / "tests/preload" / path.stem
+            if path.suffix == ".py":
+                self.run(name, [sys.executable, __file__, "--unittest", path], {"MMHEAP": library})
+            elif program.exists():
+                inside = path.stem.endswith("_inside")
+                self.run(name, [program], {} if inside else {"LD_PRELOAD": library})
+
 
 def execute(command, environment=None):
     """The exit status and the output of a command, which leaves no process behind."""
@@ -124,7 +136,7 @@ def execute(command, environment=None):
 
 def run_plain():
     with Group("build") as group:
-        group.make("all", "test-programs")
+        group.make("all", "heap", "test-programs", "preload-programs")
     for name in ("headers", "compile", "examples"):
         with Group(f"check/{name}") as group:
             group.run(f"check/{name}", [sys.executable, TOP / f"tests/check-{name}.py"])
@@ -132,6 +144,9 @@ def run_plain():
         group.programs(BUILD)
     with Group("corpora") as group:
         group.fuzz(BUILD)
+    with Group("preload") as group:
+        group.preload(BUILD, "*.c*")
+        group.preload(BUILD, "test_*.py")
     with Group("server") as group:
         group.server(BUILD)
 
@@ -163,6 +178,9 @@ def run_all():
         group.server(f"{BUILD}/asan")
     with Group("server, Valgrind") as group:
         group.server(f"{BUILD}/valgrind", wrapper=VALGRIND)
+    with Group("preload, large") as group:
+        group.make("heap")
+        group.preload(BUILD, "all_*.py")
     with Group("server, large") as group:
         group.make("all")
         group.server(BUILD, "all_*.py")

@@ -51,10 +51,18 @@ look() { # sets $missing
     has python3 command -v python3
     has curl command -v curl
     has openssl command -v openssl
+    has perl command -v perl
+    has git command -v git
     [ "$group" = test ] && return
     has libclang-rt-dev compiles clang -fsanitize=thread
     has valgrind test -x /usr/bin/valgrind -a -f /usr/include/valgrind/memcheck.h
     has chromium command -v chromium
+    # what runs on our heap in the place of malloc
+    has sqlite3 command -v sqlite3
+    has nodejs command -v node
+    has redis-tools command -v redis-benchmark
+    has nginx test -x /usr/sbin/nginx
+    has stress-ng command -v stress-ng
 }
 
 install() { # install PACKAGE...: quiet, but with all that apt-get said when it fails
