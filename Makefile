@@ -73,6 +73,9 @@ fuzz: $(targets:%=$(BUILD)/fuzz/%) ## search for inputs that crash a parser; mak
 	        tests/fuzz/corpus/$${target##*/} >$$target.log 2>&1 || { cat $$target.log; exit 1; }; \
 	done; echo "$(words $(targets)) passed, 0 failed"
 
+bench-programs: heap | setup-bench ## real programs on our heap and others; T=redis: only that
+	@MMHEAP=$(abspath $(BUILD))/libmm_heap.so $(PYTHON) tests/bench/programs.py $(T)
+
 test-programs: $(tests) ## build the test programs without running them
 
 preload-programs: $(preloads) heap ## build the programs that test the heap in the place of malloc
@@ -164,8 +167,8 @@ setup-bench: | setup
 setup-full: | setup
 	@tests/setup.sh full
 
-.PHONY: all run heap test check-all bench fuzz test-programs preload-programs clean help setup \
-    setup-bench setup-full always
+.PHONY: all run heap test check-all bench bench-programs fuzz test-programs preload-programs clean \
+    help setup setup-bench setup-full always
 .DELETE_ON_ERROR:
 .SECONDARY:
 -include $(objects:.o=.d) $(tests:=.d) $(preloads:=.d) $(targets:%=$(BUILD)/fuzz/%.d) \

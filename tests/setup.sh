@@ -43,6 +43,10 @@ look() { # sets $missing
         # by its -dev package, for the library's own has a version in its name
         has libmimalloc-dev loads libmimalloc.so.2 libmimalloc.so.3
         has libtcmalloc-minimal4 loads libtcmalloc_minimal.so.4
+        # what runs on each of these
+        has python3 command -v python3
+        has sqlite3 command -v sqlite3
+        has redis-tools command -v redis-benchmark
         return
     fi
     has gcc command -v gcc
