@@ -147,6 +147,8 @@ def run_plain():
     with Group("preload") as group:
         group.preload(BUILD, "*.c*")
         group.preload(BUILD, "test_*.py")
+        for pattern in ("test_basic.py", "test_load.py"):
+            group.server(BUILD, pattern, ["env", f"LD_PRELOAD={TOP / BUILD}/libmm_heap.so"])
     with Group("server") as group:
         group.server(BUILD)
 

@@ -558,7 +558,7 @@ static void frees_the_middle(void)
 {
     char *ptr = (char *)hide(malloc(100));
     close(STDERR_FILENO);
-    free(ptr + 16);
+    free(hide(ptr + 16));
 }
 
 TEST(wrong_frees_end_the_program)
