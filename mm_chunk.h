@@ -1149,7 +1149,7 @@ MM_API char *mm_chunkqueue_get_memory(mm_chunkqueue *q, size_t least, size_t *si
         if (c == NULL) return NULL;
     }
     *size = mm_buffer_space(&c->source->mem);
-    return c->source->mem.ptr + mm_buffer_length(&c->source->mem);
+    return mm_buffer_prepare_append(&c->source->mem, *size); /* cannot fail: there is room */
 }
 
 MM_API void mm_chunkqueue_use_memory(mm_chunkqueue *q, size_t n)
@@ -1448,6 +1448,7 @@ MM_API const char *mm_chunkqueue_contiguous(mm_chunkqueue *q, size_t n, mm_statu
 {
     mm_chunk *c = q->first;
     size_t got;
+    char *to;
     *status = MM_STATUS_INVALID;
     if ((uint64_t)n > (uint64_t)mm_chunkqueue_length(q)) return NULL;
     *status = MM_STATUS_OK;
@@ -1456,7 +1457,8 @@ MM_API const char *mm_chunkqueue_contiguous(mm_chunkqueue *q, size_t n, mm_statu
     *status = MM_STATUS_NO_MEMORY;
     c = mmi_chunk_memory(q->pool, n);
     if (c == NULL) return NULL;
-    *status = mmi_queue_gather(q, c->source->mem.ptr, n, &got);
+    to = mm_buffer_prepare_append(&c->source->mem, n); /* cannot fail: there is room */
+    *status = mmi_queue_gather(q, to, n, &got);
     if (*status == MM_STATUS_OK) *status = mm_buffer_commit(&c->source->mem, n);
     if (*status != MM_STATUS_OK) {
         mmi_chunk_free(q->pool, c);
