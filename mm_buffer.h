@@ -19,6 +19,8 @@ OPTIONAL DEFINES (before the first include, alike in every file)
     MM_ASSERT(condition)             programmer errors; default: assert()
     MM_MALLOC, MM_REALLOC, MM_FREE   default memory; define all three or none
     MM_BUFFER_NO_TEXT                leaves out the text functions: encodings, escaping, paths
+    MM_VALGRIND                      tell Valgrind which bytes may be used (needs its headers);
+                                     AddressSanitizer is told without being asked
 
 OVERVIEW
     An mm_buffer owns a run of bytes that grows. It can hold text or binary data; a NUL always
@@ -81,6 +83,10 @@ MEMORY
     The buffer owns its bytes; they come from the allocator given to mm_buffer_init (NULL: the
     default) and go back with mm_buffer_deinit. Nothing is allocated before it is needed. Memory of
     the caller's is used while it suffices, and never freed.
+    Under AddressSanitizer and Valgrind the memory behind the NUL is poisoned to the byte, so that a
+    read or write beyond the content is reported, and one beyond what was prepared. That holds for
+    memory of the caller's too, until the buffer has outgrown it or is deinitialised: do not leave
+    the function that an array lives in without one.
 
 ERRORS
     MM_STATUS_NO_MEMORY   the allocator refused; the content is as before
@@ -811,18 +817,39 @@ MM_INLINE bool mm_buffer_equal(const mm_buffer *a, const mm_buffer *b)
     return mm_slice_equal(mm_buffer_slice(a), mm_buffer_slice(b));
 }
 
+/* What a memory checker is told: the bytes in use may be used, and those behind them may not. Then
+   `n` more and their NUL may be written; and then all of the memory may be used. */
+MM_INLINE void mmi_buffer_conceal(mm_buffer *b)
+{
+    if (b->ptr != NULL) MM_TRACK_POISON(b->ptr + b->used, (size_t)b->size - b->used);
+}
+
+MM_INLINE void mmi_buffer_open(mm_buffer *b, size_t n)
+{
+    if (b->ptr == NULL) return;
+    if (b->used == 0) mmi_buffer_conceal(b); /* the first use: nobody has told it yet */
+    MM_TRACK_UNPOISON(b->ptr + b->used, n + (b->used == 0));
+}
+
+MM_INLINE void mmi_buffer_reveal(mm_buffer *b)
+{
+    if (b->ptr != NULL) MM_TRACK_UNPOISON(b->ptr + b->used, (size_t)b->size - b->used);
+}
+
 MM_INLINE void mm_buffer_clear(mm_buffer *b)
 {
     b->status = MM_STATUS_OK;
     if (b->used == 0) return;
     b->used = 1;
     b->ptr[0] = '\0';
+    mmi_buffer_conceal(b);
 }
 
 MM_INLINE mm_status mm_buffer_append(mm_buffer *b, const void *bytes, size_t n)
 {
     size_t length = mm_buffer_length(b);
     if (MM_LIKELY(n < b->size - length && b->status == MM_STATUS_OK && n != 0)) {
+        mmi_buffer_open(b, n);
         MM_MEMCPY(b->ptr + length, bytes, n);
         b->ptr[length + n] = '\0';
         b->used = (uint32_t)(length + n + 1);
@@ -886,37 +913,47 @@ static size_t mmi_buffer_capacity(size_t length)
 static bool mmi_buffer_resize(mm_buffer *b, size_t size)
 {
     char *ptr;
+    mmi_buffer_reveal(b); /* an allocator may read and write all of a block that it gets back */
     if (b->ptr == NULL || b->is_borrowed) ptr = (char *)mmi_alloc(b->allocator, size);
     else ptr = (char *)mmi_realloc(b->allocator, b->ptr, b->size, size);
-    if (ptr == NULL) return false;
-    if (b->is_borrowed) memcpy(ptr, b->ptr, b->used);
-    b->is_borrowed = false;
-    b->ptr = ptr;
-    b->size = (uint32_t)size;
-    return true;
+    if (ptr != NULL) {
+        if (b->is_borrowed) memcpy(ptr, b->ptr, b->used);
+        b->is_borrowed = false;
+        b->ptr = ptr;
+        b->size = (uint32_t)size;
+    }
+    mmi_buffer_conceal(b);
+    return ptr != NULL;
 }
 
 /* Room for `length` bytes and the NUL in all, content kept. Powers of two make this double: the
    smallest one above a full capacity is twice that capacity. Sets the sticky status on failure. */
 static bool mmi_buffer_reserve(mm_buffer *b, size_t length)
 {
-    size_t size;
     if (b->status != MM_STATUS_OK) return false;
-    if (length < b->size) return true;
-    size = mmi_buffer_capacity(length);
-    if (size == 0) {
-        b->status = MM_STATUS_TOO_LARGE;
-        return false;
+    if (length >= b->size) {
+        size_t size = mmi_buffer_capacity(length);
+        if (size == 0) b->status = MM_STATUS_TOO_LARGE;
+        else if (!mmi_buffer_resize(b, size)) b->status = MM_STATUS_NO_MEMORY;
+        if (b->status != MM_STATUS_OK) return false;
     }
-    if (mmi_buffer_resize(b, size)) return true;
-    b->status = MM_STATUS_NO_MEMORY;
-    return false;
+    mmi_buffer_open(b, length - mm_buffer_length(b));
+    return true;
 }
 
+/* The NUL and the bytes before it can be written: they are content already, or were opened. */
 static void mmi_buffer_set_length(mm_buffer *b, size_t length)
 {
     b->ptr[length] = '\0';
     b->used = (uint32_t)(length + 1);
+    mmi_buffer_conceal(b);
+}
+
+/* Takes back what was written behind the content. */
+static void mmi_buffer_undo(mm_buffer *b)
+{
+    if (b->used != 0) b->ptr[b->used - 1] = '\0';
+    mmi_buffer_conceal(b);
 }
 
 /* Whether `bytes` lie in the memory that began at `base` and has `size` bytes. (Addresses as
@@ -964,10 +1001,12 @@ MM_API void mm_buffer_init_memory(mm_buffer *b, char *memory, size_t size,
     b->ptr = memory;
     b->size = size > UINT32_MAX ? UINT32_MAX : (uint32_t)size;
     b->is_borrowed = true;
+    mmi_buffer_conceal(b);
 }
 
 MM_API void mm_buffer_deinit(mm_buffer *b)
 {
+    mmi_buffer_reveal(b);
     if (b->ptr != NULL && !b->is_borrowed) mmi_free(b->allocator, b->ptr, b->size);
     mm_buffer_init(b, b->allocator);
 }
@@ -977,6 +1016,7 @@ MM_API void mm_buffer_reset(mm_buffer *b, size_t keep)
     if (b->size > keep && !b->is_borrowed) mm_buffer_deinit(b);
     b->used = 0;
     b->status = MM_STATUS_OK;
+    mmi_buffer_conceal(b);
 }
 
 MM_API void mm_buffer_swap(mm_buffer *a, mm_buffer *b)
@@ -1014,7 +1054,8 @@ MM_API char *mm_buffer_detach(mm_buffer *b, size_t *length, size_t *size)
     if (b->ptr == NULL || b->is_borrowed) { /* what is handed over is a block of its own */
         if (!mmi_buffer_resize(b, mmi_buffer_capacity(mm_buffer_length(b)))) return NULL;
     }
-    if (b->used == 0) mmi_buffer_set_length(b, 0);
+    mmi_buffer_reveal(b);
+    if (b->used == 0) b->ptr[b->used++] = '\0';
     ptr = b->ptr;
     if (length != NULL) *length = mm_buffer_length(b);
     if (size != NULL) *size = b->size;
@@ -1211,7 +1252,7 @@ MM_API char *mm_buffer_prepare_append(mm_buffer *b, size_t n)
     size_t total;
     if (!mm_size_add(mm_buffer_length(b), n, &total)) total = SIZE_MAX;
     if (!mmi_buffer_reserve(b, total)) return NULL;
-    if (b->used == 0) mmi_buffer_set_length(b, 0);
+    if (b->used == 0) b->ptr[b->used++] = '\0';
     return b->ptr + (b->used - 1);
 }
 
@@ -1228,7 +1269,9 @@ MM_API char *mm_buffer_prepare_copy(mm_buffer *b, size_t n)
         mm_buffer_deinit(b);
         *b = fresh;
     }
+    if (b->used == 0) mmi_buffer_open(b, 0);
     mmi_buffer_set_length(b, 0);
+    mmi_buffer_open(b, n);
     return b->ptr;
 }
 
@@ -1264,6 +1307,7 @@ MM_API mm_status mm_buffer_copy(mm_buffer *b, const void *bytes, size_t n)
     if (n >= b->size) { /* bytes of its own cannot be that many */
         if (mm_buffer_prepare_copy(b, n) == NULL) return b->status;
     }
+    if (b->used <= n) mmi_buffer_open(b, n - mm_buffer_length(b));
     if (n > 0) memmove(b->ptr, bytes, n);
     mmi_buffer_set_length(b, n);
     return MM_STATUS_OK;
@@ -1434,18 +1478,19 @@ MM_API mm_status mm_buffer_append_vformat(mm_buffer *b, const char *format, va_l
     int n, most;
     if (b->status != MM_STATUS_OK) return b->status;
     if (room > INT_MAX) room = INT_MAX; /* musl refuses more */
+    mmi_buffer_open(b, mm_buffer_space(b));
     va_copy(again, args);
     most = n = vsnprintf(to, room, format, again); /* most often it fits as it stands */
     va_end(again);
     if (n >= 0 && (size_t)n >= room) {
-        if (b->used != 0) b->ptr[length] = '\0'; /* undo the attempt, should the growth fail */
+        mmi_buffer_undo(b); /* should the growth fail */
         to = mm_buffer_prepare_append(b, (size_t)n);
         if (to == NULL) return b->status;
         n = vsnprintf(to, (size_t)n + (n < INT_MAX), format, args);
         if (n > most) n = most; /* an argument has changed between the two */
     }
     if (n < 0) {
-        if (b->used != 0) b->ptr[length] = '\0';
+        mmi_buffer_undo(b);
         return b->status = MM_STATUS_INVALID;
     }
     mmi_buffer_set_length(b, length + (size_t)n);
@@ -1596,13 +1641,14 @@ MM_API mm_status mm_buffer_append_vquick(mm_buffer *b, const char *format, va_li
     q.length = length;
     q.room = mm_buffer_space(b);
     q.to = q.room == 0 ? NULL : b->ptr + length;
+    mmi_buffer_open(b, q.room);
     va_copy(a.list, args);
     is_good = mmi_quick_run(&q, format, &a); /* most often it fits as it stands */
     va_end(a.list);
     if (!is_good) b->status = MM_STATUS_INVALID;
     else if (q.total > q.room || b->ptr == NULL) is_good = mmi_quick_again(&q, b, format, args);
     if (!is_good) {
-        if (b->used != 0) b->ptr[length] = '\0'; /* the first run may have written there */
+        mmi_buffer_undo(b); /* the first run may have written there */
         return b->status;
     }
     mmi_buffer_set_length(b, length + q.total);
@@ -2086,6 +2132,7 @@ MM_API mm_shared *mm_shared_from_buffer(mm_buffer *b)
     s->ptr = ptr;
     s->len = len;
     s->size = size;
+    MM_TRACK_POISON(ptr + len + 1, size - len - 1); /* as in the buffer */
     return s;
 }
 
@@ -2105,7 +2152,10 @@ static void mmi_shared_free(mm_shared *s)
     void *bytes = (void *)(uintptr_t)s->ptr; /* whoever gave them can free them, const or not */
     bool is_inside = !s->is_adopted && s->size == 0;
     if (s->is_adopted && s->free_fn != NULL) s->free_fn(bytes, s->len, s->user_data);
-    if (s->size != 0) mmi_free(allocator, bytes, s->size);
+    if (s->size != 0) {
+        MM_TRACK_UNPOISON(bytes, s->size);
+        mmi_free(allocator, bytes, s->size);
+    }
     mmi_free(allocator, s, is_inside ? sizeof(*s) + s->len + 1 : sizeof(*s));
 }
 

@@ -1,6 +1,8 @@
 /* mm_buffer.h: each function, each failure, and a model test against a plain byte array. */
 #define MM_IMPLEMENTATION
+#include "../../mm_arena.h" /* buffers on allocators that poison */
 #include "../../mm_buffer.h"
+#include "../../mm_pool.h"
 
 #include "../harness.h"
 
@@ -880,6 +882,189 @@ TEST(typed_ring)
     CHECK_SUB(ring_run(5, 0, 2));
 }
 
+// >>poison
+
+/* Whether a memory checker runs, and what it knows about one byte. */
+#if defined(MMI_ASAN)
+#define TRACKED true
+#define HIDDEN(ptr) (__asan_address_is_poisoned(ptr) != 0)
+#elif defined(MM_VALGRIND)
+#define TRACKED (RUNNING_ON_VALGRIND != 0)
+static bool valgrind_hides(const void *ptr)
+{
+    unsigned char bits;
+    return VALGRIND_GET_VBITS(ptr, &bits, 1) == 3; /* does not report */
+}
+#define HIDDEN(ptr) valgrind_hides(ptr)
+#else
+#define TRACKED false
+#define HIDDEN(ptr) ((void)(ptr), false)
+#endif
+
+static bool all_hidden(const char *ptr, size_t size, bool hidden)
+{
+    size_t i;
+    for (i = 0; i < size; i++)
+        if (TRACKED && HIDDEN(ptr + i) != hidden) return false;
+    return true;
+}
+
+/* Content and NUL may be used, with what was prepared; what is behind may not, but for the last
+   granule of ASan's, which memory of the caller's can share with somebody. */
+static bool is_exact(const mm_buffer *b, size_t prepared)
+{
+    size_t used = b->used + prepared, last = b->is_borrowed ? (uintptr_t)(b->ptr + b->size) % 8 : 0;
+    if (b->ptr == NULL) return true;
+    if (used + last > b->size) last = b->size - used;
+    return all_hidden(b->ptr, used, false) &&
+           all_hidden(b->ptr + used, b->size - used - last, true);
+}
+
+TEST(only_the_content_may_be_used)
+{
+    static char array[72];
+    mm_buffer b = {0}, c = {0}, fixed = MM_BUFFER_INIT_ARRAY(array);
+    mm_slice part = mm_slice_make("0123456789", 10);
+    size_t n;
+    for (n = 0; n < 70; n++) {
+        mm_buffer_append_char(&b, 'x');
+        CHECK(is_exact(&b, 0));
+        mm_buffer_append_char(&fixed, 'x');
+        CHECK(is_exact(&fixed, 0));
+    }
+    CHECK(mm_buffer_prepare_append(&b, 13) != NULL && is_exact(&b, 13));
+    CHECK(mm_buffer_commit(&b, 0) == MM_STATUS_OK && is_exact(&b, 0));
+    memset(mm_buffer_prepare_append(&b, 13), 'y', 13);
+    CHECK(mm_buffer_commit(&b, 5) == MM_STATUS_OK && is_exact(&b, 0));
+    memset(mm_buffer_prepare_append(&b, 500), 'y', 500);
+    CHECK(is_exact(&b, 500));
+    CHECK(mm_buffer_commit(&b, 401) == MM_STATUS_OK && is_exact(&b, 0));
+    CHECK(mm_buffer_truncate(&b, 33) == MM_STATUS_OK && is_exact(&b, 0));
+    CHECK(mm_buffer_remove_prefix(&b, 7) == MM_STATUS_OK && is_exact(&b, 0));
+    CHECK(mm_buffer_insert(&b, 3, "abc", 3) == MM_STATUS_OK && is_exact(&b, 0));
+    CHECK(mm_buffer_replace(&b, 3, 9, "de", 2) == MM_STATUS_OK && is_exact(&b, 0));
+    CHECK(mm_buffer_append_format(&b, "%d %s", 12, "s") == MM_STATUS_OK && is_exact(&b, 0));
+    CHECK(mm_buffer_append_quick(&b, "%d %s", 12, "s") == MM_STATUS_OK && is_exact(&b, 0));
+    CHECK(mm_buffer_append_int(&b, -1234567) == MM_STATUS_OK && is_exact(&b, 0));
+    CHECK(mm_buffer_append_hex(&b, 0x12345, 7) == MM_STATUS_OK && is_exact(&b, 0));
+    CHECK(mm_buffer_append_slices(&b, &part, 1) == MM_STATUS_OK && is_exact(&b, 0));
+    CHECK(mm_buffer_append_quick(&b, "%s%5d", "not ours", 1) != MM_STATUS_OK);
+    CHECK(is_exact(&b, 0));
+    b.status = MM_STATUS_OK;
+#ifndef MM_BUFFER_NO_TEXT
+    CHECK(mm_buffer_append_base64(&b, part, 0) == MM_STATUS_OK && is_exact(&b, 0));
+    CHECK(mm_buffer_append_html_escaped(&b, part) == MM_STATUS_OK && is_exact(&b, 0));
+    CHECK(mm_buffer_append_hex_decoded(&b, mm_slice_make("123456x", 7)) == MM_STATUS_INVALID);
+    CHECK(is_exact(&b, 0));
+    mm_buffer_clear(&b);
+    mm_buffer_append_string(&b, "/a/../b");
+    CHECK(mm_buffer_append_path(&b, part) == MM_STATUS_OK && is_exact(&b, 0));
+    mm_buffer_simplify_path(&b);
+    CHECK(is_exact(&b, 0));
+#endif
+    mm_buffer_move(&c, &b);
+    CHECK(is_exact(&c, 0) && is_exact(&b, 0));
+    mm_buffer_swap(&c, &b);
+    CHECK(mm_buffer_copy(&b, part.ptr, 9) == MM_STATUS_OK && is_exact(&b, 0));
+    CHECK(mm_buffer_copy(&b, part.ptr, 10) == MM_STATUS_OK && is_exact(&b, 0));
+    CHECK(mm_buffer_prepare_copy(&b, 3) != NULL && is_exact(&b, 3));
+    CHECK(mm_buffer_prepare_copy(&b, 3000) != NULL && is_exact(&b, 3000));
+    mm_buffer_clear(&b);
+    CHECK(is_exact(&b, 0));
+    CHECK(mm_buffer_shrink(&b) == MM_STATUS_OK && is_exact(&b, 0));
+    mm_buffer_reset(&b, SIZE_MAX);
+    CHECK(b.ptr != NULL && is_exact(&b, 0)); /* nothing at all */
+    CHECK(mm_buffer_prepare_append(&b, 0) != NULL && is_exact(&b, 0));
+    mm_buffer_reset(&b, SIZE_MAX);
+    mm_buffer_append_char(&b, 'x');
+    CHECK(is_exact(&b, 0));
+    mm_buffer_deinit(&b);
+    mm_buffer_deinit(&c);
+    mm_buffer_deinit(&fixed);
+}
+
+TEST(memory_that_leaves_the_buffer_may_be_used)
+{
+    static char memory[61];
+    test_allocator a;
+    mm_buffer b;
+    mm_shared *shared;
+    char *text;
+    size_t start, size, length;
+    test_allocator_init(&a);
+    for (start = 0; start < 9; start++) { /* at each place in a granule */
+        size = sizeof(memory) - start;
+        mm_buffer_init_memory(&b, memory + start, size, &a.base);
+        CHECK(is_exact(&b, 0));
+        mm_buffer_append_string(&b, "0123456789");
+        CHECK(is_exact(&b, 0));
+        test_allocator_fail(&a, 1, 0);
+        CHECK(mm_buffer_prepare_append(&b, 100) == NULL && is_exact(&b, 0));
+        test_allocator_fail(&a, 1, 0);
+        CHECK(mm_buffer_detach(&b, NULL, NULL) == NULL && is_exact(&b, 0));
+        mm_buffer_clear(&b);
+        mm_buffer_append_string(&b, "0123456789");
+        CHECK(mm_buffer_prepare_append(&b, 100) != NULL && !b.is_borrowed && is_exact(&b, 100));
+        CHECK(all_hidden(memory, sizeof(memory), false));
+        mm_buffer_deinit(&b);
+        mm_buffer_init_memory(&b, memory + start, size, &a.base);
+        mm_buffer_append_string(&b, "0123456789");
+        mm_buffer_deinit(&b);
+        CHECK(all_hidden(memory, sizeof(memory), false));
+    }
+    mm_buffer_append_string(&b, "detached");
+    text = mm_buffer_detach(&b, &length, &size);
+    CHECK(text != NULL && all_hidden(text, size, false));
+    CHECK_EQ(mm_buffer_adopt(&b, text, length, size), MM_STATUS_OK);
+    CHECK(is_exact(&b, 0));
+    test_allocator_fail(&a, 1, 0);
+    CHECK(mm_buffer_append(&b, memory, sizeof(memory)) == MM_STATUS_NO_MEMORY);
+    CHECK(is_exact(&b, 0));
+    b.status = MM_STATUS_OK;
+    shared = mm_shared_from_buffer(&b);
+    CHECK(shared != NULL && all_hidden(shared->ptr, shared->len + 1, false));
+    CHECK(all_hidden(shared->ptr + shared->len + 1, shared->size - shared->len - 1, true));
+    CHECK(mm_shared_release(shared));
+    CHECK(a.live_blocks == 0 && a.bad_sizes == 0);
+}
+
+/* These hide what is not handed out themselves, and copy or wipe all of what comes back. */
+static void slack_run(const mm_allocator *allocator)
+{
+    mm_buffer b, c;
+    size_t i;
+    mm_buffer_init(&b, allocator);
+    mm_buffer_init(&c, allocator);
+    for (i = 0; i < 300; i++) {
+        mm_buffer_append_int(&b, (int64_t)i * 37);
+        CHECK(is_exact(&b, 0));
+        if (i % 3 == 0) mm_buffer_append_int(&c, (int64_t)i); /* so that b cannot stay in place */
+        if (i % 50 == 49) CHECK_EQ(mm_buffer_truncate(&b, mm_buffer_length(&b) / 4), MM_STATUS_OK);
+        if (i % 100 == 99) CHECK_EQ(mm_buffer_shrink(&b), MM_STATUS_OK);
+        CHECK(is_exact(&b, 0) && is_exact(&c, 0));
+    }
+    mm_buffer_deinit(&c);
+    mm_buffer_deinit(&b);
+}
+
+TEST(slack_on_allocators_that_poison)
+{
+    mm_arena arena = {0};
+    mm_tier tier;
+    mm_tier_desc desc;
+    CHECK_SUB(slack_run(mm_arena_allocator(&arena)));
+    CHECK(mm_arena_check(&arena));
+    mm_arena_deinit(&arena);
+    memset(&desc, 0, sizeof(desc));
+    desc.class_size[0] = 48;
+    desc.class_size[1] = 300;
+    desc.wipe = true;
+    CHECK_EQ(mm_tier_init(&tier, &desc), MM_STATUS_OK);
+    CHECK_SUB(slack_run(mm_tier_allocator(&tier)));
+    CHECK(mm_tier_check(&tier));
+    CHECK_EQ(mm_tier_deinit(&tier), 0);
+}
+
 /* One random operation on `b` and on the model (`bytes`, `*length`); some arguments lie in `b`. */
 static void model_step(mm_buffer *b, unsigned char *bytes, size_t *length, uint64_t *random)
 {
@@ -1009,6 +1194,9 @@ TEST_MAIN(T(zeroed_buffer_is_empty), T(unset_differs_from_blank),
           T(shrink_to_the_class_of_the_content), T(parts_in_one_growth), T(joined),
           T(insert_replace_remove), T(replace_by_a_part_of_itself), T(quick_format_is_as_printf),
           T(quick_format_fails_cleanly), T(swap_and_equality), T(slices_compare), T(slices_search),
-          T(tokens), T(unescaped), T(shared_bytes), T(shared_count_saturates), T(shared_adoption),
-          T(typed_array), T(typed_array_in_the_middle), T(typed_ring), T(model), T(status_strings),
+          T(tokens), T(unescaped),
+          T(shared_bytes), T(shared_count_saturates), T(shared_adoption), T(typed_array),
+          T(typed_array_in_the_middle), T(typed_ring), T(only_the_content_may_be_used),
+          T(memory_that_leaves_the_buffer_may_be_used), T(slack_on_allocators_that_poison),
+          T(model), T(status_strings),
           T(checked_sizes))
