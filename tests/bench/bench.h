@@ -135,6 +135,7 @@ static const char *bench_only = ""; /* what the names of the wanted rows contain
 static bool bench_once;             /* no timing */
 static int bench_rows;              /* done so far */
 static int bench_seen;              /* the same with those that were not wanted: a row's number */
+static size_t bench_bytes;          /* in an operation; unless 0, lines say bytes per second, too */
 static int bench_columns;           /* of the table that is being printed: 0 (none yet), 5, 8 */
 static bench_mean bench_means[BENCH_CONTESTANTS];
 static char bench_slow[2048]; /* lines for the rows where ours is beyond BENCH_SLOW */
@@ -280,7 +281,7 @@ static inline void bench_add(size_t number, const char *name, int figure, double
 static inline void bench_line(const char *title, bench_entry *entry, size_t rounds, double ours)
 {
     double *ns = entry->ns, median, spread;
-    char times[32];
+    char times[64];
     printf("| %-34s | %-28s |", title, entry->contestant->name);
     if (entry->problem != NULL) {
         printf(" %s |||%s\n", entry->problem, bench_columns > 5 ? "|||" : "");
@@ -300,6 +301,8 @@ static inline void bench_line(const char *title, bench_entry *entry, size_t roun
     snprintf(times, sizeof(times), median < ours ? "**%.2f**" : "%.2f", median / ours);
     ns[0] = median;
     entry->cpu[0] = entry->cpu[rounds / 2];
+    if (bench_bytes != 0)
+        sprintf(times + strlen(times), ", %.2f GB/s", (double)bench_bytes / median);
     printf(" %9.2f | %5.1f%% | %10s |", median, spread * 100, times);
     if (bench_columns > 5) printf(" %13.2f |", entry->cpu[0]);
     if (bench_columns > 5 && entry->peak == 0) printf("        - |        - |");
