@@ -434,7 +434,7 @@ MM_API bool mm_slice_ends_with(mm_slice slice, mm_slice suffix);
 
 /* The index of the first (find) or last (rfind) byte `c`, or of the first occurrence of `bytes`, at
    or after index `from`; MM_SLICE_NONE when there is none. Empty bytes are found at `from`, when
-   that is not beyond the end. O(slice.len), but mm_slice_find at worst O(slice.len * bytes.len). */
+   that is not beyond the end. O(slice.len), mm_slice_find O(slice.len + bytes.len). */
 MM_API size_t mm_slice_find_byte(mm_slice slice, char c, size_t from);
 MM_API size_t mm_slice_rfind_byte(mm_slice slice, char c);
 MM_API size_t mm_slice_find(mm_slice slice, mm_slice bytes, size_t from);
@@ -1075,6 +1075,31 @@ MM_API mm_status mm_buffer_adopt(mm_buffer *b, char *ptr, size_t length, size_t 
     return MM_STATUS_OK;
 }
 
+// >>words
+
+#define MMI_EACH(byte) ((size_t)-1 / 255 * (size_t)(byte)) /* a word full of that byte */
+
+static size_t mmi_word_load(const char *from)
+{
+    size_t word;
+    MM_MEMCPY(&word, from, sizeof(word));
+    return word;
+}
+
+/* 0x80 in each byte of the word that is from `low` to `high`, which are ASCII; 0 in the others. No
+   sum here carries into the next byte, so it is exact. */
+static size_t mmi_word_within(size_t word, unsigned low, unsigned high)
+{
+    size_t ascii = word & MMI_EACH(0x7F);
+    size_t from_low = ascii + MMI_EACH(0x80 - low), above = ascii + MMI_EACH(0x7F - high);
+    return from_low & ~above & ~word & MMI_EACH(0x80);
+}
+
+static size_t mmi_word_lower(size_t word)
+{
+    return word | mmi_word_within(word, 'A', 'Z') >> 2; /* 0x80 >> 2 is 'a' - 'A' */
+}
+
 // >>slices
 
 MM_API mm_slice mm_slice_from_string(const char *text)
@@ -1095,8 +1120,12 @@ static unsigned mmi_ascii_lower(char c)
 
 static bool mmi_equal_nocase(const char *a, const char *b, size_t n)
 {
-    size_t i;
-    for (i = 0; i < n; i++)
+    size_t i = 0;
+    for (; n - i >= sizeof(size_t); i += sizeof(size_t)) {
+        size_t x = mmi_word_load(a + i), y = mmi_word_load(b + i);
+        if (x != y && mmi_word_lower(x) != mmi_word_lower(y)) return false;
+    }
+    for (; i < n; i++)
         if (mmi_ascii_lower(a[i]) != mmi_ascii_lower(b[i])) return false;
     return true;
 }
@@ -1155,15 +1184,78 @@ MM_API size_t mm_slice_rfind_byte(mm_slice slice, char c)
     return MM_SLICE_NONE;
 }
 
+/* Where the last of all suffixes in the order of the bytes (or in the reverse order) begins, and
+   the length after which it repeats itself. M. Crochemore and D. Perrin, Two-way string matching
+   (1991): the later of the two beginnings is a critical one, where no shift shorter than the period
+   of the whole agrees with the bytes on both sides. */
+static size_t mmi_last_suffix(mm_slice bytes, bool reverse, size_t *period)
+{
+    const unsigned char *x = (const unsigned char *)bytes.ptr;
+    size_t suffix = 0, other = 1, k = 0; /* equal so far: k bytes of each */
+    *period = 1;
+    while (other + k < bytes.len) {
+        unsigned a = x[other + k], b = x[suffix + k];
+        if (a == b) {
+            if (++k == *period) other += k, k = 0;
+        } else if ((a < b) != reverse) { /* the other is none, nor is one that begins inside it */
+            other += k + 1;
+            k = 0;
+            *period = other - suffix;
+        } else {
+            suffix = other++;
+            k = 0;
+            *period = 1;
+        }
+    }
+    return suffix;
+}
+
+/* In O(slice.len + bytes.len), whatever they are. */
+static size_t mmi_find_two_way(mm_slice slice, mm_slice bytes, size_t from)
+{
+    const char *x = bytes.ptr;
+    size_t period, other_period, i, known = 0; /* bytes known to be equal, from the first */
+    size_t middle = mmi_last_suffix(bytes, false, &period);
+    size_t other = mmi_last_suffix(bytes, true, &other_period);
+    bool repeats;
+    if (other > middle) middle = other, period = other_period;
+    repeats = memcmp(x, x + period, middle) == 0;
+    if (!repeats) period = (middle > bytes.len - middle ? middle : bytes.len - middle) + 1;
+    while (from <= slice.len - bytes.len) {
+        const char *y = slice.ptr + from;
+        for (i = middle > known ? middle : known; i < bytes.len && x[i] == y[i]; i++) continue;
+        if (i < bytes.len) {
+            from += i - middle + 1;
+            known = 0;
+            continue;
+        }
+        for (i = middle; i > known && x[i - 1] == y[i - 1]; i--) continue;
+        if (i <= known) return from;
+        from += period;
+        known = repeats ? bytes.len - period : 0;
+    }
+    return MM_SLICE_NONE;
+}
+
+/* From one place where the first byte is to the next is the fastest way as long as these are few. A
+   place counts as 8 bytes looked at, or as all of them when it begins well; who has spent more than
+   was passed over turns to the way that is never slow. */
 MM_API size_t mm_slice_find(mm_slice slice, mm_slice bytes, size_t from)
 {
+    size_t begin = from, spent = 0, head = bytes.len < 16 ? bytes.len : 16;
     mm_slice starts;
     if (from > slice.len || bytes.len > slice.len - from) return MM_SLICE_NONE;
     if (bytes.len == 0) return from;
     starts = mm_slice_make(slice.ptr, slice.len - bytes.len + 1);
     while ((from = mm_slice_find_byte(starts, bytes.ptr[0], from)) != MM_SLICE_NONE) {
-        if (memcmp(slice.ptr + from, bytes.ptr, bytes.len) == 0) return from;
+        spent += 8;
+        if (memcmp(slice.ptr + from, bytes.ptr, head) == 0) {
+            if (memcmp(slice.ptr + from, bytes.ptr, bytes.len) == 0) return from;
+            spent += bytes.len;
+        }
         from++;
+        if (spent > from - begin + 2 * bytes.len + 256)
+            return mmi_find_two_way(slice, bytes, from);
     }
     return MM_SLICE_NONE;
 }
@@ -1668,17 +1760,9 @@ MM_API mm_status mm_buffer_append_quick(mm_buffer *b, const char *format, ...)
 #ifndef MM_BUFFER_NO_TEXT
 // >>utf8
 
-#define MMI_EACH(byte) ((size_t)-1 / 255 * (size_t)(byte)) /* a word full of that byte */
 /* Not 0 when a byte of the word equals `byte`, or is below `limit` (at most 128). */
 #define MMI_WORD_BELOW(word, limit) (((word) - MMI_EACH(limit)) & ~(word) & MMI_EACH(0x80))
 #define MMI_WORD_HAS(word, byte) MMI_WORD_BELOW((word) ^ MMI_EACH(byte), 1)
-
-static size_t mmi_word_load(const char *from)
-{
-    size_t word;
-    MM_MEMCPY(&word, from, sizeof(word));
-    return word;
-}
 
 /* The length of the well-formed UTF-8 sequence of a non-ASCII character that begins at `from`, of
    which n (at least 1) bytes can be read; 0 when there is none. RFC 3629, section 4. */

@@ -615,6 +615,58 @@ static const char *tokens_of(const char *text, unsigned flags)
     return result;
 }
 
+static size_t find_plainly(mm_slice slice, mm_slice bytes, size_t from)
+{
+    for (; from + bytes.len <= slice.len; from++)
+        if (memcmp(slice.ptr + from, bytes.ptr, bytes.len) == 0) return from;
+    return MM_SLICE_NONE;
+}
+
+/* Texts of few letters, so that much begins well and little ends so; bytes that repeat themselves
+   and that do not. */
+TEST(find_model)
+{
+    char text[400], wanted[90];
+    uint64_t seed = 17;
+    size_t step, i, found = 0;
+    for (step = 0; step < 30000; step++) {
+        size_t letters = 1 + test_random(&seed) % 3, n = test_random(&seed) % sizeof(text);
+        size_t most = step % 2 == 0 ? 8 : sizeof(wanted), m = 1 + test_random(&seed) % (most - 1);
+        size_t period = 1 + test_random(&seed) % m, from = test_random(&seed) % 5, expected;
+        mm_slice slice = mm_slice_make(text, n), bytes = mm_slice_make(wanted, m);
+        for (i = 0; i < n; i++) text[i] = (char)('a' + test_random(&seed) % letters);
+        for (i = 0; i < m; i++)
+            wanted[i] = (char)(i < period ? 'a' + (int)(test_random(&seed) % letters)
+                                          : wanted[i - period]);
+        for (i = 0; i < n && step % 3 != 0; i++) /* mostly the bytes again and again, but one */
+            text[i] = test_random(&seed) % 64 == 0 ? 'z' : wanted[i % (step % 3 == 1 ? period : m)];
+        expected = find_plainly(slice, bytes, from);
+        CHECK_EQ(mm_slice_find(slice, bytes, from), expected);
+        if (from + m <= n) CHECK_EQ(mmi_find_two_way(slice, bytes, from), expected);
+        found += expected != MM_SLICE_NONE;
+    }
+    CHECK(found > 3000 && found < 27000);
+}
+
+TEST(equal_nocase_at_every_place)
+{
+    char a[71], b[71];
+    size_t n, at;
+    unsigned value, other;
+    for (value = 0; value < 256; value++)
+        for (other = 0; other < 256; other++) {
+            bool letter = (value | 32) - 'a' < 26;
+            n = 1 + (value + other) % 70;
+            at = other % n;
+            memset(a, 'Q', sizeof(a));
+            memset(b, 'q', sizeof(b));
+            a[at] = (char)value;
+            b[at] = (char)other;
+            CHECK_EQ(mm_slice_equal_nocase(mm_slice_make(a, n), mm_slice_make(b, n)),
+                     value == other || (letter && (value ^ other) == 32));
+        }
+}
+
 TEST(tokens)
 {
     const unsigned list = MM_TOKENS_TRIM | MM_TOKENS_SKIP_EMPTY, quoted = MM_TOKENS_QUOTED;
@@ -1194,7 +1246,7 @@ TEST_MAIN(T(zeroed_buffer_is_empty), T(unset_differs_from_blank),
           T(shrink_to_the_class_of_the_content), T(parts_in_one_growth), T(joined),
           T(insert_replace_remove), T(replace_by_a_part_of_itself), T(quick_format_is_as_printf),
           T(quick_format_fails_cleanly), T(swap_and_equality), T(slices_compare), T(slices_search),
-          T(tokens), T(unescaped),
+          T(find_model), T(equal_nocase_at_every_place), T(tokens), T(unescaped),
           T(shared_bytes), T(shared_count_saturates), T(shared_adoption), T(typed_array),
           T(typed_array_in_the_middle), T(typed_ring), T(only_the_content_may_be_used),
           T(memory_that_leaves_the_buffer_may_be_used), T(slack_on_allocators_that_poison),
