@@ -19,6 +19,7 @@ OPTIONAL DEFINES (before the first include, alike in every file)
     MM_ASSERT(condition)             programmer errors; default: assert()
     MM_MALLOC, MM_REALLOC, MM_FREE   default memory; define all three or none
     MM_BUFFER_NO_TEXT                leaves out the text functions: encodings, escaping, paths
+    MM_BUFFER_NO_SIMD                text is scanned by words, though the machine has SSE2
     MM_VALGRIND                      tell Valgrind which bytes may be used (needs its headers);
                                      AddressSanitizer is told without being asked
 
@@ -891,6 +892,10 @@ MM_INLINE mm_status mm_buffer_append_buffer(mm_buffer *b, const mm_buffer *other
 #include <limits.h> /* INT_MAX */
 #include <stdio.h>  /* vsnprintf */
 #include <string.h> /* memcmp, memmove, strlen */
+#if defined(__SSE2__) && !defined(MM_BUFFER_NO_TEXT) && !defined(MM_BUFFER_NO_SIMD)
+#include <emmintrin.h> /* text is scanned by 16 bytes */
+#define MMI_SSE2
+#endif
 
 #ifdef __cplusplus
 extern "C" {
@@ -1449,37 +1454,99 @@ MM_API mm_status mm_buffer_append_joined(mm_buffer *b, const mm_slice *parts, si
     return MM_STATUS_OK;
 }
 
-/* Writes (when `to` is not NULL) what becomes of `n` bytes, and says how many bytes that is;
-   MMI_TEXT_INVALID when the input is not what it should be. At most 8 times as many come out. */
-typedef size_t (*mmi_text_function)(const char *from, size_t n, unsigned flags, char *to);
-#define MMI_TEXT_INVALID SIZE_MAX
+/* Where bytes go that are made one after the other: what fits is written, the rest is counted, so
+   that most often one run suffices, and a second one knows the size. */
+typedef struct mmi_out {
+    char *to;     /* NULL when room is 0 */
+    size_t room;  /* bytes that fit there */
+    size_t total; /* bytes so far; SIZE_MAX when that overflows */
+} mmi_out;
 
-/* Appends what `function` makes of the slice, which may lie in the content: in one growth of
-   exactly that size, whole or not at all. */
+/* Where the next n bytes go; NULL when they do not fit. */
+static char *mmi_out_take(mmi_out *out, size_t n)
+{
+    size_t at = out->total;
+    out->total = n <= SIZE_MAX - at ? at + n : SIZE_MAX;
+    return out->total <= out->room && n > 0 ? out->to + at : NULL;
+}
+
+/* Most pieces are short, and then a call of memcpy costs more than what it does. */
+static void mmi_out_put(mmi_out *out, const char *bytes, size_t n)
+{
+    char *to = mmi_out_take(out, n);
+    if (to == NULL) return;
+    if (n > 16) {
+        memcpy(to, bytes, n);
+    } else if (n >= 8) { /* the two halves may overlap */
+        MM_MEMCPY(to, bytes, 8);
+        MM_MEMCPY(to + n - 8, bytes + n - 8, 8);
+    } else if (n >= 4) {
+        MM_MEMCPY(to, bytes, 4);
+        MM_MEMCPY(to + n - 4, bytes + n - 4, 4);
+    } else {
+        to[0] = bytes[0];
+        to[n / 2] = bytes[n / 2];
+        to[n - 1] = bytes[n - 1];
+    }
+}
+
+/* Begins with all the room that there is behind the content. */
+static mmi_out mmi_out_begin(mm_buffer *b)
+{
+    mmi_out out;
+    out.room = mm_buffer_space(b);
+    out.to = out.room == 0 ? NULL : b->ptr + mm_buffer_length(b);
+    out.total = 0;
+    mmi_buffer_open(b, out.room);
+    return out;
+}
+
+/* Puts what becomes of `n` bytes; false when the input is not what it should be, which it need not
+   find out as long as there is no room. At most 8 times as many come out. */
+typedef bool (*mmi_text_function)(mmi_out *out, const char *from, size_t n, unsigned flags);
+
+/* Appends what `function` makes of the slice, which may lie in the content: whole or not at all,
+   and in one growth of exactly that size. */
 static mm_status mmi_buffer_append_text(mm_buffer *b, mm_slice slice, mmi_text_function function,
                                         unsigned flags)
 {
-    size_t size, length = mm_buffer_length(b);
+    size_t length = mm_buffer_length(b);
+    mmi_out out;
+    bool is_good;
     if (b->status != MM_STATUS_OK) return b->status;
-    if (slice.len > SIZE_MAX / 8) return b->status = MM_STATUS_TOO_LARGE; /* `size` cannot wrap */
-    size = function(slice.ptr, slice.len, flags, NULL);
-    if (size == MMI_TEXT_INVALID) return b->status = MM_STATUS_INVALID;
-    if (!mmi_buffer_make_room(b, size, &slice.ptr)) return b->status;
-    (void)function(slice.ptr, slice.len, flags, b->ptr + length);
-    mmi_buffer_set_length(b, length + size);
+    if (slice.len > SIZE_MAX / 8) return b->status = MM_STATUS_TOO_LARGE; /* `total` cannot wrap */
+    out = mmi_out_begin(b);
+    is_good = function(&out, slice.ptr, slice.len, flags);
+    if (is_good && (out.total > out.room || b->ptr == NULL)) {
+        mmi_buffer_undo(b);
+        if (!mmi_buffer_make_room(b, out.total, &slice.ptr)) return b->status;
+        out.to = b->ptr + length;
+        out.room = out.total;
+        out.total = 0;
+        is_good = function(&out, slice.ptr, slice.len, flags);
+    }
+    if (!is_good) {
+        mmi_buffer_undo(b);
+        return b->status = MM_STATUS_INVALID;
+    }
+    mmi_buffer_set_length(b, length + out.total);
     return MM_STATUS_OK;
 }
 
-static size_t mmi_text_unescape(const char *from, size_t n, unsigned flags, char *to)
+static bool mmi_text_unescape(mmi_out *out, const char *from, size_t n, unsigned flags)
 {
-    size_t i, size = 0;
     (void)flags;
-    for (i = 0; i < n; i++) {
-        if (from[i] == '\\' && ++i == n) return MMI_TEXT_INVALID;
-        if (to != NULL) to[size] = from[i];
-        size++;
+    while (n > 0) {
+        const char *found = (const char *)memchr(from, '\\', n);
+        size_t run = found == NULL ? n : (size_t)(found - from);
+        mmi_out_put(out, from, run);
+        if (run == n) break;
+        if (run + 1 == n) return false;
+        mmi_out_put(out, from + run + 1, 1);
+        from += run + 2;
+        n -= run + 2;
     }
-    return size;
+    return true;
 }
 
 MM_API mm_status mm_buffer_append_unescaped(mm_buffer *b, mm_slice slice)
@@ -1526,39 +1593,88 @@ MM_API mm_status mm_buffer_insert(mm_buffer *b, size_t offset, const void *bytes
     return mm_buffer_replace(b, offset, 0, bytes, n);
 }
 
-/* Writes the digits of `value` so that they end before `end`; returns where they begin. */
-static char *mmi_format_digits(char *end, uint64_t value, unsigned base)
+static size_t mmi_decimal_size(uint64_t value)
 {
-    do {
-        *--end = "0123456789abcdef"[value % base];
-        value /= base;
-    } while (value != 0);
-    return end;
+    size_t size = 1;
+    for (; value >= 10000; value /= 10000) size += 4;
+    if (value < 100) return size + (value >= 10);
+    return size + 2 + (value >= 1000);
+}
+
+/* Writes the digits of `value`, which end before `end`. */
+MM_INLINE void mmi_decimal_write(char *end, uint64_t value)
+{
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+                                "25262728293031323334353637383940414243444546474849"
+                                "50515253545556575859606162636465666768697071727374"
+                                "75767778798081828384858687888990919293949596979899";
+    uint32_t low; /* half the instructions per pair of what 64 bits take */
+    for (; value > UINT32_MAX; value /= 100) MM_MEMCPY(end -= 2, pairs + value % 100 * 2, 2);
+    for (low = (uint32_t)value; low >= 100; low /= 100)
+        MM_MEMCPY(end -= 2, pairs + low % 100 * 2, 2);
+    if (low >= 10) MM_MEMCPY(end - 2, pairs + low * 2, 2);
+    else end[-1] = (char)('0' + low);
+}
+
+static size_t mmi_hex_size(uint64_t value)
+{
+    size_t size = 1;
+    while ((value >>= 4) != 0) size++;
+    return size;
+}
+
+static void mmi_hex_write(char *end, uint64_t value, size_t digits)
+{
+    for (; digits > 0; digits--, value >>= 4) *--end = "0123456789abcdef"[value & 15];
+}
+
+static mm_status mmi_buffer_append_decimal(mm_buffer *b, uint64_t magnitude, bool is_negative);
+
+static MM_COLD mm_status mmi_buffer_append_decimal_slow(mm_buffer *b, uint64_t magnitude,
+                                                        bool is_negative)
+{
+    size_t size = mmi_decimal_size(magnitude) + is_negative;
+    if (mm_buffer_prepare_append(b, size) == NULL) return b->status;
+    return mmi_buffer_append_decimal(b, magnitude, is_negative); /* it fits now */
+}
+
+static mm_status mmi_buffer_append_decimal(mm_buffer *b, uint64_t magnitude, bool is_negative)
+{
+    size_t used = b->used, size = mmi_decimal_size(magnitude) + is_negative;
+    char *end;
+    if (MM_UNLIKELY(size > b->size - used || used == 0 || b->status != MM_STATUS_OK))
+        return mmi_buffer_append_decimal_slow(b, magnitude, is_negative);
+    mmi_buffer_open(b, size);
+    end = b->ptr + used - 1 + size;
+    b->used = (uint32_t)(used + size);
+    *end = '\0';
+    if (is_negative) *(end - size) = '-';
+    mmi_decimal_write(end, magnitude);
+    return MM_STATUS_OK;
 }
 
 MM_API mm_status mm_buffer_append_uint(mm_buffer *b, uint64_t value)
 {
-    char digits[20], *end = digits + sizeof(digits);
-    char *begin = mmi_format_digits(end, value, 10);
-    return mm_buffer_append(b, begin, (size_t)(end - begin));
+    return mmi_buffer_append_decimal(b, value, false);
 }
 
 MM_API mm_status mm_buffer_append_int(mm_buffer *b, int64_t value)
 {
-    char digits[21], *end = digits + sizeof(digits);
-    uint64_t magnitude = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    char *begin = mmi_format_digits(end, magnitude, 10);
-    if (value < 0) *--begin = '-';
-    return mm_buffer_append(b, begin, (size_t)(end - begin));
+    return mmi_buffer_append_decimal(b, value < 0 ? 0 - (uint64_t)value : (uint64_t)value,
+                                     value < 0);
 }
 
 MM_API mm_status mm_buffer_append_hex(mm_buffer *b, uint64_t value, unsigned digits)
 {
-    char text[16], *end = text + sizeof(text);
-    char *begin = mmi_format_digits(end, value, 16);
-    MM_ASSERT(digits <= sizeof(text));
-    while (begin > text && (size_t)(end - begin) < digits) *--begin = '0';
-    return mm_buffer_append(b, begin, (size_t)(end - begin));
+    size_t size = mmi_hex_size(value);
+    char *to;
+    MM_ASSERT(digits <= 16);
+    if (size < digits) size = digits;
+    to = mm_buffer_prepare_append(b, size);
+    if (to == NULL) return b->status;
+    mmi_hex_write(to + size, value, size);
+    mmi_buffer_set_length(b, mm_buffer_length(b) + size);
+    return MM_STATUS_OK;
 }
 
 MM_API mm_status mm_buffer_append_vformat(mm_buffer *b, const char *format, va_list args)
@@ -1601,20 +1717,12 @@ MM_API mm_status mm_buffer_append_format(mm_buffer *b, const char *format, ...)
 
 // >>quick format
 
-typedef struct mmi_quick { /* a run over a format: writes what fits, counts the rest */
-    char *to;              /* where the bytes go; NULL: nowhere */
-    size_t room;           /* bytes that fit there */
-    size_t total;          /* bytes so far, SIZE_MAX when that overflows */
-    char *content;         /* the buffer's content now, and where it was before it moved */
+typedef struct mmi_quick { /* a run over a format */
+    mmi_out out;
+    char *content;  /* the buffer's content now, and where it was before it moved */
     uintptr_t base;
-    size_t length;         /* of that content */
+    size_t length;  /* of that content */
 } mmi_quick;
-
-static void mmi_quick_put(mmi_quick *q, const char *bytes, size_t n)
-{
-    if (n <= q->room && q->total <= q->room - n && n > 0) memcpy(q->to + q->total, bytes, n);
-    if (!mm_size_add(q->total, n, &q->total)) q->total = SIZE_MAX;
-}
 
 static void mmi_quick_string(mmi_quick *q, const char *text, int precision)
 {
@@ -1627,19 +1735,27 @@ static void mmi_quick_string(mmi_quick *q, const char *text, int precision)
         text = q->content + offset;
     }
     if (most == SIZE_MAX) {
-        mmi_quick_put(q, text, strlen(text));
+        mmi_out_put(&q->out, text, strlen(text));
         return;
     }
     end = (const char *)memchr(text, '\0', most);
-    mmi_quick_put(q, text, end == NULL ? most : (size_t)(end - text));
+    mmi_out_put(&q->out, text, end == NULL ? most : (size_t)(end - text));
 }
 
-static void mmi_quick_number(mmi_quick *q, uint64_t value, unsigned base, bool is_negative)
+static void mmi_quick_decimal(mmi_quick *q, uint64_t magnitude, bool is_negative)
 {
-    char digits[21], *end = digits + sizeof(digits);
-    char *begin = mmi_format_digits(end, value, base);
-    if (is_negative) *--begin = '-';
-    mmi_quick_put(q, begin, (size_t)(end - begin));
+    size_t size = mmi_decimal_size(magnitude) + is_negative;
+    char *to = mmi_out_take(&q->out, size);
+    if (to == NULL) return;
+    if (is_negative) *to = '-';
+    mmi_decimal_write(to + size, magnitude);
+}
+
+static void mmi_quick_hex(mmi_quick *q, uint64_t value)
+{
+    size_t size = mmi_hex_size(value);
+    char *to = mmi_out_take(&q->out, size);
+    if (to != NULL) mmi_hex_write(to + size, value, size);
 }
 
 typedef struct mmi_arguments { /* a va_list can be handed on by address only when wrapped */
@@ -1656,14 +1772,15 @@ static void mmi_quick_integer(mmi_quick *q, char conversion, char length, mmi_ar
         else if (length == 'L') number = va_arg(a->list, long long);
         else if (length == 'z') number = va_arg(a->list, ptrdiff_t);
         else number = va_arg(a->list, int);
-        mmi_quick_number(q, number < 0 ? 0 - (uint64_t)number : (uint64_t)number, 10, number < 0);
+        mmi_quick_decimal(q, number < 0 ? 0 - (uint64_t)number : (uint64_t)number, number < 0);
         return;
     }
     if (length == 'l') value = va_arg(a->list, unsigned long);
     else if (length == 'L') value = va_arg(a->list, unsigned long long);
     else if (length == 'z') value = va_arg(a->list, size_t);
     else value = va_arg(a->list, unsigned);
-    mmi_quick_number(q, value, conversion == 'u' ? 10 : 16, false);
+    if (conversion == 'u') mmi_quick_decimal(q, value, false);
+    else mmi_quick_hex(q, value);
 }
 
 /* One conversion, `at` is behind its '%'. Returns where it ends, NULL when it is none of ours. */
@@ -1681,7 +1798,7 @@ static const char *mmi_quick_convert(mmi_quick *q, const char *at, mmi_arguments
     }
     if (*at == 'c' || *at == '%') {
         c = *at == 'c' ? (char)va_arg(a->list, int) : '%';
-        mmi_quick_put(q, &c, 1);
+        mmi_out_put(&q->out, &c, 1);
         return at + 1;
     }
     if (*at == 'l' || *at == 'z') length = *at++;
@@ -1693,11 +1810,11 @@ static const char *mmi_quick_convert(mmi_quick *q, const char *at, mmi_arguments
 
 static bool mmi_quick_run(mmi_quick *q, const char *format, mmi_arguments *a)
 {
-    q->total = 0;
+    q->out.total = 0;
     while (*format != '\0') {
         const char *begin = format;
         while (*format != '%' && *format != '\0') format++;
-        mmi_quick_put(q, begin, (size_t)(format - begin));
+        mmi_out_put(&q->out, begin, (size_t)(format - begin));
         if (*format == '\0') break;
         format = mmi_quick_convert(q, format + 1, a);
         if (format == NULL) return false;
@@ -1709,15 +1826,15 @@ static bool mmi_quick_run(mmi_quick *q, const char *format, mmi_arguments *a)
 static bool mmi_quick_again(mmi_quick *q, mm_buffer *b, const char *format, va_list args)
 {
     mmi_arguments a;
-    size_t most = q->total;
-    q->to = mm_buffer_prepare_append(b, most);
-    if (q->to == NULL) return false;
+    size_t most = q->out.total;
+    q->out.to = mm_buffer_prepare_append(b, most);
+    if (q->out.to == NULL) return false;
     q->content = b->ptr;
-    q->room = most;
+    q->out.room = most;
     va_copy(a.list, args);
     (void)mmi_quick_run(q, format, &a);
     va_end(a.list);
-    if (q->total > most) q->total = most; /* an argument has changed between the two */
+    if (q->out.total > most) q->out.total = most; /* an argument has changed between the two */
     return true;
 }
 
@@ -1731,19 +1848,18 @@ MM_API mm_status mm_buffer_append_vquick(mm_buffer *b, const char *format, va_li
     q.content = b->ptr;
     q.base = (uintptr_t)b->ptr;
     q.length = length;
-    q.room = mm_buffer_space(b);
-    q.to = q.room == 0 ? NULL : b->ptr + length;
-    mmi_buffer_open(b, q.room);
+    q.out = mmi_out_begin(b);
     va_copy(a.list, args);
     is_good = mmi_quick_run(&q, format, &a); /* most often it fits as it stands */
     va_end(a.list);
     if (!is_good) b->status = MM_STATUS_INVALID;
-    else if (q.total > q.room || b->ptr == NULL) is_good = mmi_quick_again(&q, b, format, args);
+    else if (q.out.total > q.out.room || b->ptr == NULL)
+        is_good = mmi_quick_again(&q, b, format, args);
     if (!is_good) {
-        mmi_buffer_undo(b); /* the first run may have written there */
+        mmi_buffer_undo(b);
         return b->status;
     }
-    mmi_buffer_set_length(b, length + q.total);
+    mmi_buffer_set_length(b, length + q.out.total);
     return MM_STATUS_OK;
 }
 
@@ -1760,9 +1876,94 @@ MM_API mm_status mm_buffer_append_quick(mm_buffer *b, const char *format, ...)
 #ifndef MM_BUFFER_NO_TEXT
 // >>utf8
 
-/* Not 0 when a byte of the word equals `byte`, or is below `limit` (at most 128). */
-#define MMI_WORD_BELOW(word, limit) (((word) - MMI_EACH(limit)) & ~(word) & MMI_EACH(0x80))
-#define MMI_WORD_HAS(word, byte) MMI_WORD_BELOW((word) ^ MMI_EACH(byte), 1)
+enum { MMI_HTML, MMI_XML, MMI_JSON, MMI_C, MMI_URL_SEGMENT, MMI_URL_PATH, MMI_UNURL, MMI_ASCII };
+
+/* Blocks: several bytes at once, 16 where the machine has SSE2, a word otherwise. A mark in a block
+   is a byte that is not 0; which one it is only the macros here know. */
+#ifdef MMI_SSE2
+typedef __m128i mmi_block;
+#define mmi_block_load(from) _mm_loadu_si128((const __m128i *)(const void *)(from))
+#define mmi_block_of(byte) _mm_set1_epi8((char)(byte))
+#define mmi_block_or(a, b) _mm_or_si128(a, b)
+#define mmi_block_not(marks) _mm_cmpeq_epi8(marks, _mm_setzero_si128())
+#define mmi_block_is(block, byte) _mm_cmpeq_epi8(block, mmi_block_of(byte))
+#define mmi_block_within(block, low, high) \
+    _mm_cmpeq_epi8(_mm_subs_epu8(_mm_sub_epi8(block, mmi_block_of(low)), \
+                                 mmi_block_of((high) - (low))), _mm_setzero_si128())
+#define mmi_block_high(block) (block) /* marks what is not ASCII: the top bit is what counts */
+#define mmi_block_marks(marks) ((unsigned)_mm_movemask_epi8(marks))
+#define mmi_block_first(marks) ((size_t)__builtin_ctz(marks))
+#else
+typedef size_t mmi_block;
+#define mmi_block_load(from) mmi_word_load(from)
+#define mmi_block_of(byte) MMI_EACH(byte)
+#define mmi_block_or(a, b) ((a) | (b))
+#define mmi_block_not(marks) (~(marks) & MMI_EACH(0x80))
+#define mmi_block_is(block, byte) mmi_word_within(block, byte, byte)
+#define mmi_block_within(block, low, high) mmi_word_within(block, low, high)
+#define mmi_block_high(block) ((block) & MMI_EACH(0x80))
+#define mmi_block_marks(marks) (marks)
+#define mmi_block_first(marks) ((size_t)0 * (marks)) /* or later: bytes are looked at next */
+#endif
+
+/* Marks the bytes that are not plain. */
+static mmi_block mmi_block_special(mmi_block block, unsigned kind)
+{
+    mmi_block odd = mmi_block_or(mmi_block_high(block), mmi_block_is(block, '"'));
+    mmi_block plain;
+    switch (kind) {
+    case MMI_HTML:
+    case MMI_XML:
+        odd = mmi_block_or(odd, kind == MMI_HTML ? mmi_block_is(block, 0)
+                                                 : mmi_block_within(block, 0, 0x1F));
+        odd = mmi_block_or(odd, mmi_block_within(block, '&', '\''));
+        return mmi_block_or(odd, mmi_block_is(mmi_block_or(block, mmi_block_of(2)), '>'));
+    case MMI_JSON:
+    case MMI_C:
+        odd = mmi_block_or(odd, mmi_block_within(block, 0, 0x1F));
+        if (kind == MMI_C) odd = mmi_block_or(odd, mmi_block_is(block, 0x7F));
+        return mmi_block_or(odd, mmi_block_is(block, '\\'));
+    case MMI_URL_SEGMENT:
+    case MMI_URL_PATH:
+        plain = mmi_block_within(mmi_block_or(block, mmi_block_of(0x20)), 'a', 'z');
+        plain = mmi_block_or(plain, mmi_block_within(block, '-', '9'));
+        plain = mmi_block_or(plain, mmi_block_is(block, '_'));
+        plain = mmi_block_not(mmi_block_or(plain, mmi_block_is(block, '~')));
+        return kind == MMI_URL_PATH ? plain : mmi_block_or(plain, mmi_block_is(block, '/'));
+    case MMI_UNURL: return mmi_block_or(mmi_block_is(block, '%'), mmi_block_is(block, 0));
+    default: return mmi_block_high(block);
+    }
+}
+
+/* The same for one byte: a bit for each ASCII character that comes through as it is. */
+static bool mmi_text_is_plain(char byte, unsigned kind)
+{
+    static const uint32_t plain[][4] = {
+        {0xFFFFFFFE, 0xAFFFFF3B, 0xFFFFFFFF, 0xFFFFFFFF}, /* HTML: not NUL " & ' < > */
+        {0, 0xAFFFFF3B, 0xFFFFFFFF, 0xFFFFFFFF},          /* XML: nor controls */
+        {0, 0xFFFFFFFB, 0xEFFFFFFF, 0xFFFFFFFF},          /* JSON: not controls " \ */
+        {0, 0xFFFFFFFB, 0xEFFFFFFF, 0x7FFFFFFF},          /* C: nor DEL */
+        {0, 0x03FF6000, 0x87FFFFFE, 0x47FFFFFE},          /* a segment: A-Z a-z 0-9 - . _ ~ */
+        {0, 0x03FFE000, 0x87FFFFFE, 0x47FFFFFE},          /* a path: and the slash */
+        {0xFFFFFFFE, 0xFFFFFFDF, 0xFFFFFFFF, 0xFFFFFFFF}, /* an encoded URL: not NUL % */
+        {0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF}};
+    unsigned c = (unsigned char)byte;
+    return c < 0x80 ? (plain[kind][c / 32] >> c % 32 & 1) != 0 : kind == MMI_UNURL;
+}
+
+/* How many bytes from the first are plain. */
+static size_t mmi_text_plain_run(const char *from, size_t n, unsigned kind)
+{
+    size_t i = 0;
+    for (; n - i >= sizeof(mmi_block); i += sizeof(mmi_block)) {
+        mmi_block special = mmi_block_special(mmi_block_load(from + i), kind);
+        if (mmi_block_marks(special) == 0) continue;
+        i += mmi_block_first(mmi_block_marks(special));
+        break;
+    }
+    while (i < n && mmi_text_is_plain(from[i], kind)) i++;
+    return i;
+}
 
 /* The length of the well-formed UTF-8 sequence of a non-ASCII character that begins at `from`, of
    which n (at least 1) bytes can be read; 0 when there is none. RFC 3629, section 4. */
@@ -1784,149 +1985,120 @@ static size_t mmi_utf8_size(const char *from, size_t n)
 
 MM_API bool mm_slice_is_utf8(mm_slice slice)
 {
-    size_t size, i = 0;
-    while (i < slice.len) {
-        while (slice.len - i >= sizeof(size_t)) {
-            if ((mmi_word_load(slice.ptr + i) & MMI_EACH(0x80)) != 0) break;
-            i += sizeof(size_t);
+    const char *at = slice.ptr;
+    size_t n = slice.len;
+    while (n > 0) {
+        size_t size = mmi_text_plain_run(at, n, MMI_ASCII);
+        for (at += size, n -= size; n > 0 && (unsigned char)*at >= 0x80; at += size, n -= size) {
+            size = mmi_utf8_size(at, n);
+            if (size == 0) return false;
         }
-        if (i == slice.len) break;
-        size = (unsigned char)slice.ptr[i] < 0x80 ? 1 : mmi_utf8_size(slice.ptr + i, slice.len - i);
-        if (size == 0) return false;
-        i += size;
     }
     return true;
 }
 
 // >>escape
 
-enum { MMI_ESCAPE_HTML, MMI_ESCAPE_XML, MMI_ESCAPE_JSON, MMI_ESCAPE_C };
-
-/* Whether all bytes of the word come through the escaping as they are. */
-static bool mmi_escape_is_plain(size_t word, unsigned kind)
-{
-    size_t odd = word & MMI_EACH(0x80);
-    odd |= MMI_WORD_HAS(word, '"');
-    if (kind == MMI_ESCAPE_HTML) odd |= MMI_WORD_HAS(word, 0);
-    else odd |= MMI_WORD_BELOW(word, 0x20);
-    if (kind == MMI_ESCAPE_JSON || kind == MMI_ESCAPE_C) {
-        odd |= MMI_WORD_HAS(word, '\\');
-        if (kind == MMI_ESCAPE_C) odd |= MMI_WORD_HAS(word, 0x7F);
-    } else {
-        odd |= MMI_WORD_HAS(word, '&') | MMI_WORD_HAS(word, '\'');
-        odd |= MMI_WORD_HAS(word, '<') | MMI_WORD_HAS(word, '>');
-    }
-    return odd == 0;
-}
-
-/* How many bytes from the first are plain. */
-static size_t mmi_escape_plain_run(const char *from, size_t n, unsigned kind)
-{
-    size_t i = 0;
-    while (n - i >= sizeof(size_t) && mmi_escape_is_plain(mmi_word_load(from + i), kind))
-        i += sizeof(size_t);
-    while (i < n && mmi_escape_is_plain(MMI_EACH((unsigned char)from[i]), kind)) i++;
-    return i;
-}
-
 #define MMI_REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
 
 /* What stands for an ASCII character that is not plain. */
-static const char *mmi_escape_markup(unsigned char c, unsigned kind)
+static mm_slice mmi_escape_markup(unsigned char c)
 {
     switch (c) {
-    case '&': return "&amp;";
-    case '<': return "&lt;";
-    case '>': return "&gt;";
-    case '"': return "&quot;";
-    case '\'': return "&#39;";
-    case '\t': return "\t";
-    case '\n': return "\n";
-    case '\r': return kind == MMI_ESCAPE_XML ? "&#13;" : "\r";
-    default: return MMI_REPLACEMENT;
+    case '&': return mm_slice_make("&amp;", 5);
+    case '<': return mm_slice_make("&lt;", 4);
+    case '>': return mm_slice_make("&gt;", 4);
+    case '"': return mm_slice_make("&quot;", 6);
+    case '\'': return mm_slice_make("&#39;", 5);
+    case '\t': return mm_slice_make("\t", 1);
+    case '\n': return mm_slice_make("\n", 1);
+    case '\r': return mm_slice_make("&#13;", 5); /* in XML: it is plain in HTML */
+    default: return mm_slice_make(MMI_REPLACEMENT, 3);
     }
 }
 
 /* As above; `text` is room for it. Also for bytes that are not UTF-8, in the escaping for C. */
-static const char *mmi_escape_backslash(unsigned char c, unsigned kind, char text[8])
+static mm_slice mmi_escape_backslash(unsigned char c, unsigned kind, char text[8])
 {
     static const char letters[] = "\"\"\\\\\nn\rr\tt\bb\ff";
-    size_t i, count = kind == MMI_ESCAPE_JSON ? 14 : 10; /* \b and \f are for JSON alone */
-    char *at = text;
-    *at++ = '\\';
+    size_t i, size = 0, count = kind == MMI_JSON ? 14 : 10; /* \b and \f are for JSON alone */
+    text[size++] = '\\';
     for (i = 0; i < count; i += 2) {
         if (letters[i] != (char)c) continue;
-        *at++ = letters[i + 1];
-        *at = '\0';
-        return text;
+        text[size++] = letters[i + 1];
+        return mm_slice_make(text, size);
     }
-    *at++ = kind == MMI_ESCAPE_JSON ? 'u' : 'x';
-    if (kind == MMI_ESCAPE_JSON) *at++ = '0', *at++ = '0';
-    *at++ = "0123456789abcdef"[c >> 4];
-    *at++ = "0123456789abcdef"[c & 15];
-    *at = '\0';
-    return text;
+    text[size++] = kind == MMI_JSON ? 'u' : 'x';
+    if (kind == MMI_JSON) text[size++] = '0', text[size++] = '0';
+    mmi_hex_write(text + size + 2, c, 2);
+    return mm_slice_make(text, size + 2);
 }
 
 /* Whether the UTF-8 sequence may stand as it is: not the C1 controls in a log, nor U+FFFE and
    U+FFFF in XML. */
 static bool mmi_escape_allows(const char *from, size_t size, unsigned kind)
 {
-    if (kind == MMI_ESCAPE_C) return size != 2 || memcmp(from, "\xC2\xA0", 2) >= 0;
-    return kind != MMI_ESCAPE_XML || size != 3 || memcmp(from, "\xEF\xBF\xBE", 3) < 0;
+    if (kind == MMI_C) return size != 2 || memcmp(from, "\xC2\xA0", 2) >= 0;
+    return kind != MMI_XML || size != 3 || memcmp(from, "\xEF\xBF\xBE", 3) < 0;
 }
 
-static size_t mmi_text_put(char *to, size_t size, const char *bytes, size_t n)
+/* How many bytes from the first come through as they are: plain ones, and UTF-8. */
+static size_t mmi_escape_run(const char *from, size_t n, unsigned kind)
 {
-    if (to != NULL && n > 0) memcpy(to + size, bytes, n);
-    return size + n;
+    size_t i = 0;
+    do {
+        i += mmi_text_plain_run(from + i, n - i, kind);
+        while (i < n && (unsigned char)from[i] >= 0x80) {
+            size_t size = mmi_utf8_size(from + i, n - i);
+            if (size == 0 || !mmi_escape_allows(from + i, size, kind)) return i;
+            i += size;
+        }
+    } while (i < n && mmi_text_is_plain(from[i], kind));
+    return i;
 }
 
-static size_t mmi_text_escape(const char *from, size_t n, unsigned kind, char *to)
+static bool mmi_text_escape(mmi_out *out, const char *from, size_t n, unsigned kind)
 {
-    size_t size = 0;
     while (n > 0) {
-        size_t taken = mmi_escape_plain_run(from, n, kind);
-        const char *instead;
+        size_t taken = mmi_escape_run(from, n, kind);
+        mm_slice instead;
         char text[8];
-        size = mmi_text_put(to, size, from, taken);
+        mmi_out_put(out, from, taken);
         from += taken;
         n -= taken;
         if (n == 0) break;
-        taken = (unsigned char)*from < 0x80 ? 0 : mmi_utf8_size(from, n);
-        if (taken != 0 && mmi_escape_allows(from, taken, kind)) {
-            size = mmi_text_put(to, size, from, taken);
+        taken = 1;
+        if (kind == MMI_C || (kind == MMI_JSON && (unsigned char)*from < 0x80)) {
+            instead = mmi_escape_backslash((unsigned char)*from, kind, text);
         } else {
-            if (taken == 0 || kind == MMI_ESCAPE_C) taken = 1;
-            if (kind == MMI_ESCAPE_C || (kind == MMI_ESCAPE_JSON && (unsigned char)*from < 0x80))
-                instead = mmi_escape_backslash((unsigned char)*from, kind, text);
-            else instead = mmi_escape_markup((unsigned char)*from, kind);
-            size = mmi_text_put(to, size, instead, strlen(instead));
+            instead = mmi_escape_markup((unsigned char)*from);
+            if ((unsigned char)*from >= 0x80 && mmi_utf8_size(from, n) != 0) taken = 3; /* U+FFFE */
         }
+        mmi_out_put(out, instead.ptr, instead.len);
         from += taken;
         n -= taken;
     }
-    return size;
+    return true;
 }
 
 MM_API mm_status mm_buffer_append_html_escaped(mm_buffer *b, mm_slice text)
 {
-    return mmi_buffer_append_text(b, text, mmi_text_escape, MMI_ESCAPE_HTML);
+    return mmi_buffer_append_text(b, text, mmi_text_escape, MMI_HTML);
 }
 
 MM_API mm_status mm_buffer_append_xml_escaped(mm_buffer *b, mm_slice text)
 {
-    return mmi_buffer_append_text(b, text, mmi_text_escape, MMI_ESCAPE_XML);
+    return mmi_buffer_append_text(b, text, mmi_text_escape, MMI_XML);
 }
 
 MM_API mm_status mm_buffer_append_json_escaped(mm_buffer *b, mm_slice text)
 {
-    return mmi_buffer_append_text(b, text, mmi_text_escape, MMI_ESCAPE_JSON);
+    return mmi_buffer_append_text(b, text, mmi_text_escape, MMI_JSON);
 }
 
 MM_API mm_status mm_buffer_append_c_escaped(mm_buffer *b, mm_slice bytes)
 {
-    return mmi_buffer_append_text(b, bytes, mmi_text_escape, MMI_ESCAPE_C);
+    return mmi_buffer_append_text(b, bytes, mmi_text_escape, MMI_C);
 }
 
 // >>hex and url
@@ -1934,82 +2106,80 @@ MM_API mm_status mm_buffer_append_c_escaped(mm_buffer *b, mm_slice bytes)
 /* 0 to 15, or 16 for what is no hexadecimal digit. */
 static unsigned mmi_hex_value(char c)
 {
-    unsigned value = (unsigned)(unsigned char)c - '0', letter = mmi_ascii_lower(c) - 'a';
-    if (value < 10) return value;
-    return letter < 6 ? letter + 10 : 16;
+    static const unsigned char values[] = { /* from '0' to 'f' */
+        0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 16, 16, 16, 16, 16, 16, 10, 11, 12, 13, 14, 15, 16, 16,
+        16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16,
+        16, 10, 11, 12, 13, 14, 15};
+    unsigned index = (unsigned)(unsigned char)c - '0';
+    return index < sizeof(values) ? values[index] : 16;
 }
 
-static size_t mmi_text_hex(const char *from, size_t n, unsigned flags, char *to)
+static bool mmi_text_hex(mmi_out *out, const char *from, size_t n, unsigned flags)
 {
+    char *to = mmi_out_take(out, 2 * n);
     size_t i;
     (void)flags;
     for (i = 0; i < n && to != NULL; i++) {
         to[2 * i] = "0123456789abcdef"[(unsigned char)from[i] >> 4];
         to[2 * i + 1] = "0123456789abcdef"[(unsigned char)from[i] & 15];
     }
-    return 2 * n;
+    return true;
 }
 
-static size_t mmi_text_unhex(const char *from, size_t n, unsigned flags, char *to)
+static bool mmi_text_unhex(mmi_out *out, const char *from, size_t n, unsigned flags)
 {
+    char *to = mmi_out_take(out, n / 2);
+    unsigned wrong = 0; /* looked at in the end: there is no branch on each digit */
     size_t i;
     (void)flags;
-    if (n % 2 != 0) return MMI_TEXT_INVALID;
-    for (i = 0; i < n; i += 2) {
-        unsigned high = mmi_hex_value(from[i]), low = mmi_hex_value(from[i + 1]);
-        if (high > 15 || low > 15) return MMI_TEXT_INVALID;
-        if (to != NULL) to[i / 2] = (char)(high << 4 | low);
+    for (i = 0; i < n / 2 && to != NULL; i++) {
+        unsigned high = mmi_hex_value(from[2 * i]), low = mmi_hex_value(from[2 * i + 1]);
+        wrong |= high | low;
+        to[i] = (char)(high << 4 | low);
     }
-    return n / 2;
+    return n % 2 == 0 && wrong < 16;
 }
 
-static bool mmi_url_is_plain(char c, bool keep_slash)
+static bool mmi_text_url(mmi_out *out, const char *from, size_t n, unsigned kind)
 {
-    if (mmi_ascii_lower(c) - 'a' < 26 || (unsigned)(unsigned char)c - '0' < 10) return true;
-    return c == '-' || c == '.' || c == '_' || c == '~' || (c == '/' && keep_slash);
-}
-
-static size_t mmi_text_url(const char *from, size_t n, unsigned keep_slash, char *to)
-{
-    size_t i, size = 0;
-    for (i = 0; i < n; i++) {
-        bool is_plain = mmi_url_is_plain(from[i], keep_slash != 0);
-        if (to != NULL && is_plain) {
-            to[size] = from[i];
-        } else if (to != NULL) {
-            to[size] = '%';
-            to[size + 1] = "0123456789ABCDEF"[(unsigned char)from[i] >> 4];
-            to[size + 2] = "0123456789ABCDEF"[(unsigned char)from[i] & 15];
-        }
-        size += is_plain ? 1 : 3;
-    }
-    return size;
-}
-
-static size_t mmi_text_unurl(const char *from, size_t n, unsigned flags, char *to)
-{
-    size_t size = 0;
-    (void)flags;
-    if (n > 0 && memchr(from, '\0', n) != NULL) return MMI_TEXT_INVALID;
     while (n > 0) {
-        const char *percent = (const char *)memchr(from, '%', n);
-        size_t run = percent == NULL ? n : (size_t)(percent - from);
-        unsigned value;
-        char c;
-        size = mmi_text_put(to, size, from, run);
+        size_t run = mmi_text_plain_run(from, n, kind);
+        char *to;
+        mmi_out_put(out, from, run);
+        if (run == n) break;
+        to = mmi_out_take(out, 3);
+        if (to != NULL) {
+            to[0] = '%';
+            to[1] = "0123456789ABCDEF"[(unsigned char)from[run] >> 4];
+            to[2] = "0123456789ABCDEF"[(unsigned char)from[run] & 15];
+        }
+        from += run + 1;
+        n -= run + 1;
+    }
+    return true;
+}
+
+static bool mmi_text_unurl(mmi_out *out, const char *from, size_t n, unsigned flags)
+{
+    (void)flags;
+    while (n > 0) {
+        size_t run = mmi_text_plain_run(from, n, MMI_UNURL);
+        unsigned high, low;
+        char *to;
+        mmi_out_put(out, from, run);
         from += run;
         n -= run;
         if (n == 0) break;
-        if (n < 3 || mmi_hex_value(from[1]) > 15 || mmi_hex_value(from[2]) > 15)
-            return MMI_TEXT_INVALID;
-        value = mmi_hex_value(from[1]) << 4 | mmi_hex_value(from[2]);
-        if (value == 0) return MMI_TEXT_INVALID;
-        c = (char)value;
-        size = mmi_text_put(to, size, &c, 1);
+        if (from[0] != '%' || n < 3) return false; /* a NUL, or cut off */
+        high = mmi_hex_value(from[1]);
+        low = mmi_hex_value(from[2]);
+        if ((high | low) > 15 || (high | low) == 0) return false;
+        to = mmi_out_take(out, 1);
+        if (to != NULL) *to = (char)(high << 4 | low);
         from += 3;
         n -= 3;
     }
-    return size;
+    return true;
 }
 
 MM_API mm_status mm_buffer_append_hex_bytes(mm_buffer *b, mm_slice bytes)
@@ -2024,12 +2194,12 @@ MM_API mm_status mm_buffer_append_hex_decoded(mm_buffer *b, mm_slice digits)
 
 MM_API mm_status mm_buffer_append_url_path(mm_buffer *b, mm_slice path)
 {
-    return mmi_buffer_append_text(b, path, mmi_text_url, 1);
+    return mmi_buffer_append_text(b, path, mmi_text_url, MMI_URL_PATH);
 }
 
 MM_API mm_status mm_buffer_append_url_segment(mm_buffer *b, mm_slice segment)
 {
-    return mmi_buffer_append_text(b, segment, mmi_text_url, 0);
+    return mmi_buffer_append_text(b, segment, mmi_text_url, MMI_URL_SEGMENT);
 }
 
 MM_API mm_status mm_buffer_append_url_decoded(mm_buffer *b, mm_slice url)
@@ -2039,61 +2209,78 @@ MM_API mm_status mm_buffer_append_url_decoded(mm_buffer *b, mm_slice url)
 
 // >>base64
 
-static char mmi_base64_digit(unsigned value, unsigned flags)
+/* 0 to 63, with a 64 where only the standard alphabet has it, a 128 where only that for URLs has
+   it, and both for what is in neither. */
+static unsigned mmi_base64_value(char c)
 {
-    if (value < 62)
-        return "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"[value];
-    if ((flags & MM_BASE64_URL) != 0) return value == 62 ? '-' : '_';
-    return value == 62 ? '+' : '/';
+    static const unsigned char values[] = { /* from '+' to 'z' */
+        126, 255, 190, 255, 127, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 255, 255, 255, 255, 255,
+        255, 255, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22,
+        23, 24, 25, 255, 255, 255, 255, 191, 255, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37,
+        38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51};
+    unsigned index = (unsigned)(unsigned char)c - '+';
+    return index < sizeof(values) ? values[index] : 255;
 }
 
-static unsigned mmi_base64_value(char c, unsigned flags)
+static bool mmi_text_base64(mmi_out *out, const char *from, size_t n, unsigned flags)
 {
-    if (c >= 'A' && c <= 'Z') return (unsigned)(c - 'A');
-    if (c >= 'a' && c <= 'z') return (unsigned)(c - 'a') + 26;
-    if (c >= '0' && c <= '9') return (unsigned)(c - '0') + 52;
-    if (c == ((flags & MM_BASE64_URL) != 0 ? '-' : '+')) return 62;
-    return c == ((flags & MM_BASE64_URL) != 0 ? '_' : '/') ? 63 : 64;
-}
-
-static size_t mmi_text_base64(const char *from, size_t n, unsigned flags, char *to)
-{
-    size_t i, k, size = 0;
-    for (i = 0; i < n; i += 3) {
-        size_t left = n - i < 3 ? n - i : 3, digits = left + 1;
-        uint32_t bits = (uint32_t)(unsigned char)from[i] << 16;
-        if (left > 1) bits |= (uint32_t)(unsigned char)from[i + 1] << 8;
-        if (left > 2) bits |= (unsigned char)from[i + 2];
-        for (k = 0; k < digits; k++, size++)
-            if (to != NULL) to[size] = mmi_base64_digit(bits >> (18 - 6 * k) & 63, flags);
-        for (; k < 4 && (flags & MM_BASE64_NO_PAD) == 0; k++, size++)
-            if (to != NULL) to[size] = '=';
+    const char *digits = (flags & MM_BASE64_URL) != 0
+        ? "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+        : "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    size_t tail = n % 3, padding = tail == 0 || (flags & MM_BASE64_NO_PAD) != 0 ? 0 : 3 - tail;
+    const unsigned char *at = (const unsigned char *)from;
+    char *to = mmi_out_take(out, n / 3 * 4 + (tail == 0 ? 0 : tail + 1) + padding);
+    if (to == NULL) return true;
+    for (; n >= 3; n -= 3, at += 3, to += 4) {
+        uint32_t bits = (uint32_t)at[0] << 16 | (uint32_t)at[1] << 8 | at[2];
+        to[0] = digits[bits >> 18];
+        to[1] = digits[bits >> 12 & 63];
+        to[2] = digits[bits >> 6 & 63];
+        to[3] = digits[bits & 63];
     }
-    return size;
+    if (tail == 0) return true;
+    *to++ = digits[at[0] >> 2];
+    *to++ = digits[(at[0] << 4 & 63) | (tail == 2 ? at[1] >> 4 : 0)];
+    if (tail == 2) *to++ = digits[at[1] << 2 & 63];
+    for (; padding > 0; padding--) *to++ = '=';
+    return true;
 }
 
-static size_t mmi_text_unbase64(const char *from, size_t n, unsigned flags, char *to)
+static bool mmi_text_unbase64(mmi_out *out, const char *from, size_t n, unsigned flags)
 {
-    size_t i, size = 0;
+    unsigned wrong = 0, foreign = (flags & MM_BASE64_URL) != 0 ? 64 : 128;
     uint32_t bits = 0;
-    unsigned count = 0; /* of the bits that are not written yet, the lowest of `bits` */
+    size_t i, padding = 0;
+    char *to;
     if ((flags & MM_BASE64_NO_PAD) == 0) {
-        size_t whole = n;
-        if (n % 4 != 0) return MMI_TEXT_INVALID;
-        while (n > 0 && whole - n < 2 && from[n - 1] == '=') n--;
+        if (n % 4 != 0) return false;
+        while (padding < 2 && padding < n && from[n - 1 - padding] == '=') padding++;
+        n -= padding;
     }
-    if (n % 4 == 1) return MMI_TEXT_INVALID;
-    for (i = 0; i < n; i++) {
-        unsigned value = mmi_base64_value(from[i], flags);
-        if (value > 63) return MMI_TEXT_INVALID;
-        bits = (bits << 6 | value) & 0xFFFF;
-        count += 6;
-        if (count < 8) continue;
-        count -= 8;
-        if (to != NULL) to[size] = (char)(bits >> count & 0xFF);
-        size++;
+    if (n % 4 == 1) return false;
+    to = mmi_out_take(out, n / 4 * 3 + (n % 4 == 0 ? 0 : n % 4 - 1));
+    if (to == NULL) return true;
+    for (; n >= 4; n -= 4, from += 4, to += 3) {
+        unsigned a = mmi_base64_value(from[0]), b = mmi_base64_value(from[1]);
+        unsigned c = mmi_base64_value(from[2]), d = mmi_base64_value(from[3]);
+        wrong |= a | b | c | d; /* looked at in the end: there is no branch on each digit */
+        bits = (uint32_t)a << 18 | (uint32_t)(b & 63) << 12 | (uint32_t)(c & 63) << 6 | (d & 63);
+        to[0] = (char)(bits >> 16 & 0xFF);
+        to[1] = (char)(bits >> 8 & 0xFF);
+        to[2] = (char)(bits & 0xFF);
     }
-    return (bits & (((uint32_t)1 << count) - 1)) == 0 ? size : MMI_TEXT_INVALID;
+    if (n > 0) { /* two digits are a byte and four spare bits, three are two bytes and two */
+        for (bits = 0, i = 0; i < n; i++) {
+            unsigned value = mmi_base64_value(from[i]);
+            wrong |= value;
+            bits = bits << 6 | (value & 63);
+        }
+        bits <<= 6 * (4 - n);
+        to[0] = (char)(bits >> 16 & 0xFF);
+        if (n == 3) to[1] = (char)(bits >> 8 & 0xFF);
+        if ((bits & (n == 2 ? 0xFFFF : 0xFF)) != 0) return false;
+    }
+    return (wrong & foreign) == 0;
 }
 
 MM_API mm_status mm_buffer_append_base64(mm_buffer *b, mm_slice bytes, unsigned flags)
@@ -2108,17 +2295,26 @@ MM_API mm_status mm_buffer_append_base64_decoded(mm_buffer *b, mm_slice text, un
 
 // >>in place
 
+/* Flips the bit between upper and lower case in all letters from `first` to `last`. */
+static void mmi_flip_case(char *at, size_t n, unsigned first, unsigned last)
+{
+    for (; n >= sizeof(size_t); n -= sizeof(size_t), at += sizeof(size_t)) {
+        size_t word = mmi_word_load(at);
+        word ^= mmi_word_within(word, first, last) >> 2; /* 0x80 >> 2 is 'a' - 'A' */
+        MM_MEMCPY(at, &word, sizeof(word));
+    }
+    for (; n > 0; n--, at++)
+        if ((unsigned char)*at - first <= last - first) *at = (char)(*at ^ ('a' - 'A'));
+}
+
 MM_API void mm_buffer_to_lower(mm_buffer *b)
 {
-    size_t i, length = mm_buffer_length(b);
-    for (i = 0; i < length; i++) b->ptr[i] = (char)mmi_ascii_lower(b->ptr[i]);
+    mmi_flip_case(b->ptr, mm_buffer_length(b), 'A', 'Z');
 }
 
 MM_API void mm_buffer_to_upper(mm_buffer *b)
 {
-    size_t i, length = mm_buffer_length(b);
-    for (i = 0; i < length; i++)
-        if (b->ptr[i] >= 'a' && b->ptr[i] <= 'z') b->ptr[i] = (char)(b->ptr[i] - ('a' - 'A'));
+    mmi_flip_case(b->ptr, mm_buffer_length(b), 'a', 'z');
 }
 
 MM_API void mm_buffer_simplify_path(mm_buffer *b)

@@ -2,6 +2,8 @@
 #define MM_IMPLEMENTATION
 #include "../../mm_buffer.h"
 
+#include <ctype.h>
+
 #include "../harness.h"
 #include "../text_model.h"
 
@@ -68,6 +70,11 @@ TEST(url)
     CHECK_TEXT(URL_SEGMENT, ":/?#[]@!$&'()*+,;=",
                "%3A%2F%3F%23%5B%5D%40%21%24%26%27%28%29%2A%2B%2C%3B%3D"); /* 2.2 */
     CHECK_TEXT(URL_PATH, "/a b/100%/\xC3\xA0", "/a%20b/100%25/%C3%A0");   /* 2.5: %C3%A0 */
+    CHECK_TEXT(URL_SEGMENT, "A\xC3\x80\xE3\x82\xA2", "A%C3%80%E3%82%A2"); /* 2.5 */
+    CHECK_TEXT(UNURL, "A%C3%80%E3%82%A2", "A\xC3\x80\xE3\x82\xA2");
+    CHECK_TEXT(UNURL, "urn:oasis:names:specification:docbook:dtd:xml:4.1.2", /* 1.1.2 */
+               "urn:oasis:names:specification:docbook:dtd:xml:4.1.2");
+    CHECK_TEXT(UNURL, "%3a%3A", "::"); /* 6.2.2.1 */
     CHECK_TEXT(URL_SEGMENT, "\0\xFF\x7F", "%00%FF%7F");
     CHECK_TEXT(UNURL, "%7Esmith/%41+%c3%a0", "~smith/A+\xC3\xA0");
     CHECK_TEXT(UNURL, "%2525", "%25"); /* once only */
@@ -102,6 +109,9 @@ TEST(json)
 {
     CHECK_TEXT(JSON, "\"\\/\b\f\n\r\t", "\\\"\\\\/\\b\\f\\n\\r\\t"); /* RFC 8259, 7 */
     CHECK_TEXT(JSON, "\0\x01\x1F\x7F\a\v", "\\u0000\\u0001\\u001f\x7F\\u0007\\u000b");
+    CHECK_TEXT(JSON, "http://www.example.com/image/481989943", /* 13 */
+               "http://www.example.com/image/481989943");
+    CHECK_TEXT(JSON, "\\u005C", "\\\\u005C"); /* the six bytes, not what they stand for */
     CHECK_TEXT(JSON, "G clef: \xF0\x9D\x84\x9E", "G clef: \xF0\x9D\x84\x9E");
     CHECK_TEXT(JSON, "\xC0\xAF\xF4\x90\x80\x80", /* overlong; beyond U+10FFFF: byte for byte */
                "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD");
@@ -120,6 +130,8 @@ TEST(hex)
     CHECK_TEXT(HEX, "\0\x12\xAB\xFF", "0012abff");
     CHECK_TEXT(HEX, "", "");
     CHECK_TEXT(UNHEX, "6d6D", "mm");
+    CHECK_TEXT(UNHEX, "666F6F626172", "foobar"); /* RFC 4648, 10: base 16 */
+    CHECK_TEXT(HEX, "foobar", "666f6f626172");
     CHECK_TEXT(UNHEX, "", "");
     CHECK_TEXT(UNHEX, "abc", "(invalid)");
     CHECK_TEXT(UNHEX, "0g", "(invalid)");
@@ -294,6 +306,218 @@ TEST(decoders_undo_encoders)
     mm_buffer_deinit(&plain);
 }
 
+/* ---- each function against one that goes byte by byte ---- */
+
+/* One character or stray byte at `from` as the escaping has it; `*taken`: what it stands for. */
+static size_t escape_one(text_function f, const unsigned char *from, size_t n, char *to,
+                         size_t *taken)
+{
+    static const char *const names[][2] = {{"&", "&amp;"},  {"<", "&lt;"},   {">", "&gt;"},
+                                           {"\"", "&quot;"}, {"'", "&#39;"}};
+    static const char plain[] = "\"\\\n\r\t\b\f", letters[] = "\"\\nrtbf";
+    unsigned c = from[0];
+    bool markup = f == HTML || f == XML, control = c < 0x20 && (f != HTML || c == 0);
+    size_t i, size = utf8_size(from, n);
+    const char *found = c == 0 ? NULL : strchr(plain, (int)c);
+    *taken = size == 0 ? 1 : size;
+    for (i = 0; i < 5; i++)
+        if (markup && c == (unsigned char)names[i][0][0])
+            return (size_t)sprintf(to, "%s", names[i][1]);
+    if (f == XML && c == '\r') return (size_t)sprintf(to, "&#13;");
+    if (f == XML && (c == '\t' || c == '\n')) control = false;
+    if (f == C_TEXT && (size == 0 || c == 0x7F || (c == 0xC2 && from[1] < 0xA0))) control = true;
+    if (f == XML && size == 3 && c == 0xEF && from[1] == 0xBF && from[2] >= 0xBE) size = 0;
+    if (!markup && found != NULL && (f == JSON || (c != '\b' && c != '\f')))
+        return (size_t)sprintf(to, "\\%c", letters[found - plain]);
+    if (f == C_TEXT && control) return *taken = 1, (size_t)sprintf(to, "\\x%02x", c);
+    if (f == JSON && control) return (size_t)sprintf(to, "\\u%04x", c);
+    if (size == 0 || control) return (size_t)sprintf(to, MMI_REPLACEMENT);
+    memcpy(to, from, size);
+    return size;
+}
+
+static size_t unurl_one(const unsigned char *from, size_t n, char *to, size_t *taken)
+{
+    unsigned value = from[0];
+    *taken = 1;
+    if (value == '%') {
+        char digits[3] = {0};
+        if (n < 3 || !isxdigit(from[1]) || !isxdigit(from[2])) return SIZE_MAX;
+        memcpy(digits, from + 1, 2);
+        value = (unsigned)strtoul(digits, NULL, 16);
+        *taken = 3;
+    }
+    to[0] = (char)value;
+    return value == 0 ? SIZE_MAX : 1;
+}
+
+static size_t url_one(text_function f, unsigned char c, char *to)
+{
+    if (c < 0x80 && (isalnum(c) || (c != 0 && strchr("-._~", c) != NULL) ||
+                     (c == '/' && f == URL_PATH)))
+        return to[0] = (char)c, 1;
+    return (size_t)sprintf(to, "%%%02X", c);
+}
+
+/* SIZE_MAX: refused. */
+static size_t reference(text_function f, const unsigned char *from, size_t n, char *to)
+{
+    size_t size = 0, taken = 1;
+    if (f == UNHEX && n % 2 != 0) return SIZE_MAX;
+    for (; n > 0; from += taken, n -= taken) {
+        size_t one = 2;
+        if (f == UNURL) one = unurl_one(from, n, to + size, &taken);
+        else if (f == URL_PATH || f == URL_SEGMENT) one = url_one(f, from[0], to + size);
+        else if (f == HEX) sprintf(to + size, "%02x", from[0]);
+        else if (f == UNHEX) {
+            unsigned char digits[4] = {'%', from[0], from[1], 0};
+            one = unurl_one(digits, 3, to + size, &taken);
+            if (memcmp(digits, "%00", 3) == 0) one = 1; /* which no URL may have */
+            taken = 2;
+        } else one = escape_one(f, from, n, to + size, &taken);
+        if (one == SIZE_MAX) return SIZE_MAX;
+        size += one;
+    }
+    return size;
+}
+
+/* Into a buffer that has room, and one that has none; from a block that ends with the bytes. */
+static void check_against_reference(text_function f, const unsigned char *bytes, size_t n,
+                                    size_t offset)
+{
+    static char memory[1024], expected[1024];
+    char *block = (char *)malloc(offset + n + 1);
+    size_t size = reference(f, bytes, n, expected);
+    mm_buffer roomy, tight = {0};
+    mm_status status = size == SIZE_MAX ? MM_STATUS_INVALID : MM_STATUS_OK;
+    mm_slice from = mm_slice_make(block + 1 + offset, n), made;
+    memcpy(block + 1 + offset, bytes, n);
+    mm_buffer_init_memory(&roomy, memory, sizeof(memory), NULL);
+    CHECK_EQ(f(&roomy, from), status);
+    CHECK_EQ(f(&tight, from), status);
+    free(block);
+    if (size == SIZE_MAX) size = 0;
+    made = mm_buffer_slice(&roomy);
+    if (made.len != size || memcmp(made.ptr, expected, size) != 0)
+        printf("      %zu bytes, the first %02x\n", n, n == 0 ? 0u : bytes[0]);
+    CHECK(mm_slice_equal(made, mm_slice_make(expected, size)));
+    CHECK(mm_buffer_equal(&roomy, &tight));
+    mm_buffer_deinit(&roomy);
+    mm_buffer_deinit(&tight);
+}
+
+static const text_function by_byte[] = {URL_PATH, URL_SEGMENT, UNURL, HTML, XML, JSON, C_TEXT, HEX};
+
+TEST(every_special_byte_at_every_place)
+{
+    static const unsigned char special[] = "\0\x01\t\n\r\x1F\"&'<>%\\/@[`{~_-.:\x7F\x80\xC2\xFF";
+    unsigned char bytes[71];
+    size_t i, k, n, at;
+    for (i = 0; i < sizeof(by_byte) / sizeof(by_byte[0]); i++)
+        for (n = 0; n <= 70; n++)
+            for (at = 0; at < n; at++) {
+                k = (n * 7 + at) % (sizeof(special) - 1); /* all of them at all distances */
+                memset(bytes, 'a', sizeof(bytes));
+                bytes[at] = special[k];
+                CHECK_SUB(check_against_reference(by_byte[i], bytes, n, at % 9));
+                bytes[n - 1] = special[(k + at) % (sizeof(special) - 1)];
+                CHECK_SUB(check_against_reference(by_byte[i], bytes, n, n % 9));
+            }
+}
+
+TEST(every_byte_in_a_block)
+{
+    unsigned char bytes[21];
+    size_t i, n, at;
+    unsigned value;
+    for (i = 0; i < sizeof(by_byte) / sizeof(by_byte[0]); i++)
+        for (value = 0; value < 256; value++)
+            for (at = 0; at < 20; at += 3)
+                for (n = 20; n <= 21; n++) {
+                    memset(bytes, 'z', sizeof(bytes));
+                    bytes[at] = (unsigned char)value;
+                    CHECK_SUB(check_against_reference(by_byte[i], bytes, n, value % 3));
+                }
+}
+
+TEST(random_text_against_the_reference)
+{
+    unsigned char bytes[80];
+    uint64_t seed = 5;
+    size_t step;
+    for (step = 0; step < 40000; step++) {
+        size_t n = random_text(bytes, sizeof(bytes), &seed);
+        CHECK_SUB(check_against_reference(by_byte[step % 8], bytes, n, step % 7));
+    }
+}
+
+/* Every byte as a digit, at every place of a quad: only those of the alphabet decode. */
+TEST(hex_and_base64_digits)
+{
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    unsigned value;
+    size_t at, n;
+    for (value = 0; value < 256; value++) {
+        bool common = value != 0 && strchr(alphabet, (int)value) != NULL;
+        for (n = 4; n <= 12; n += 4)
+            for (at = 0; at < n; at++) {
+                unsigned char text[12];
+                memset(text, 'A', sizeof(text));
+                text[at] = (unsigned char)value;
+                if (value == '=' && at + 1 == n) continue; /* padding */
+                CHECK_EQ(strcmp(made_of(unbase64, (char *)text, n), "(invalid)") != 0,
+                         common || value == '+' || value == '/');
+                CHECK_EQ(strcmp(made_of(unbase64_url, (char *)text, n), "(invalid)") != 0,
+                         common || value == '-' || value == '_');
+                CHECK_SUB(check_against_reference(UNHEX, text, n, at));
+            }
+    }
+}
+
+TEST(utf8_at_every_place)
+{
+    static const char *const parts[] = {"\xC3\xBC", "\xE2\x82\xAC", "\xF0\x9D\x84\x9E", "\xC0\x80",
+                                        "\xED\xA0\x80", "\xF4\x90\x80\x80", "\x80", "\xE2\x82"};
+    unsigned char bytes[80];
+    size_t i, n, at;
+    for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        for (n = 0; n <= 70; n++)
+            for (at = 0; at <= n; at++) {
+                size_t size = strlen(parts[i]), total = n + size, offset = at % 9;
+                memset(bytes, 'a', sizeof(bytes));
+                memcpy(bytes + at, parts[i], size);
+                CHECK_EQ(is_utf8(bytes, total), i < 3);
+                CHECK_EQ(is_utf8(bytes, at + 1), false);
+                if (offset <= at) CHECK_EQ(is_utf8(bytes + offset, total - offset), i < 3);
+            }
+}
+
+TEST(case_at_every_place)
+{
+    char memory[80], expected[80];
+    size_t n, i;
+    unsigned value;
+    for (n = 0; n <= 70; n++)
+        for (value = 0; value < 256; value++) {
+            mm_buffer b;
+            mm_buffer_init_memory(&b, memory + n % 9, sizeof(memory) - 8, NULL);
+            for (i = 0; i < n; i++) {
+                unsigned c = (value + (unsigned)i * 3) & 255;
+                mm_buffer_append_char(&b, (char)c);
+                expected[i] = (char)(c - 'a' < 26 ? c - 32 : c);
+            }
+            mm_buffer_to_upper(&b);
+            CHECK(mm_slice_equal(mm_buffer_slice(&b), mm_slice_make(expected, n)));
+            for (i = 0; i < n; i++)
+                if (expected[i] >= 'A' && expected[i] <= 'Z')
+                    expected[i] = (char)(expected[i] + 32);
+            mm_buffer_to_lower(&b);
+            CHECK(mm_slice_equal(mm_buffer_slice(&b), mm_slice_make(expected, n)));
+            mm_buffer_deinit(&b);
+        }
+}
+
 /* ---- paths ---- */
 
 static const char *simplified(const char *path)
@@ -319,6 +543,18 @@ TEST(paths_simplified)
     CHECK_STR(simplified("/b/c/g.."), "/b/c/g..");
     CHECK_STR(simplified("/b/c/..g"), "/b/c/..g");
     CHECK_STR(simplified("/b/c/./g/."), "/b/c/g/");
+    CHECK_STR(simplified("/b/c/./g"), "/b/c/g"); /* 5.4.1 */
+    CHECK_STR(simplified("/b/c/../g"), "/b/g");
+    CHECK_STR(simplified("/b/c/../../g"), "/g");
+    CHECK_STR(simplified("/b/c/../../"), "/");
+    CHECK_STR(simplified("/b/c/../../../../g"), "/g"); /* 5.4.2 */
+    CHECK_STR(simplified("/./g"), "/g");
+    CHECK_STR(simplified("/b/c/g."), "/b/c/g.");
+    CHECK_STR(simplified("/b/c/./../g"), "/b/g");
+    CHECK_STR(simplified("/b/c/g/./h"), "/b/c/g/h");
+    CHECK_STR(simplified("/b/c/g/../h"), "/b/c/h");
+    CHECK_STR(simplified("/b/c/g;x=1/./y"), "/b/c/g;x=1/y");
+    CHECK_STR(simplified("/b/c/g;x=1/../y"), "/b/c/y");
     CHECK_STR(simplified("/b/c/.."), "/b/");
     CHECK_STR(simplified("/b/c/../.."), "/");
     CHECK_STR(simplified("/b/c/..."), "/b/c/...");
@@ -458,5 +694,8 @@ TEST(sizes_and_sticky_status)
 TEST_MAIN(T(url), T(html_and_xml), T(json), T(c_text), T(hex), T(base64_of_rfc_4648),
           T(base64_is_strict), T(case_of_ascii), T(utf8_every_character_and_short_sequence),
           T(utf8_model), T(escaped_text_reads_back), T(decoders_undo_encoders),
+          T(every_special_byte_at_every_place), T(every_byte_in_a_block),
+          T(random_text_against_the_reference), T(hex_and_base64_digits), T(utf8_at_every_place),
+          T(case_at_every_place),
           T(paths_simplified), T(paths_simplified_model), T(paths_joined),
           T(arguments_in_the_buffer_and_failures), T(sizes_and_sticky_status))
