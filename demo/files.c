@@ -131,7 +131,7 @@ static void answer_redirect(const files_call *call, mm_slice path)
     mm_slice query = call->request->query;
     mm_buffer_init(&location, mm_arena_allocator(call->response->arena));
     mm_buffer_append_char(&location, '/');
-    files_encode_path(&location, path);
+    mm_buffer_append_url_path(&location, path);
     mm_buffer_append_char(&location, '/');
     if (query.len > 0) {
         mm_buffer_append_char(&location, '?');

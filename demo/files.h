@@ -29,9 +29,6 @@ void files_respond(files_site *site, const http_request *request, http_response 
    /.well-known, RFC 8615). */
 int files_decode_path(mm_slice path, char *to, size_t *length, bool *folder);
 
-/* Appends a path with all but slashes and unreserved characters percent-encoded. */
-void files_encode_path(mm_buffer *to, mm_slice path);
-
 /* Whether a name in a folder can be asked for at all: not hidden, and valid in a path. */
 bool files_is_name_served(mm_slice name);
 

@@ -15,32 +15,12 @@ static const char html_style[] =
     "a{text-underline-offset:.15em}"
     "@media(max-width:34rem){th:nth-child(3),td:nth-child(3){display:none}}";
 
-void html_append_text(mm_buffer *page, mm_slice text)
-{
-    size_t i, begin = 0;
-    for (i = 0; i < text.len; i++) {
-        const char *entity;
-        switch (text.ptr[i]) {
-        case '&': entity = "&amp;"; break;
-        case '<': entity = "&lt;"; break;
-        case '>': entity = "&gt;"; break;
-        case '"': entity = "&quot;"; break;
-        case '\'': entity = "&#39;"; break;
-        default: continue;
-        }
-        mm_buffer_append(page, text.ptr + begin, i - begin);
-        mm_buffer_append_string(page, entity);
-        begin = i + 1;
-    }
-    if (begin < text.len) mm_buffer_append(page, text.ptr + begin, text.len - begin);
-}
-
 void html_append_begin(mm_buffer *page, mm_slice title)
 {
     mm_buffer_append_string(page, "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n"
                                   "<meta name=\"viewport\" content=\"width=device-width\">\n"
                                   "<title>");
-    html_append_text(page, title);
+    mm_buffer_append_html_escaped(page, title);
     mm_buffer_append_string(page, "</title>\n<style>");
     mm_buffer_append_string(page, html_style);
     mm_buffer_append_string(page, "</style>\n");

@@ -4,9 +4,6 @@
 
 #include "http.h"
 
-/* Appends text with the characters that mean something in HTML replaced; fit for attributes too. */
-void html_append_text(mm_buffer *page, mm_slice text);
-
 /* The page up to its content, and what follows the content. */
 void html_append_begin(mm_buffer *page, mm_slice title);
 void html_append_end(mm_buffer *page);

@@ -106,9 +106,9 @@ static void append_page(mm_buffer *page, int status, mm_slice location)
         mm_buffer_append_string(page, known->explanation);
     if (location.len > 0) {
         mm_buffer_append_string(page, "\n<p><a href=\"");
-        html_append_text(page, location);
+        mm_buffer_append_html_escaped(page, location);
         mm_buffer_append_string(page, "\">");
-        html_append_text(page, location);
+        mm_buffer_append_html_escaped(page, location);
         mm_buffer_append_string(page, "</a>");
     }
     mm_buffer_append_char(page, '\n');

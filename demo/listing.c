@@ -247,9 +247,9 @@ static void append_row(mm_buffer *text, const list_entry *entry)
     mm_slice name = mm_slice_make(entry->name, entry->name_len);
     const char *slash = entry->is_folder ? "/" : "";
     mm_buffer_append_string(text, "<tr><td><a href=\"./");
-    files_encode_path(text, name);
+    mm_buffer_append_url_path(text, name);
     mm_buffer_append_format(text, "%s\">", slash);
-    html_append_text(text, name);
+    mm_buffer_append_html_escaped(text, name);
     mm_buffer_append_format(text, "%s</a><td>", slash);
     if (!entry->is_folder) append_size(text, entry->size);
     mm_buffer_append_string(text, "<td>");
@@ -266,7 +266,7 @@ static void append_head(listing *l)
     if (l->path.len > 0) mm_buffer_append_char(&title, '/');
     html_append_begin(&l->text, mm_buffer_slice(&title));
     mm_buffer_append_string(&l->text, "<h1>");
-    html_append_text(&l->text, mm_buffer_slice(&title));
+    mm_buffer_append_html_escaped(&l->text, mm_buffer_slice(&title));
     mm_buffer_append_string(&l->text, "</h1>\n<table>\n<tr><th>Name<th>Size<th>Modified (UTC)\n");
     if (l->path.len > 0)
         mm_buffer_append_string(&l->text, "<tr><td><a href=\"../\">../</a><td><td>\n");

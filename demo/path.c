@@ -1,4 +1,4 @@
-/* path.c - paths of requests, decoded and encoded (RFC 3986, 2.1 and 5.2.4) */
+/* path.c - paths of requests, decoded (RFC 3986, 2.1 and 5.2.4) */
 #include "files.h"
 #include "text.h"
 
@@ -8,25 +8,19 @@ static bool is_name_byte(char c)
     return (unsigned char)c >= ' ' && c != 0x7F && c != '/' && c != '\\';
 }
 
-/* Decodes one segment; false when it is not valid. */
+/* Decodes one segment, and puts a NUL behind it; false when it is not valid. */
 static bool decode_segment(mm_slice segment, char *to, size_t *length)
 {
+    mm_buffer name;
+    mm_status status;
     size_t i;
-    *length = 0;
-    for (i = 0; i < segment.len; i++) {
-        char c = segment.ptr[i];
-        if (c == '%') {
-            int high, low;
-            if (segment.len - i < 3) return false;
-            high = text_hex_value(segment.ptr[i + 1]);
-            low = text_hex_value(segment.ptr[i + 2]);
-            if (high < 0 || low < 0) return false;
-            c = (char)(unsigned char)(high * 16 + low);
-            i += 2;
-        }
-        if (!is_name_byte(c)) return false;
-        to[(*length)++] = c;
-    }
+    mm_buffer_init_memory(&name, to, segment.len + 1, NULL); /* decoded, it is no longer */
+    status = mm_buffer_append_url_decoded(&name, segment);
+    *length = mm_buffer_length(&name);
+    mm_buffer_deinit(&name);
+    if (status != MM_STATUS_OK) return false;
+    for (i = 0; i < *length; i++)
+        if (!is_name_byte(to[i])) return false;
     return mm_slice_is_utf8(mm_slice_make(to, *length));
 }
 
@@ -75,22 +69,6 @@ int files_decode_path(mm_slice path, char *to, size_t *length, bool *folder)
     }
     *length = used;
     return is_hidden(mm_slice_make(to, used)) ? 404 : 200;
-}
-
-void files_encode_path(mm_buffer *to, mm_slice path)
-{
-    static const char digits[] = "0123456789ABCDEF";
-    size_t i, begin = 0;
-    for (i = 0; i < path.len; i++) {
-        unsigned char c = (unsigned char)path.ptr[i];
-        char encoded[3] = {'%', digits[c >> 4], digits[c & 15]};
-        if (text_is_letter((char)c) || text_is_digit((char)c) || text_is_among((char)c, "-._~/"))
-            continue;
-        mm_buffer_append(to, path.ptr + begin, i - begin);
-        mm_buffer_append(to, encoded, sizeof(encoded));
-        begin = i + 1;
-    }
-    if (begin < path.len) mm_buffer_append(to, path.ptr + begin, path.len - begin);
 }
 
 bool files_is_name_served(mm_slice name)

@@ -204,19 +204,6 @@ TEST(error_page_survives_lack_of_memory)
     }
 }
 
-TEST(html_is_escaped)
-{
-    mm_buffer b = {0};
-    html_append_text(&b, slice("<a href=\"x\">&'y'</a>"));
-    CHECK_STR(mm_buffer_string(&b), "&lt;a href=&quot;x&quot;&gt;&amp;&#39;y&#39;&lt;/a&gt;");
-    mm_buffer_clear(&b);
-    html_append_text(&b, slice("plain \xC3\xA9"));
-    html_append_text(&b, mm_slice_make(NULL, 0));
-    html_append_text(&b, slice("&"));
-    CHECK_STR(mm_buffer_string(&b), "plain \xC3\xA9&amp;");
-    mm_buffer_deinit(&b);
-}
-
 /* ---- dates ---- */
 
 static const char *date(int64_t seconds)
@@ -331,6 +318,6 @@ TEST(what_is_no_date_is_refused)
 TEST_MAIN(T(methods_are_case_sensitive_tokens), T(request_fields_are_found_by_name),
           T(statuses_have_reasons), T(error_pages_are_complete),
           T(error_page_for_head_has_the_length_only), T(redirect_page_links_and_keeps_location),
-          T(error_page_survives_lack_of_memory), T(html_is_escaped), T(dates_are_written),
+          T(error_page_survives_lack_of_memory), T(dates_are_written),
           T(dates_agree_with_the_c_library_and_come_back), T(dates_are_read_in_three_forms),
           T(two_digit_years_are_at_most_fifty_ahead), T(what_is_no_date_is_refused))
