@@ -205,7 +205,8 @@ TEST(detach_and_adopt_move_ownership)
     CHECK(length == 5 && size == 32 && b.ptr == NULL && b.allocator == &a.base);
     CHECK_EQ(mm_buffer_adopt(&b, text, 32, 32), MM_STATUS_INVALID);
     CHECK_EQ(mm_buffer_adopt(&b, NULL, 0, 1), MM_STATUS_INVALID);
-    CHECK_EQ(mm_buffer_adopt(&b, text, 0, SIZE_MAX), MM_STATUS_TOO_LARGE);
+    if (SIZE_MAX > UINT32_MAX) /* else there is no size that is too large */
+        CHECK_EQ(mm_buffer_adopt(&b, text, 0, SIZE_MAX), MM_STATUS_TOO_LARGE);
     CHECK_EQ(mm_buffer_adopt(&b, text, 2, size), MM_STATUS_OK);
     CHECK_STR(mm_buffer_string(&b), "ow");
     mm_buffer_append_string(&b, "l");
