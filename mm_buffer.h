@@ -1878,6 +1878,13 @@ MM_API mm_status mm_buffer_append_quick(mm_buffer *b, const char *format, ...)
 
 enum { MMI_HTML, MMI_XML, MMI_JSON, MMI_C, MMI_URL_SEGMENT, MMI_URL_PATH, MMI_UNURL, MMI_ASCII };
 
+/* For a function whose `kind` is to be a constant in it. */
+#if defined(__GNUC__) || defined(__clang__)
+#define MMI_TEXT_INLINE MM_INLINE __attribute__((always_inline))
+#else
+#define MMI_TEXT_INLINE MM_INLINE
+#endif
+
 /* Blocks: several bytes at once, 16 where the machine has SSE2, a word otherwise. A mark in a block
    is a byte that is not 0; which one it is only the macros here know. */
 #ifdef MMI_SSE2
@@ -1907,7 +1914,7 @@ typedef size_t mmi_block;
 #endif
 
 /* Marks the bytes that are not plain. */
-static mmi_block mmi_block_special(mmi_block block, unsigned kind)
+MMI_TEXT_INLINE mmi_block mmi_block_special(mmi_block block, unsigned kind)
 {
     mmi_block odd = mmi_block_or(mmi_block_high(block), mmi_block_is(block, '"'));
     mmi_block plain;
@@ -1951,15 +1958,31 @@ static bool mmi_text_is_plain(char byte, unsigned kind)
     return c < 0x80 ? (plain[kind][c / 32] >> c % 32 & 1) != 0 : kind == MMI_UNURL;
 }
 
-/* How many bytes from the first are plain. */
-static size_t mmi_text_plain_run(const char *from, size_t n, unsigned kind)
+/* How many bytes from the first are in plain blocks, or before the first that is not. */
+MMI_TEXT_INLINE size_t mmi_text_plain_blocks(const char *from, size_t n, unsigned kind)
 {
     size_t i = 0;
     for (; n - i >= sizeof(mmi_block); i += sizeof(mmi_block)) {
         mmi_block special = mmi_block_special(mmi_block_load(from + i), kind);
         if (mmi_block_marks(special) == 0) continue;
-        i += mmi_block_first(mmi_block_marks(special));
-        break;
+        return i + mmi_block_first(mmi_block_marks(special));
+    }
+    return i;
+}
+
+/* How many bytes from the first are plain. */
+static size_t mmi_text_plain_run(const char *from, size_t n, unsigned kind)
+{
+    size_t i;
+    switch (kind) { /* out here, so that each loop has its own tests alone */
+    case MMI_HTML: i = mmi_text_plain_blocks(from, n, MMI_HTML); break;
+    case MMI_XML: i = mmi_text_plain_blocks(from, n, MMI_XML); break;
+    case MMI_JSON: i = mmi_text_plain_blocks(from, n, MMI_JSON); break;
+    case MMI_C: i = mmi_text_plain_blocks(from, n, MMI_C); break;
+    case MMI_URL_SEGMENT: i = mmi_text_plain_blocks(from, n, MMI_URL_SEGMENT); break;
+    case MMI_URL_PATH: i = mmi_text_plain_blocks(from, n, MMI_URL_PATH); break;
+    case MMI_UNURL: i = mmi_text_plain_blocks(from, n, MMI_UNURL); break;
+    default: i = mmi_text_plain_blocks(from, n, MMI_ASCII); break;
     }
     while (i < n && mmi_text_is_plain(from[i], kind)) i++;
     return i;
