@@ -33,7 +33,8 @@
  *
  * The contestants take turns, A B C A B C, so that a busy machine or a changing clock rate meets
  * all of them. A figure is the median of the rounds; the spread is the distance between the
- * quartiles. The first contestant is ours, the last column says how many times ours each one is.
+ * quartiles. The first contestant is ours; how many times ours another one takes is the median of
+ * what it took in each round by what ours took in the same.
  *
  *     build/tests/bench/arena [--once] [ROW]      only the rows with ROW in their names
  *
@@ -55,7 +56,6 @@
 #define _POSIX_C_SOURCE 200809L /* clock_gettime */
 #endif
 #include <errno.h>
-#include <math.h> /* the geometric mean */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -71,7 +71,6 @@
 #define BENCH_BUDGET \
     500000000               /* ns for a contestant in a row, unless it takes more for the least */
 #define BENCH_ONCE 100      /* cycles under --once */
-#define BENCH_SLOW 1.15     /* times the best of the others: rows above are listed at the end */
 #define BENCH_CONTESTANTS 8 /* most in a row */
 
 /* What to preload: the names that the libraries have in any folder, with a later version's. */
@@ -112,33 +111,26 @@ typedef struct bench_contestant {
 
 #include "peers.h"
 
+enum { BENCH_TIME, BENCH_CPU, BENCH_PEAK, BENCH_KEPT, BENCH_FIGURES };
+
 typedef struct bench_entry { /* a contestant in its row */
     const bench_contestant *contestant;
     const void *work;
     bench_process process;
-    const char *problem;      /* why it does not take part, or NULL */
-    size_t cycles;            /* in a round */
-    double ns[BENCH_ROUNDS];  /* per operation */
-    double cpu[BENCH_ROUNDS]; /* the same in processor time */
-    double peak, kept;        /* MiB; 0: unknown */
+    const char *problem;         /* why it does not take part, or NULL */
+    size_t cycles;               /* in a round */
+    double ns[BENCH_ROUNDS];     /* per operation */
+    double cpu[BENCH_ROUNDS];    /* the same in processor time */
+    double peak, kept;           /* MiB; 0: unknown */
+    double times[BENCH_FIGURES]; /* all of these relative to ours; 0: unknown */
 } bench_entry;
 
-enum { BENCH_TIME, BENCH_CPU, BENCH_PEAK, BENCH_KEPT, BENCH_FIGURES };
-
-typedef struct bench_mean { /* of a contestant over the rows with processes, relative to ours */
-    const char *name;
-    double logs[BENCH_FIGURES];
-    int rows[BENCH_FIGURES];
-} bench_mean;
+#include "table.h"
 
 static const char *bench_only = ""; /* what the names of the wanted rows contain */
 static bool bench_once;             /* no timing */
 static int bench_rows;              /* done so far */
 static int bench_seen;              /* the same with those that were not wanted: a row's number */
-static size_t bench_bytes;          /* in an operation; unless 0, lines say bytes per second, too */
-static int bench_columns;           /* of the table that is being printed: 0 (none yet), 5, 8 */
-static bench_mean bench_means[BENCH_CONTESTANTS];
-static char bench_slow[2048]; /* lines for the rows where ours is beyond BENCH_SLOW */
 
 static inline _Noreturn void bench_fail(const char *title, const char *name, const char *what)
 {
@@ -153,25 +145,6 @@ static inline uint64_t bench_random(uint64_t *seed)
     *seed ^= *seed << 25;
     *seed ^= *seed >> 27;
     return *seed * 2685821657736338717u;
-}
-
-static inline int bench_order(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static inline void bench_machine(void)
-{
-    char line[256], *name = NULL;
-    FILE *file = fopen("/proc/cpuinfo", "r");
-    while (file != NULL && name == NULL && fgets(line, sizeof(line), file) != NULL) {
-        if (strncmp(line, "model name", 10) == 0) name = strchr(line, ':');
-    }
-    if (file != NULL) fclose(file);
-    if (name != NULL) name[strcspn(name, "\n")] = '\0';
-    printf("Compiled with %s, %s, on %s. Bold: faster than ours.\n", BENCH_COMPILER, BENCH_FLAGS,
-           name != NULL ? name + 2 : "an unknown CPU");
 }
 
 static inline void bench_begin(int argc, char **argv, const char *title)
@@ -257,84 +230,6 @@ static inline void bench_leave(const char *title, bench_entry *entry)
 
 /* ---- a row ---- */
 
-static inline void bench_header(int columns)
-{
-    if (bench_columns == columns) return;
-    bench_columns = columns;
-    printf("\n| %-34s | %-28s | ns per op | spread | times ours |%s\n", "work", "contestant",
-           columns > 5 ? " CPU ns per op | peak MiB | kept MiB |" : "");
-    printf("|%.36s|%.30s|----------:|-------:|-----------:|%s\n",
-           "------------------------------------", "------------------------------------",
-           columns > 5 ? "--------------:|---------:|---------:|" : "");
-}
-
-static inline void bench_add(size_t number, const char *name, int figure, double his, double ours)
-{
-    bench_mean *mean = &bench_means[number];
-    mean->name = name;
-    if (!(his > 0 && ours > 0)) return;
-    mean->logs[figure] += log(his / ours);
-    mean->rows[figure]++;
-}
-
-/* Prints a line; what is faster than ours is in bold. Leaves the medians in ns[0] and cpu[0]. */
-static inline void bench_line(const char *title, bench_entry *entry, size_t rounds, double ours)
-{
-    double *ns = entry->ns, median, spread;
-    char times[64];
-    printf("| %-34s | %-28s |", title, entry->contestant->name);
-    if (entry->problem != NULL) {
-        printf(" %s |||%s\n", entry->problem, bench_columns > 5 ? "|||" : "");
-        return;
-    }
-    if (rounds == 0) {
-        printf("         - |      - |          - |             - | %8.1f | %8.1f |\n", entry->peak,
-               entry->kept);
-        ns[0] = entry->cpu[0] = 0;
-        return;
-    }
-    qsort(ns, rounds, sizeof(*ns), bench_order);
-    qsort(entry->cpu, rounds, sizeof(*entry->cpu), bench_order);
-    median = ns[rounds / 2];
-    spread = (ns[rounds * 3 / 4] - ns[rounds / 4]) / median;
-    if (ours == 0) ours = median;
-    snprintf(times, sizeof(times), median < ours ? "**%.2f**" : "%.2f", median / ours);
-    ns[0] = median;
-    entry->cpu[0] = entry->cpu[rounds / 2];
-    if (bench_bytes != 0)
-        sprintf(times + strlen(times), ", %.2f GB/s", (double)bench_bytes / median);
-    printf(" %9.2f | %5.1f%% | %10s |", median, spread * 100, times);
-    if (bench_columns > 5) printf(" %13.2f |", entry->cpu[0]);
-    if (bench_columns > 5 && entry->peak == 0) printf("        - |        - |");
-    else if (bench_columns > 5) printf(" %8.1f | %8.1f |", entry->peak, entry->kept);
-    printf("\n");
-}
-
-static inline void bench_print(const char *title, bench_entry *entries, size_t count, size_t rounds)
-{
-    double best = 0;
-    size_t i;
-    bool processes = false;
-    for (i = 0; i < count; i++) processes = processes || entries[i].process.pid != 0;
-    bench_header(processes ? 8 : 5);
-    for (i = 0; i < count; i++) {
-        bench_entry *his = &entries[i];
-        bench_line(i == 0 ? title : "", his, rounds, i == 0 ? 0 : entries->ns[0]);
-        if (!processes || his->problem != NULL) continue;
-        bench_add(i, his->contestant->name, BENCH_TIME, his->ns[0], entries->ns[0]);
-        bench_add(i, his->contestant->name, BENCH_CPU, his->cpu[0], entries->cpu[0]);
-        bench_add(i, his->contestant->name, BENCH_PEAK, his->peak, entries->peak);
-        bench_add(i, his->contestant->name, BENCH_KEPT, his->kept, entries->kept);
-        if (i > 0 && (best == 0 || his->ns[0] < best)) best = his->ns[0];
-    }
-    if (best > 0 && entries->ns[0] > best * BENCH_SLOW) {
-        size_t used = strlen(bench_slow);
-        snprintf(bench_slow + used, sizeof(bench_slow) - used, "- %s: %.2f times\n", title,
-                 entries->ns[0] / best);
-    }
-    fflush(stdout);
-}
-
 static inline size_t bench_rounds_for(double sample)
 {
     double rounds = sample > 0 ? BENCH_BUDGET / sample : BENCH_ROUNDS;
@@ -384,26 +279,6 @@ static inline void bench_row(const char *title, const void *work, size_t operati
 }
 
 /* ---- the end ---- */
-
-static inline void bench_print_means(void)
-{
-    size_t i;
-    int figure;
-    printf("\n| %-28s | rows | time | CPU  | peak | kept |\n", "geometric mean, ours = 1");
-    printf("|%.30s|-----:|-----:|-----:|-----:|-----:|\n", "------------------------------------");
-    for (i = 0; i < BENCH_CONTESTANTS && bench_means[i].name != NULL; i++) {
-        const bench_mean *mean = &bench_means[i];
-        printf("| %-28s | %4d |", mean->name, mean->rows[BENCH_TIME]);
-        for (figure = 0; figure < BENCH_FIGURES; figure++) {
-            int rows = mean->rows[figure];
-            if (rows == 0) printf("      |");
-            else printf(" %4.2f |", exp(mean->logs[figure] / rows));
-        }
-        printf("\n");
-    }
-    if (*bench_slow == '\0') return;
-    printf("\nSlower than %.2f times the best of the others:\n%s", BENCH_SLOW, bench_slow);
-}
 
 /* The program's exit status. */
 static inline int bench_end(void)

@@ -334,7 +334,7 @@ static void request_begin(const heap *h, server *web, request *r)
 static void request_end(const heap *h, server *web, request *r)
 {
     uint64_t random = bench_random(&web->seed);
-    size_t i, size, most = 512 << random % 7; /* to 32 KiB */
+    size_t i, size, most = (size_t)512 << random % 7; /* to 32 KiB */
     for (size = 512; size <= most; size *= 2) grow(h, &r->output, size);
     fill(h, &r->line, 120 + (random >> 8) % 100);
     for (i = 0; i < NODES; i++) drop(h, &r->nodes[i]);
@@ -473,7 +473,8 @@ static void *short_lived(void *argument)
     worker *w = (worker *)argument;
     size_t i;
     void *blocks[20];
-    for (i = 0; i < 20; i++) blocks[i] = used(w->h->alloc(16 << i % 8), 16 << i % 8);
+    for (i = 0; i < 20; i++)
+        blocks[i] = used(w->h->alloc((size_t)16 << i % 8), (size_t)16 << i % 8);
     for (i = 0; i < 20; i++) w->h->free(blocks[i]);
     return NULL;
 }
