@@ -35,6 +35,8 @@ OPTIONAL DEFINES
                           add __attribute__((tls_model("initial-exec")))
     MM_HEAP_OVERRIDE      malloc and all its kind, and operator new and delete, become this heap:
                           see REPLACING MALLOC
+    MM_HEAP_PRELOAD       with it, in a C file that becomes a library to preload: the plain forms of
+                          operator new and delete too (they need dlsym, but no C++ library)
     MM_HEAP_FATAL(message, ptr)
                           a pointer was passed that is no live block of the heap; default: a failed
                           MM_ASSERT, with MM_HEAP_OVERRIDE a line to stderr and abort(), as in the

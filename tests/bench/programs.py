@@ -4,8 +4,10 @@
     programs.py [--rounds N] [NAME]      only the programs with NAME in their names
 
 In each round every program runs once under each malloc, in turn, so that a busy machine meets all
-of them; a figure is the median of the rounds. The time is of the whole run, start included, except
-for servers: there it is of the load, which a client makes that runs without any of the libraries.
+of them; a figure is the median of the rounds, and how many times ours another one takes is the
+median of what it took in each round by what ours took in the same. The time is of the whole run,
+start included, except for servers: there it is of the load, which a client makes that runs without
+any of the libraries.
 CPU seconds and the most resident memory are the program's with its children, or the server's.
 Kept is what a server holds when its data was deleted. A malloc or a program that is not installed
 has a line that says so. $MMHEAP is our library, in the place of build/libmm_heap.so."""
@@ -229,41 +231,47 @@ def measure(run, library):
         return run(library, pathlib.Path(folder))
 
 
+def median_times(found, ours):
+    """How many times ours, round by round: (time, CPU, peak, kept), None where it is unknown."""
+    each = [[his / our for his, our in zip(figure, our_figure) if his and our]
+            for figure, our_figure in zip(zip(*found), zip(*ours))]
+    return [statistics.median(ratios) if ratios else None for ratios in each]
+
+
 def row(name, run, libraries, rounds):
-    """The medians of each malloc that there is: {malloc: (time, CPU, peak, kept)}."""
+    """Prints a program's lines; {malloc: median_times} of each malloc that there is."""
     runs = {malloc: [] for malloc, library in libraries.items() if library}
     for _ in range(rounds):
         for malloc, found in runs.items():
             found.append(measure(run, libraries[malloc]))
-    medians = {malloc: tuple(map(statistics.median, zip(*found))) for malloc, found in runs.items()}
+    times = {malloc: median_times(found, runs["mm_heap"]) for malloc, found in runs.items()}
     for i, malloc in enumerate(libraries):
         line = f"| {name if i == 0 else '':<30} | {malloc:<10} |"
-        if malloc not in medians:
+        if malloc not in runs:
             print(line, "not installed |||||")
             continue
-        seconds, cpu, peak, kept = medians[malloc]
-        times = seconds / medians["mm_heap"][0]
-        times = f"**{times:.2f}**" if times < 1 else f"{times:.2f}"
-        print(line, f"{seconds:7.3f} | {times:>10} | {cpu:7.3f} | {peak:8.1f} |",
-              f"{kept:8.1f} |" if kept else "       - |", flush=True)
-    return medians
+        seconds, cpu, peak, kept = map(statistics.median, zip(*runs[malloc]))
+        ratios = [f"**{each:.2f}**" if each < 1 else f"{each:.2f}" for each in times[malloc][:2]]
+        print(line, f"{seconds:7.3f} | {ratios[0]:>10} | {cpu:7.3f} | {ratios[1]:>10} | "
+              f"{peak:8.1f} |", f"{kept:8.1f} |" if kept else "       - |", flush=True)
+    return times
 
 
 def print_means(rows, libraries):
     print(f"\n| {'geometric mean, ours = 1':<24} | rows |", "".join(f" {f:<4} |" for f in FIGURES))
     print(f"|{'-' * 26}|-----:|{'-----:|' * len(FIGURES)}")
     for malloc in libraries:
-        logs = [[math.log(row[malloc][i] / row["mm_heap"][i]) for row in rows.values()
-                 if malloc in row and row[malloc][i] and row["mm_heap"][i]]
-                for i in range(len(FIGURES))]
-        if logs[0]:
+        found = [times[malloc] for times in rows.values() if malloc in times]
+        if found:
+            logs = [[math.log(times[i]) for times in found if times[i]]
+                    for i in range(len(FIGURES))]
             means = [f"{math.exp(statistics.fmean(each)):.2f}" if each else "-" for each in logs]
-            print(f"| {malloc:<24} | {len(logs[0]):4} |", "".join(f" {m:>4} |" for m in means))
+            print(f"| {malloc:<24} | {len(found):4} |", "".join(f" {m:>4} |" for m in means))
     slow = []
-    for name, found in rows.items():
-        best = min((each[0] for malloc, each in found.items() if malloc != "mm_heap"), default=None)
-        if best and found["mm_heap"][0] > best * SLOW:
-            slow.append(f"- {name}: {found['mm_heap'][0] / best:.2f} times")
+    for name, times in rows.items():
+        time_, cpu = (min(each[i] for each in times.values()) for i in (0, 1))
+        if time_ * SLOW < 1 or cpu * SLOW < 1:
+            slow.append(f"- {name}: {1 / time_:.2f} times, CPU {1 / cpu:.2f}")
     if slow:
         print(f"\nSlower than {SLOW} times the best of the others:", *slow, sep="\n")
 
@@ -277,9 +285,10 @@ def main():
     if libraries["mm_heap"] is None:
         sys.exit(f"{OURS} is missing: make heap")
     print("### libmm_heap.so under real programs\n\nBold: faster than ours.\n")
-    print(f"| {'program':<30} | {'malloc':<10} | seconds | times ours | CPU s   | peak MiB "
-          "| kept MiB |")
-    print(f"|{'-' * 32}|{'-' * 12}|--------:|-----------:|--------:|---------:|---------:|")
+    print(f"| {'program':<30} | {'malloc':<10} | seconds | times ours | CPU s   | times ours "
+          "| peak MiB | kept MiB |")
+    print(f"|{'-' * 32}|{'-' * 12}|--------:|-----------:|--------:|-----------:"
+          "|---------:|---------:|")
     rows = {}
     for name, run in PROGRAMS.items():
         if options.name not in name:
