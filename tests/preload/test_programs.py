@@ -120,7 +120,12 @@ class Test(Programs):
         self.same_script("seq 1 200000 | sed 's/3/x/g' | sort -k1,1r --parallel=4 -S 2M >sorted\n"
                          "awk '{ n[substr($0, 1, 3)]++ } END { for (i in n) print i, n[i] }'"
                          " sorted | sort | head -n 50\n"
-                         "tar cf - sorted --mtime=@0 --owner=0 --group=0 | gzip -9n | sha256sum")
+                         "tar cf - sorted --mtime=@0 --owner=0 --group=0 | gzip -9n | sha256sum\n"
+                         "xz -3 -T 2 <sorted | xz -d | sha256sum")
+
+    def test_bash(self):
+        self.same(["bash", "-c", "for i in {1..20000}; do a[i]=$i$i; b+=${a[i / 2]}; done\n"
+                   "echo ${#a[*]} ${#b} ${b: -50}; printf '%s\\n' ${a[@]} | sort | tail -n 3"])
 
     def test_openssl(self):
         self.same_script("openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=mm -keyout key"
