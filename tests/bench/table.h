@@ -4,7 +4,8 @@
 #define BENCH_TABLE_H
 #include <math.h> /* the geometric mean */
 
-#define BENCH_SLOW 1.15 /* times the best of the others: rows above are listed at the end */
+#define BENCH_SLOW 1.15 /* times the best of the others: rows above are listed at the end, */
+#define BENCH_LARGE 1.2 /* and so are those where more than this is kept of the leanest */
 
 typedef struct bench_mean { /* of a contestant over the rows with processes, relative to ours */
     const char *name;
@@ -15,7 +16,7 @@ typedef struct bench_mean { /* of a contestant over the rows with processes, rel
 static size_t bench_bytes; /* in an operation; unless 0, lines say bytes per second, too */
 static int bench_columns;  /* of the table that is being printed: 0 (none yet), 5, 8 */
 static bench_mean bench_means[BENCH_CONTESTANTS];
-static char bench_slow[4096]; /* a line for each row where ours is beyond BENCH_SLOW */
+static char bench_slow[4096], bench_large[4096]; /* a line for each row where ours is beyond */
 
 static inline void bench_machine(void)
 {
@@ -108,21 +109,33 @@ static inline void bench_line(const char *title, bench_entry *entry, size_t roun
     printf("\n");
 }
 
-/* Remembers a row where another one is faster by more than a little. */
+/* How many times the best of the others ours takes; 0 when there is none. */
+static inline double bench_of_best(const bench_entry *entries, size_t count, int figure)
+{
+    double best = 0;
+    size_t i;
+    for (i = 1; i < count; i++) {
+        double times = entries[i].problem == NULL ? entries[i].times[figure] : 0;
+        if (times > 0 && (best == 0 || times < best)) best = times;
+    }
+    return best > 0 ? 1 / best : 0;
+}
+
+/* Remembers a row where another one is better by more than a little. */
 static inline void bench_note(const char *title, const bench_entry *entries, size_t count)
 {
-    double best[2] = {1, 1}; /* the least times[BENCH_TIME] and [BENCH_CPU] */
-    size_t used = strlen(bench_slow), i;
-    int figure;
-    for (i = 1; i < count; i++) {
-        for (figure = BENCH_TIME; figure <= BENCH_CPU; figure++) {
-            double times = entries[i].times[figure];
-            if (entries[i].problem == NULL && times < best[figure]) best[figure] = times;
-        }
+    double times = bench_of_best(entries, count, BENCH_TIME);
+    double cpu = bench_of_best(entries, count, BENCH_CPU);
+    double kept = bench_of_best(entries, count, BENCH_KEPT);
+    size_t used = strlen(bench_slow);
+    if (times > BENCH_SLOW || cpu > BENCH_SLOW) {
+        snprintf(bench_slow + used, sizeof(bench_slow) - used, "- %s: %.2f times, CPU %.2f\n",
+                 title, times, cpu);
     }
-    if (best[BENCH_TIME] * BENCH_SLOW >= 1 && best[BENCH_CPU] * BENCH_SLOW >= 1) return;
-    snprintf(bench_slow + used, sizeof(bench_slow) - used, "- %s: %.2f times, CPU %.2f\n", title,
-             1 / best[BENCH_TIME], 1 / best[BENCH_CPU]);
+    used = strlen(bench_large);
+    if (kept > BENCH_LARGE) {
+        snprintf(bench_large + used, sizeof(bench_large) - used, "- %s: %.2f times\n", title, kept);
+    }
 }
 
 static inline void bench_print(const char *title, bench_entry *entries, size_t count, size_t rounds)
@@ -136,7 +149,7 @@ static inline void bench_print(const char *title, bench_entry *entries, size_t c
         bench_line(i == 0 ? title : "", &entries[i], rounds);
         if (processes && entries[i].problem == NULL) bench_add(i, &entries[i]);
     }
-    if (processes && rounds > 0) bench_note(title, entries, count);
+    if (processes) bench_note(title, entries, count);
     fflush(stdout);
 }
 
@@ -158,7 +171,11 @@ static inline void bench_print_means(void)
         }
         printf("\n");
     }
-    if (*bench_slow == '\0') return;
-    printf("\nSlower than %.2f times the best of the others:\n%s", BENCH_SLOW, bench_slow);
+    if (*bench_slow != '\0') {
+        printf("\nSlower than %.2f times the best of the others:\n%s", BENCH_SLOW, bench_slow);
+    }
+    if (*bench_large != '\0') {
+        printf("\nKeeps more than %.2f times the leanest:\n%s", BENCH_LARGE, bench_large);
+    }
 }
 #endif
