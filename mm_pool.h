@@ -307,58 +307,260 @@ typedef struct mm_pool_stats {
     size_t peak;     /* most that were live at a time */
     size_t failures; /* requests refused */
     size_t bytes;    /* bytes held from the allocator, live, cached and overhead */
+    size_t waste;    /* those of them that no object can use: rounding, headers */
 } mm_pool_stats;
 
 /* ---- objects of one size ---- */
+
+typedef enum mm_pool_zero {   /* what becomes of an object's bytes */
+    MM_POOL_ZERO_NONE = 0,    /* nothing: a got object is of indeterminate content */
+    MM_POOL_ZERO_ON_GET,      /* get returns zeroed objects */
+    MM_POOL_ZERO_ON_PUT,      /* so too, but put wipes: nothing outlives its owner for long */
+    MM_POOL_ZERO_SECRET       /* so too, with a wipe that no compiler leaves out, at deinit as well;
+                                 objects lie in whole pages that no core dump contains (on Linux;
+                                 elsewhere, and where they are kept separate, they are wiped) */
+} mm_pool_zero;
+
+typedef enum mm_pool_mode {   /* where objects lie */
+    MM_POOL_MODE_DEFAULT = 0, /* in segments; separate under ASan and Valgrind, if not in memory of
+                                 the caller's */
+    MM_POOL_MODE_SEGMENTS,    /* in segments; memory checkers still see what is free */
+    MM_POOL_MODE_SEPARATE     /* an allocation for each, freed at its put: checkers know both */
+} mm_pool_mode;
+
+typedef struct mm_pool mm_pool;
+
+typedef struct mm_pool_misuse { /* a put or get that must not be; lines are 0 where unknown */
+    const char *what;           /* in English */
+    mm_pool *pool;              /* the one that noticed */
+    const void *object;         /* the object, or what was taken for one */
+    const char *file;           /* where the call was that noticed; NULL: unknown, as below */
+    const char *get_file;       /* where the object was got last */
+    const char *put_file;       /* where it was put before */
+    int line;
+    int get_line;
+    int put_line;
+} mm_pool_misuse;
+
+typedef void (*mm_pool_misuse_fn)(const mm_pool_misuse *misuse, void *user_data);
 
 typedef struct mm_pool_desc {
     size_t size;                   /* bytes of an object; at least 1 */
     size_t alignment;              /* power of two; 0: as malloc, two pointers' size */
     size_t segment_objects;        /* objects fetched at a time, 8 at least; 0: 16 KiB of them */
     const mm_allocator *allocator; /* where segments come from; NULL: MM_MALLOC */
+    size_t capacity;               /* most objects out at a time; 0: as many as there is memory */
+    void *memory;                  /* the caller's, used first; it must outlive the pool; or NULL */
+    size_t memory_size;            /* bytes of it; see mm_pool_bytes_needed */
+    bool fixed;                    /* nothing but that memory is ever used */
+    mm_pool_zero zero;             /* what becomes of an object's bytes */
+    mm_pool_mode mode;             /* where objects lie */
+    mm_pool_misuse_fn misuse_fn;   /* told what MM_DEBUG finds, which then does nothing; NULL:
+                                      MM_ASSERT */
+    void *misuse_data;             /* for misuse_fn */
 } mm_pool_desc;
 
-typedef struct mm_pool {
-    void *free_list;        /* the object put last; a free object begins with the next's address */
-    size_t live;            /* objects out */
-    size_t peak;            /* most that were out at a time */
-    size_t size;            /* bytes of an object that are the user's */
-    size_t stride;          /* bytes from one object to the next; a multiple of alignment */
-    size_t alignment;       /* power of two, at least a pointer's size */
-    size_t segment_objects; /* objects in each segment */
-    size_t segment_bytes;   /* size of each segment's block; 0: not initialised, get fails */
-    size_t segment_count;   /* segments held */
-    struct mmi_pool_segment *segments; /* all of them; the newest first */
-    unsigned char *fresh;              /* next object of the newest segment that was never out */
+/* In the order of who writes them: the fields that each get and put write, those that only the
+   owner needs, those that never change, and last what other threads write. A cache line is between
+   the first and the third, and the third and the last. */
+struct mm_pool {
+    void *free_list;   /* the object put last, which begins with a link to the next; NULL when get
+                          has more to do than to pop it */
+    size_t out;        /* gets less puts of the owner; what others put is in remote_puts */
+    size_t slow;       /* nonzero: put has more to do than to push */
+    void *held;        /* below free_list: what was free at the last mm_pool_decay and not needed
+                          since; where get and put have more to do, all that is free */
+    size_t held_count; /* objects in there */
+    size_t held_low;   /* the least that it was since then */
+    unsigned char *fresh;              /* next object that was never out */
     size_t fresh_count;                /* how many such there are */
+    struct mmi_pool_segment *segments; /* all of them; the newest first, or by address */
+    struct mmi_pool_segment *borrowed; /* the one in the caller's memory; NULL: none */
+    struct mmi_pool_head *newest;      /* objects with a head: those out, the newest first */
+    size_t segment_count;              /* segments held */
+    size_t objects;                    /* objects in all segments; out, free, or fresh */
+    size_t bytes;                      /* bytes of all segments, or of the objects kept separate */
+    size_t peak;                       /* most that were out at a time, before the last trim */
     size_t failures;                   /* gets refused */
-    const mm_allocator *allocator;     /* as in the desc */
     mm_allocator as_allocator;         /* what mm_pool_allocator returns */
-} mm_pool;
 
-/* Makes an empty pool; allocates nothing. INVALID: size 0, or an alignment that is not a power of
-   two. TOO_LARGE: a segment would not fit in the address space. Then the pool is all zero. */
+    size_t special;                /* what slow is, for other threads to read */
+    size_t size;                   /* bytes of an object that are the user's */
+    size_t stride;                 /* bytes from one object to the next; a multiple of alignment */
+    size_t front;                  /* bytes before each object: its head and more; 0: it has none */
+    mm_pool_zero zero;             /* as in the desc */
+    bool separate;                 /* each object is an allocation of its own */
+    bool fixed;                    /* as in the desc */
+    size_t alignment;              /* power of two, at least a pointer's size */
+    size_t segment_objects;        /* objects in a segment that is fetched */
+    size_t segment_bytes;          /* size of its block; 0: not initialised, get fails */
+    size_t capacity;               /* as in the desc, 0 made the largest */
+    const mm_allocator *allocator; /* as in the desc */
+    mm_pool_misuse_fn misuse_fn;   /* as in the desc */
+    void *misuse_data;             /* as in the desc */
+
+    size_t remote;      /* atomic: the object that another thread put last, linked as free ones */
+    size_t remote_puts; /* atomic: how many such puts there were, ever */
+    size_t gap[6];      /* keeps the next object in memory off that cache line */
+};
+
+/* Makes an empty pool; allocates nothing. INVALID: size 0, an alignment that is not a power of two,
+   memory that cannot hold an object, or fixed without memory. TOO_LARGE: a segment would not fit in
+   the address space. Then the pool is all zero. */
 MM_API MM_NODISCARD mm_status mm_pool_init(mm_pool *pool, const mm_pool_desc *desc) MM_NONNULL_ALL;
 
 /* Frees all segments, and so all objects, and returns how many were still out: 0 unless the caller
-   leaked or meant to drop them together. The pool is then all zero. */
+   leaked or meant to drop them together. The pool is then all zero. No other thread may put any
+   more. */
 MM_API size_t mm_pool_deinit(mm_pool *pool) MM_NONNULL_ALL;
 
-/* An object of indeterminate content, valid until it is put; NULL when memory is refused. */
+/* A pool in memory of its own, from the desc's allocator; NULL: memory is refused, or the desc is
+   wrong. mm_pool_destroy is its deinit and frees it. */
+MM_API MM_NODISCARD mm_pool *mm_pool_create(const mm_pool_desc *desc) MM_NONNULL_ALL;
+MM_API size_t mm_pool_destroy(mm_pool *pool) MM_NONNULL_ALL;
+
+/* How large desc.memory has to be for that many objects, wherever it begins; 0 when it overflows or
+   the desc is wrong. The memory fields of the desc are not looked at. */
+MM_API size_t mm_pool_bytes_needed(const mm_pool_desc *desc, size_t objects) MM_NONNULL_ALL;
+
+/* An object, valid until it is put; its content is as desc.zero says. NULL when memory is refused
+   or the capacity reached. */
 MM_NODISCARD MM_INLINE void *mm_pool_get(mm_pool *pool) MM_NONNULL_ALL;
 
 /* Gives back an object that this pool handed out; it is the next that get returns. */
 MM_INLINE void mm_pool_put(mm_pool *pool, void *object) MM_NONNULL_ALL;
 
+/* The same from any thread, without a lock, also while the owner uses the pool: the object goes
+   home when the owner has no other free one left. What the thread did with the object is done
+   before the owner gets it again. The pool must outlive the call. */
+MM_API void mm_pool_put_remote(mm_pool *pool, void *object) MM_NONNULL_ALL;
+
+/* Fetches now what other threads put, and returns how many that were. O(their number). */
+MM_API size_t mm_pool_collect(mm_pool *pool) MM_NONNULL_ALL;
+
+/* The number of objects out; those that another thread has put are not. */
+MM_INLINE size_t mm_pool_live(const mm_pool *pool) MM_NONNULL_ALL;
+
+/* Frees segments that no object is out of, until no more than percent of the objects now cached are
+   left, as far as whole segments allow. Returns the bytes freed. Orders what is free by address, in
+   O(cached * log cached). */
+MM_API size_t mm_pool_trim(mm_pool *pool, unsigned percent) MM_NONNULL_ALL;
+
+/* For a timer, each second say: frees half of what was free ever since the last call (a segment at
+   least), and so follows a falling load without a stall. O(cached), or as trim when it frees.
+   Returns the bytes freed. */
+MM_API size_t mm_pool_decay(mm_pool *pool) MM_NONNULL_ALL;
+
+/* Calls walk_fn with each object that is out, and where it was got (MM_DEBUG; else NULL and 0), and
+   returns how many. It may put the object it is given, and use no other function of the pool.
+   Nothing is allocated, but what is free is ordered as by mm_pool_trim. */
+typedef void (*mm_pool_walk_fn)(void *object, const char *file, int line, void *user_data);
+MM_API size_t mm_pool_walk(mm_pool *pool, mm_pool_walk_fn walk_fn, void *user_data) MM_NONNULL(1)
+    MM_NONNULL(2);
+
 MM_API void mm_pool_get_stats(const mm_pool *pool, mm_pool_stats *stats) MM_NONNULL_ALL;
 
-/* Whether the pool is in order: every free object is its own and there once, the counts add up. */
+/* Whether the pool is in order: every free object is its own and there once, the counts add up. No
+   other thread may put at the same time. */
 MM_API bool mm_pool_check(const mm_pool *pool) MM_NONNULL_ALL;
 
 /* The pool as an allocator: any request up to the object size gets an object, a larger one NULL.
    Blocks are aligned as the pool's objects, so leave the desc's alignment 0 for a pool used in
    this way. Valid as long as the pool is, and does not move. */
 MM_API const mm_allocator *mm_pool_allocator(mm_pool *pool) MM_NONNULL_ALL;
+
+/* ---- reference counts ---- */
+
+/* How many hold an object. Any thread may retain and release. A count that would pass half of
+   SIZE_MAX, or fall below 0, stays up there for ever: the object leaks, and is not freed too early.
+   Under 32 bits that can happen; a release too many is MM_ASSERT besides. */
+typedef struct mm_ref {
+    size_t count; /* atomic */
+} mm_ref;
+
+/* One holder: who made it. */
+MM_INLINE void mm_ref_init(mm_ref *ref) MM_NONNULL_ALL;
+
+/* One holder more. The caller is one, or keeps one from releasing: the count is not 0. */
+MM_INLINE void mm_ref_retain(mm_ref *ref) MM_NONNULL_ALL;
+
+/* One holder more unless there is none; false: the object is going. For a cache that finds objects
+   without holding them; it must keep the memory from going meanwhile, by a lock that the last
+   holder takes as well before it frees. */
+MM_INLINE MM_NODISCARD bool mm_ref_retain_unless_zero(mm_ref *ref) MM_NONNULL_ALL;
+
+/* One holder less; true for the last one, who frees the object: all that the others did with it
+   before they released it is done and seen then. */
+MM_INLINE MM_NODISCARD bool mm_ref_release(mm_ref *ref) MM_NONNULL_ALL;
+
+/* The holders at this moment; 1, asked by a holder, means that nobody else has the object. */
+MM_INLINE size_t mm_ref_count(const mm_ref *ref) MM_NONNULL_ALL;
+
+/* What an object begins with that is counted, and goes back to its pool when nobody holds it:
+       typedef struct event { mm_object object; int type; ... } event;
+   from a pool with desc.size = sizeof(event), of ordinary alignment. */
+typedef struct mm_object {
+    mm_ref ref;                       /* its holders */
+    mm_pool *pool;                    /* where it goes home to */
+    void (*destroy_fn)(void *object); /* runs when nobody holds it any more; NULL: nothing does */
+} mm_object;
+
+/* An object with one holder, from the pool, by the thread that owns it; NULL when that fails. What
+   follows the mm_object is as mm_pool_get gives it. */
+MM_API MM_NODISCARD void *mm_object_new(mm_pool *pool, void (*destroy_fn)(void *object))
+    MM_NONNULL(1);
+
+/* As for mm_ref, with the object, which begins with an mm_object. Any thread may call them. */
+MM_INLINE void mm_object_retain(void *object) MM_NONNULL_ALL;
+MM_INLINE MM_NODISCARD bool mm_object_retain_unless_zero(void *object) MM_NONNULL_ALL;
+
+/* One holder less. For the last, destroy_fn runs and the object goes home; true. From any thread;
+   the one that owns the pool has a cheaper way in mm_object_release_local. */
+MM_INLINE bool mm_object_release(void *object) MM_NONNULL_ALL;
+MM_INLINE bool mm_object_release_local(void *object) MM_NONNULL_ALL;
+
+/* ---- cleanup: what is to be undone, the last first ---- */
+
+typedef void (*mm_cleanup_fn)(void *user_data);
+
+typedef struct mm_cleanup_entry {
+    struct mm_cleanup_entry *newer; /* registered after this one; NULL for the newest */
+    struct mm_cleanup_entry *older; /* registered before it; NULL for the oldest */
+    mm_cleanup_fn function;         /* what runs */
+    void *user_data;                /* with this */
+} mm_cleanup_entry;
+
+/* All zero is an empty one, which takes memory from MM_MALLOC, 16 entries and more at a time. */
+typedef struct mm_cleanup {
+    mm_cleanup_entry *newest; /* runs first */
+    size_t count;             /* registered and not yet run */
+    mm_pool entries;          /* where they come from */
+} mm_cleanup;
+
+/* For another allocator (NULL: MM_MALLOC), or with the caller's memory, which is used first (an
+   array of mm_cleanup_entry and 64 bytes more, say; NULL and 0: none). INVALID: the memory cannot
+   hold an entry; it is then all zero. */
+MM_API MM_NODISCARD mm_status mm_cleanup_init(mm_cleanup *cleanup, const mm_allocator *allocator,
+                                              void *memory, size_t memory_size) MM_NONNULL(1);
+
+/* Runs what is registered and frees all memory. The object is then all zero. */
+MM_API void mm_cleanup_deinit(mm_cleanup *cleanup) MM_NONNULL_ALL;
+
+/* Registers function(user_data). NULL: memory is refused, and nothing is registered: undo now what
+   was to be undone later. The entry is valid until it is cancelled or runs. */
+MM_API MM_NODISCARD mm_cleanup_entry *mm_cleanup_add(mm_cleanup *cleanup, mm_cleanup_fn function,
+                                                     void *user_data) MM_NONNULL(1) MM_NONNULL(2);
+
+/* Forgets an entry without running it, or runs it now instead of later. O(1). */
+MM_API void mm_cleanup_cancel(mm_cleanup *cleanup, mm_cleanup_entry *entry) MM_NONNULL_ALL;
+MM_API void mm_cleanup_run(mm_cleanup *cleanup, mm_cleanup_entry *entry) MM_NONNULL_ALL;
+
+/* Runs everything, the last registered first, and returns how many ran. A function that runs may
+   register others, which run next, and cancel any but itself. */
+MM_API size_t mm_cleanup_run_all(mm_cleanup *cleanup) MM_NONNULL_ALL;
+
+/* Forgets everything without running it: all went well, and what was made is to stay. */
+MM_API void mm_cleanup_cancel_all(mm_cleanup *cleanup) MM_NONNULL_ALL;
 
 /* ---- objects behind handles ---- */
 
@@ -373,6 +575,10 @@ typedef struct mm_slab_desc {
     uint32_t segment_objects;      /* objects fetched at a time, rounded up to a power of two, 8 at
                                       least; 0: 16 KiB of them, no more than the capacity needs */
     const mm_allocator *allocator; /* where segments come from; NULL: MM_MALLOC */
+    void *memory;                  /* the caller's, for all of the slab, which then never allocates;
+                                      it must outlive the slab; or NULL */
+    size_t memory_size;            /* bytes of it: see mm_slab_bytes_needed; a capacity of 0 becomes
+                                      what they hold */
 } mm_slab_desc;
 
 /* A slot is one word. Live: the handle of its object. Free: generation of its next handle << 32 |
@@ -394,7 +600,9 @@ typedef struct mm_slab {
     uint32_t retired;              /* slots out of generations, never used again */
     uint32_t capacity;             /* most that may be live; 0: not initialised, insert fails */
     uint32_t segment_count;        /* segments held */
-    uint32_t segment_room;         /* entries that the directory has room for */
+    uint32_t segment_room;         /* entries that the directory has room for; 0 too when all is in
+                                      the caller's memory */
+    size_t slots;                  /* slots in all segments */
     size_t segment_bytes;          /* size of each segment's block */
     size_t size;                   /* bytes of an object that are the user's */
     size_t alignment;              /* power of two, at least a pointer's size */
@@ -402,13 +610,18 @@ typedef struct mm_slab {
     const mm_allocator *allocator; /* as in the desc */
 } mm_slab;
 
-/* Makes an empty slab; allocates nothing. INVALID: size 0, or an alignment that is not a power of
-   two. TOO_LARGE: a segment would not fit in the address space, or more than 2^31 objects in one.
-   Then the slab is all zero. */
+/* Makes an empty slab; allocates nothing. INVALID: size 0, an alignment that is not a power of two,
+   or memory that cannot hold the capacity. TOO_LARGE: a segment would not fit in the address space,
+   or more than 2^31 objects in one. Then the slab is all zero. */
 MM_API MM_NODISCARD mm_status mm_slab_init(mm_slab *slab, const mm_slab_desc *desc) MM_NONNULL_ALL;
 
-/* Frees everything, live objects included. The slab is then all zero. */
-MM_API void mm_slab_deinit(mm_slab *slab) MM_NONNULL_ALL;
+/* Frees everything, live objects included, and returns how many were live. The slab is then all
+   zero. */
+MM_API uint32_t mm_slab_deinit(mm_slab *slab) MM_NONNULL_ALL;
+
+/* How large desc.memory has to be for desc.capacity objects, wherever it begins; 0 when that
+   overflows or the desc is wrong. */
+MM_API size_t mm_slab_bytes_needed(const mm_slab_desc *desc) MM_NONNULL_ALL;
 
 /* A new object, zeroed, in *object, and its handle; 0 and NULL when the slab is full or memory is
    refused. The object stays where it is until it is removed. */
@@ -570,9 +783,13 @@ MM_API const mm_allocator *mm_budget_allocator(mm_budget *budget) MM_NONNULL_ALL
 /* ---- inline ---- */
 
 MM_API void *mmi_pool_get_slow(mm_pool *pool) MM_COLD MM_NONNULL_ALL;
-#ifdef MM_DEBUG
-MM_API bool mmi_pool_mark(mm_pool *pool, const void *object, bool out) MM_NONNULL_ALL;
-#endif
+MM_API MM_NODISCARD void *mmi_pool_get_at(mm_pool *pool, const char *file, int line) MM_NONNULL(1);
+MM_API void mmi_pool_put_at(mm_pool *pool, void *object, const char *file, int line) MM_NONNULL(1)
+    MM_NONNULL(2);
+MM_API void mmi_pool_put_remote_at(mm_pool *pool, void *object, const char *file, int line)
+    MM_NONNULL(1) MM_NONNULL(2);
+MM_API void mmi_ref_saturate(mm_ref *ref, size_t before) MM_COLD MM_NONNULL_ALL;
+MM_API void mmi_object_end(void *object, bool local) MM_NONNULL_ALL;
 
 /* A free object begins with a link to the next. Copied, not cast: users' types lie there too. */
 MM_INLINE void *mmi_pool_link(void *object)
@@ -591,28 +808,97 @@ MM_INLINE void mmi_pool_set_link(void *object, void *next, size_t size)
     MM_TRACK_POISON(object, size);
 }
 
+/* No memory checker is told of anything here: under one, free_list is NULL and slow is set. */
 MM_INLINE void *mm_pool_get(mm_pool *pool)
 {
     void *object = pool->free_list;
     if (MM_UNLIKELY(object == NULL)) return mmi_pool_get_slow(pool);
-    pool->free_list = mmi_pool_link(object);
-    if (++pool->live > pool->peak) pool->peak = pool->live;
-    MM_TRACK_POISON(object, pool->stride); /* the link can be longer than the object */
-    MM_TRACK_UNPOISON(object, pool->size);
-#ifdef MM_DEBUG
-    (void)mmi_pool_mark(pool, object, true);
-#endif
+    MM_MEMCPY(&pool->free_list, object, sizeof(pool->free_list));
+    pool->out++;
     return object;
 }
 
 MM_INLINE void mm_pool_put(mm_pool *pool, void *object)
 {
-#ifdef MM_DEBUG
-    if (!mmi_pool_mark(pool, object, false)) return;
-#endif
-    mmi_pool_set_link(object, pool->free_list, pool->stride);
+    if (MM_UNLIKELY(pool->slow != 0)) {
+        mmi_pool_put_at(pool, object, NULL, 0);
+        return;
+    }
+    MM_MEMCPY(object, &pool->free_list, sizeof(pool->free_list));
     pool->free_list = object;
-    pool->live--;
+    pool->out--;
+}
+
+/* With MM_DEBUG the place of the call goes along. Functions of these names remain. */
+#ifdef MM_DEBUG
+#define mm_pool_get(pool) mmi_pool_get_at((pool), __FILE__, __LINE__)
+#define mm_pool_put(pool, object) mmi_pool_put_at((pool), (object), __FILE__, __LINE__)
+#define mm_pool_put_remote(pool, object) \
+    mmi_pool_put_remote_at((pool), (object), __FILE__, __LINE__)
+#endif
+
+MM_INLINE size_t mm_pool_live(const mm_pool *pool)
+{
+    return pool->out - mmi_atomic_load(&pool->remote_puts);
+}
+
+#define MMI_REF_MAX (SIZE_MAX / 2)
+
+MM_INLINE void mm_ref_init(mm_ref *ref)
+{
+    mmi_atomic_store(&ref->count, 1);
+}
+
+MM_INLINE void mm_ref_retain(mm_ref *ref)
+{
+    size_t before = mmi_atomic_add(&ref->count, 1);
+    if (MM_UNLIKELY(before - 1 >= MMI_REF_MAX)) mmi_ref_saturate(ref, before); /* 0 as well */
+}
+
+MM_INLINE bool mm_ref_retain_unless_zero(mm_ref *ref)
+{
+    size_t count = mmi_atomic_load(&ref->count);
+    do {
+        if (count == 0) return false;
+        if (MM_UNLIKELY(count > MMI_REF_MAX)) return true;
+    } while (!mmi_atomic_cas(&ref->count, &count, count + 1));
+    return true;
+}
+
+MM_INLINE bool mm_ref_release(mm_ref *ref)
+{
+    size_t before = mmi_atomic_add(&ref->count, (size_t)0 - 1);
+    if (MM_UNLIKELY(before - 1 >= MMI_REF_MAX)) mmi_ref_saturate(ref, before);
+    return before == 1;
+}
+
+MM_INLINE size_t mm_ref_count(const mm_ref *ref)
+{
+    return mmi_atomic_load(&ref->count);
+}
+
+MM_INLINE void mm_object_retain(void *object)
+{
+    mm_ref_retain(&((mm_object *)object)->ref);
+}
+
+MM_INLINE bool mm_object_retain_unless_zero(void *object)
+{
+    return mm_ref_retain_unless_zero(&((mm_object *)object)->ref);
+}
+
+MM_INLINE bool mm_object_release(void *object)
+{
+    if (!mm_ref_release(&((mm_object *)object)->ref)) return false;
+    mmi_object_end(object, false);
+    return true;
+}
+
+MM_INLINE bool mm_object_release_local(void *object)
+{
+    if (!mm_ref_release(&((mm_object *)object)->ref)) return false;
+    mmi_object_end(object, true);
+    return true;
 }
 
 MM_INLINE void *mm_slab_get(const mm_slab *slab, mm_handle handle)
@@ -664,6 +950,18 @@ MM_INLINE size_t mm_budget_limit(const mm_budget *budget)
 #include <stdlib.h> /* MM_MALLOC, MM_REALLOC, MM_FREE */
 #endif
 #include <string.h> /* memset */
+#if defined(__linux__) && !defined(MM_SYS_MADVISE)
+#include <sys/mman.h> /* madvise, for secrets */
+#ifndef __cplusplus
+extern int madvise(void *ptr, size_t size, int advice); /* where -std=c11 hides it */
+#endif
+#define MM_SYS_MADVISE(ptr, size, advice) madvise(ptr, size, advice)
+#endif
+#ifdef MM_SYS_MADVISE
+#include <unistd.h> /* sysconf */
+#define MMI_POOL_DO_NOT_DUMP 16 /* MADV_DONTDUMP and MADV_DODUMP of Linux, hidden as well */
+#define MMI_POOL_DUMP 17
+#endif
 
 #ifdef __cplusplus
 extern "C" {
@@ -674,7 +972,6 @@ extern "C" {
 #define MMI_POOL_ALIGN (2 * sizeof(void *)) /* what malloc and every mm_allocator gives */
 #define MMI_POOL_OBJECTS_MIN 8u             /* objects in the smallest segment */
 #define MMI_POOL_SEGMENT 16384u             /* bytes of a default segment */
-#define MMI_POOL_BATCH 4096u                /* bytes of fresh objects that are linked at a time */
 
 /* The alignment and distance of objects, 0 made the default; a free object must hold a pointer. */
 static mm_status mmi_pool_layout(size_t size, size_t *alignment, size_t *stride)
@@ -719,18 +1016,198 @@ static void *mmi_pool_peek(void *object, size_t size)
 
 // >>pool: objects of one size
 
+#define MMI_POOL_UNHOLD 32u          /* objects that go from held to free_list in a cold call */
+#define MMI_POOL_FILL 0xDB           /* in free objects that have a head: late writes show */
+#define MMI_POOL_ZONE MMI_POOL_ALIGN /* out of bounds between a head and its object */
+
 /* Its size is a multiple of MMI_POOL_ALIGN, so that no slack is needed for the default. */
 typedef struct mmi_pool_segment {
-    struct mmi_pool_segment *next; /* the one fetched before */
+    struct mmi_pool_segment *next; /* begins with the link, as free objects do: see mmi_pool_sort */
     unsigned char *objects;        /* the first object */
+    size_t count;                  /* objects */
+    size_t bytes;                  /* size of the block */
 } mmi_pool_segment;
 
-/* With MM_DEBUG a segment ends with one bit per object: set while it is out. */
-#ifdef MM_DEBUG
-#define MMI_POOL_MARKS(objects) ((objects) / 8 + 1)
+/* Before each object, with MM_DEBUG and where objects are kept separate. */
+typedef struct mmi_pool_head {
+    struct mmi_pool_head *newer; /* among those out: got after this one */
+    struct mmi_pool_head *older; /* and before it */
+    void *link;                  /* free: the next object, instead of a link inside this one */
+    void *block;                 /* separate: what the allocator gave */
+    size_t guard;                /* atomic: mmi_pool_guard while out; its complement while free */
+    const char *get_file;        /* where it was got last */
+    const char *put_file;        /* and put */
+    int get_line;
+    int put_line;
+} mmi_pool_head;
+
+static mmi_pool_head *mmi_pool_head_of(const void *object)
+{
+    return (mmi_pool_head *)((uintptr_t)object - MMI_POOL_ZONE) - 1;
+}
+
+static void *mmi_pool_object_of(const mmi_pool_head *head)
+{
+    return (void *)((uintptr_t)(head + 1) + MMI_POOL_ZONE);
+}
+
+/* Nothing else in memory has this value by chance, nor the same object of another pool. */
+static size_t mmi_pool_guard(const mm_pool *pool, const void *object)
+{
+    size_t value = (size_t)(uintptr_t)object ^ ((size_t)(uintptr_t)pool << 1);
+    return (value ^ value >> 7) * (size_t)0x9E3779B97F4A7C15u | 1;
+}
+
+/* The guard of what may be no object at all, so that a memory checker is not to look. */
+#if defined(__GNUC__) || defined(__clang__)
+#define MMI_POOL_UNCHECKED __attribute__((noinline, no_sanitize_address))
 #else
-#define MMI_POOL_MARKS(objects) 0u
+#define MMI_POOL_UNCHECKED
 #endif
+static MMI_POOL_UNCHECKED size_t mmi_pool_read_guard(const void *object)
+{
+    size_t guard;
+#ifdef VALGRIND_DISABLE_ERROR_REPORTING
+    VALGRIND_DISABLE_ERROR_REPORTING;
+#endif
+    guard = mmi_atomic_load(&mmi_pool_head_of(object)->guard);
+#ifdef VALGRIND_DISABLE_ERROR_REPORTING
+    (void)VALGRIND_MAKE_MEM_DEFINED(&guard, sizeof(guard));
+    VALGRIND_ENABLE_ERROR_REPORTING;
+#endif
+    return guard;
+}
+
+/* Whether a memory checker looks on, which is to see each object by itself. */
+static bool mmi_pool_is_watched(void)
+{
+#if defined(MMI_ASAN)
+    return true;
+#elif defined(RUNNING_ON_VALGRIND)
+    return RUNNING_ON_VALGRIND != 0;
+#else
+    return false;
+#endif
+}
+
+/* Not memset by name: a compiler may drop that in front of a free. */
+static void mmi_pool_wipe(void *ptr, size_t size)
+{
+    static void *(*const volatile wipe)(void *, int, size_t) = memset;
+    (void)wipe(ptr, 0, size);
+}
+
+// >>pool links
+
+static void *mmi_pool_next(const mm_pool *pool, void *object)
+{
+    return pool->front != 0 ? mmi_pool_head_of(object)->link
+                            : mmi_pool_peek(object, sizeof(void *));
+}
+
+static void mmi_pool_set_next(const mm_pool *pool, void *object, void *next)
+{
+    if (pool->front != 0) mmi_pool_head_of(object)->link = next;
+    else mmi_pool_set_link(object, next, sizeof(void *));
+}
+
+/* A list node's link, bytes back from where the node begins. */
+static void *mmi_pool_raw_next(const void *node, size_t back)
+{
+    void *next;
+    MM_MEMCPY(&next, (const unsigned char *)node - back, sizeof(next));
+    return next;
+}
+
+static void mmi_pool_raw_set(void *node, void *next, size_t back)
+{
+    MM_MEMCPY((unsigned char *)node - back, &next, sizeof(next));
+}
+
+static void *mmi_pool_merge(void *a, void *b, size_t back)
+{
+    void *first = NULL, *last = NULL;
+    while (a != NULL && b != NULL) {
+        void *node = (uintptr_t)a < (uintptr_t)b ? a : b;
+        if (node == a) a = mmi_pool_raw_next(a, back);
+        else b = mmi_pool_raw_next(b, back);
+        if (last == NULL) first = node;
+        else mmi_pool_raw_set(last, node, back);
+        last = node;
+    }
+    if (last == NULL) return a != NULL ? a : b;
+    mmi_pool_raw_set(last, a != NULL ? a : b, back);
+    return first;
+}
+
+/* Orders a list by address, in place: runs[i] is NULL or ordered, with 2^i nodes. */
+static void *mmi_pool_sort(void *list, size_t back)
+{
+    void *runs[sizeof(size_t) * 8] = {NULL};
+    size_t i;
+    while (list != NULL) {
+        void *run = list;
+        list = mmi_pool_raw_next(list, back);
+        mmi_pool_raw_set(run, NULL, back);
+        for (i = 0; runs[i] != NULL; i++) {
+            run = mmi_pool_merge(runs[i], run, back);
+            runs[i] = NULL;
+        }
+        runs[i] = run;
+    }
+    for (i = 0; i < sizeof(runs) / sizeof(runs[0]); i++) {
+        list = mmi_pool_merge(runs[i], list, back);
+    }
+    return list;
+}
+
+// >>pool segments
+
+/* SECRET: the pages of a segment are its own, to be kept out of core dumps. */
+static size_t mmi_pool_page(const mm_pool *pool)
+{
+#ifdef MM_SYS_MADVISE
+    long page = pool->zero == MM_POOL_ZERO_SECRET ? sysconf(_SC_PAGESIZE) : 0;
+    return page > 0 ? (size_t)page : 1;
+#else
+    (void)pool;
+    return 1;
+#endif
+}
+
+/* From the first cell on: what a segment has that is not its header. */
+static void mmi_pool_keep_out_of_dumps(const mm_pool *pool, const mmi_pool_segment *segment,
+                                       bool keep_out)
+{
+#ifdef MM_SYS_MADVISE
+    size_t page = mmi_pool_page(pool);
+    unsigned char *from = mmi_pool_align(segment->objects - pool->front, page);
+    uintptr_t end = ((uintptr_t)segment + segment->bytes) & ~((uintptr_t)page - 1);
+    if (page == 1 || end <= (uintptr_t)from) return;
+    /* What fails costs secrecy in a core dump, which nothing here can mend. */
+    (void)MM_SYS_MADVISE(from, end - (uintptr_t)from,
+                         keep_out ? MMI_POOL_DO_NOT_DUMP : MMI_POOL_DUMP);
+#else
+    (void)pool;
+    (void)segment;
+    (void)keep_out;
+#endif
+}
+
+static size_t mmi_pool_round_up(size_t size, size_t page)
+{
+    return (size + page - 1) & ~(page - 1);
+}
+
+/* The size of a segment's block; false when it overflows. */
+static bool mmi_pool_measure(const mm_pool *pool, size_t page, size_t count, size_t *bytes)
+{
+    size_t base = page > pool->alignment ? page : pool->alignment, objects;
+    if (!mm_size_mul(count, pool->stride, &objects) || objects > SIZE_MAX - page) return false;
+    objects = mmi_pool_round_up(objects, page);
+    return mm_size_add(objects, mmi_pool_slack(base), &objects) &&
+           mm_size_add(objects, sizeof(mmi_pool_segment), bytes);
+}
 
 static size_t mmi_pool_default_objects(size_t alignment, size_t stride)
 {
@@ -738,83 +1215,631 @@ static size_t mmi_pool_default_objects(size_t alignment, size_t stride)
     return head < MMI_POOL_SEGMENT ? (MMI_POOL_SEGMENT - head) / stride : 0;
 }
 
-MM_API mm_status mm_pool_init(mm_pool *pool, const mm_pool_desc *desc)
+/* Makes the block a segment whose objects are all fresh. It must not have fresh ones elsewhere. */
+static void mmi_pool_add_block(mm_pool *pool, void *block, size_t page, size_t count, size_t bytes)
 {
-    size_t alignment = desc->alignment, objects = desc->segment_objects, stride, bytes;
+    mmi_pool_segment *segment = (mmi_pool_segment *)block;
+    size_t base = page > pool->alignment ? page : pool->alignment, i;
+    segment->next = pool->segments;
+    segment->objects = mmi_pool_align((unsigned char *)(segment + 1), base) + pool->front;
+    segment->count = count;
+    segment->bytes = bytes;
+    MM_TRACK_POISON(segment->objects - pool->front, count * pool->stride);
+    for (i = 0; pool->front != 0 && i < count; i++) { /* a guard of an earlier pool may lie there */
+        mmi_pool_head *head = mmi_pool_head_of(segment->objects + i * pool->stride);
+        MM_TRACK_UNPOISON(head, sizeof(*head));
+        memset(head, 0, sizeof(*head));
+    }
+    mmi_pool_keep_out_of_dumps(pool, segment, true);
+    pool->segments = segment;
+    pool->segment_count++;
+    pool->objects += count;
+    pool->bytes += bytes;
+    pool->fresh = segment->objects;
+    pool->fresh_count = count;
+}
+
+static bool mmi_pool_add_segment(mm_pool *pool)
+{
+    size_t page = mmi_pool_page(pool);
+    void *block;
+    if (pool->segment_bytes == 0 || pool->fixed) return false;
+    block = mmi_alloc(pool->allocator, pool->segment_bytes);
+    if (block == NULL) return false;
+    mmi_pool_add_block(pool, block, page, pool->segment_objects, pool->segment_bytes);
+    return true;
+}
+
+/* The caller's memory is a segment like others, only that nobody frees it. */
+static mm_status mmi_pool_add_memory(mm_pool *pool, const mm_pool_desc *desc)
+{
+    unsigned char *block = mmi_pool_align((unsigned char *)desc->memory, MMI_POOL_ALIGN);
+    size_t lost = (size_t)(block - (unsigned char *)desc->memory);
+    size_t lead = lost + sizeof(mmi_pool_segment);
+    lead += ((size_t)0 - ((uintptr_t)desc->memory + lead)) & (pool->alignment - 1);
+    if (desc->memory_size < lead || desc->memory_size - lead < pool->stride) {
+        return MM_STATUS_INVALID;
+    }
+    mmi_pool_add_block(pool, block, 1, (desc->memory_size - lead) / pool->stride,
+                       desc->memory_size - lost);
+    pool->borrowed = pool->segments;
+    return MM_STATUS_OK;
+}
+
+/* The segment is in no list any more. */
+static void mmi_pool_free_segment(mm_pool *pool, mmi_pool_segment *segment)
+{
+    unsigned char *objects = segment->objects - pool->front;
+    size_t bytes = segment->bytes;
+    MM_TRACK_UNPOISON(objects, (uintptr_t)segment + bytes - (uintptr_t)objects);
+    if (pool->zero == MM_POOL_ZERO_SECRET) {
+        mmi_pool_wipe(objects, segment->count * pool->stride);
+        mmi_pool_keep_out_of_dumps(pool, segment, false);
+    }
+    pool->segment_count--;
+    pool->objects -= segment->count;
+    pool->bytes -= bytes;
+    if (segment != pool->borrowed) mmi_free(pool->allocator, segment, bytes);
+}
+
+/* How many objects at the end of a segment were never out. */
+static size_t mmi_pool_fresh_in(const mm_pool *pool, const mmi_pool_segment *segment)
+{
+    uintptr_t offset = (uintptr_t)pool->fresh - (uintptr_t)segment->objects;
+    return offset < segment->count * pool->stride ? pool->fresh_count : 0;
+}
+
+/* The first use of an object; NULL when there is none. Only where nothing else is free, so that as
+   many have been out at a time as were ever fresh: that is how the peak is known. */
+static void *mmi_pool_carve(mm_pool *pool)
+{
+    void *object;
+    if (mm_pool_live(pool) >= pool->capacity) return NULL;
+    if (pool->fresh_count == 0 && !mmi_pool_add_segment(pool)) return NULL;
+    object = pool->fresh;
+    pool->fresh_count--;
+    if (pool->fresh_count != 0) pool->fresh += pool->stride;
+    return object;
+}
+
+static size_t mmi_pool_peak(const mm_pool *pool)
+{
+    size_t carved = pool->objects - pool->fresh_count;
+    return carved > pool->peak ? carved : pool->peak;
+}
+
+// >>pool init
+
+static bool mmi_pool_is_separate(const mm_pool_desc *desc)
+{
+    if (desc->mode != MM_POOL_MODE_DEFAULT) return desc->mode == MM_POOL_MODE_SEPARATE;
+    return desc->memory == NULL && mmi_pool_is_watched();
+}
+
+static bool mmi_pool_is_debugged(void)
+{
+#ifdef MM_DEBUG
+    return true;
+#else
+    return false;
+#endif
+}
+
+/* How many objects a segment has, and its size; false when that overflows. */
+static bool mmi_pool_plan_segment(mm_pool *pool, size_t objects)
+{
+    size_t page = mmi_pool_page(pool);
+    if (objects == 0) objects = mmi_pool_default_objects(pool->alignment, pool->stride);
+    if (objects > pool->capacity) objects = pool->capacity;
+    if (objects < MMI_POOL_OBJECTS_MIN) objects = MMI_POOL_OBJECTS_MIN;
+    if (!mmi_pool_measure(pool, page, objects, &pool->segment_bytes)) return false;
+    pool->segment_objects = objects;
+    if (page > 1) { /* as many as the pages hold */
+        pool->segment_objects = mmi_pool_round_up(objects * pool->stride, page) / pool->stride;
+    }
+    return true;
+}
+
+/* What the desc comes to, before there is memory. */
+static mm_status mmi_pool_plan(mm_pool *pool, const mm_pool_desc *desc)
+{
+    size_t alignment = desc->alignment, stride;
     mm_status status = mmi_pool_layout(desc->size, &alignment, &stride);
     memset(pool, 0, sizeof(*pool));
     if (status != MM_STATUS_OK) return status;
-    if (objects == 0) objects = mmi_pool_default_objects(alignment, stride);
-    if (objects < MMI_POOL_OBJECTS_MIN) objects = MMI_POOL_OBJECTS_MIN;
-    if (!mmi_pool_block_size(sizeof(mmi_pool_segment) + MMI_POOL_MARKS(objects), alignment, stride,
-                             objects, &bytes)) {
-        return MM_STATUS_TOO_LARGE;
-    }
     pool->size = desc->size;
-    pool->stride = stride;
     pool->alignment = alignment;
-    pool->segment_objects = objects;
-    pool->segment_bytes = bytes;
-    pool->allocator = desc->allocator;
+    pool->zero = desc->zero;
+    pool->capacity = desc->capacity == 0 ? SIZE_MAX : desc->capacity;
+    pool->separate = mmi_pool_is_separate(desc);
+    if (pool->separate || mmi_pool_is_debugged()) {
+        pool->front = mmi_pool_round_up(sizeof(mmi_pool_head) + MMI_POOL_ZONE, alignment);
+    }
+    pool->special = pool->front != 0 || pool->zero != MM_POOL_ZERO_NONE || mmi_pool_is_watched();
+    pool->slow = pool->special;
+    if (!mm_size_add(stride, pool->front, &pool->stride)) return MM_STATUS_TOO_LARGE;
+    if (pool->separate) {
+        size_t lead = pool->front + mmi_pool_slack(alignment);
+        if (!mm_size_add(lead, desc->size, &pool->segment_bytes)) return MM_STATUS_TOO_LARGE;
+        return MM_STATUS_OK;
+    }
+    if (!mmi_pool_plan_segment(pool, desc->segment_objects)) return MM_STATUS_TOO_LARGE;
     return MM_STATUS_OK;
+}
+
+MM_API mm_status mm_pool_init(mm_pool *pool, const mm_pool_desc *desc)
+{
+    mm_status status = mmi_pool_plan(pool, desc);
+    if (desc->memory == NULL ? desc->fixed : desc->mode == MM_POOL_MODE_SEPARATE) {
+        status = MM_STATUS_INVALID;
+    }
+    pool->allocator = desc->allocator;
+    pool->fixed = desc->fixed;
+    pool->misuse_fn = desc->misuse_fn;
+    pool->misuse_data = desc->misuse_data;
+    if (status == MM_STATUS_OK && desc->memory != NULL) status = mmi_pool_add_memory(pool, desc);
+    if (status != MM_STATUS_OK) memset(pool, 0, sizeof(*pool));
+    return status;
+}
+
+MM_API size_t mm_pool_bytes_needed(const mm_pool_desc *desc, size_t objects)
+{
+    mm_pool_desc segments = *desc;
+    mm_pool pool;
+    size_t bytes;
+    segments.mode = MM_POOL_MODE_SEGMENTS;
+    if (mmi_pool_plan(&pool, &segments) != MM_STATUS_OK) return 0;
+    if (!mmi_pool_measure(&pool, 1, objects, &bytes)) return 0;
+    return mm_size_add(bytes, MMI_POOL_ALIGN - 1, &bytes) ? bytes : 0;
+}
+
+MM_API mm_pool *mm_pool_create(const mm_pool_desc *desc)
+{
+    void *block = mmi_alloc(desc->allocator, sizeof(mm_pool));
+    mm_pool *pool = (mm_pool *)block;
+    if (pool == NULL || mm_pool_init(pool, desc) == MM_STATUS_OK) return pool;
+    mmi_free(desc->allocator, block, sizeof(mm_pool));
+    return NULL;
+}
+
+MM_API size_t mm_pool_destroy(mm_pool *pool)
+{
+    const mm_allocator *allocator = pool->allocator;
+    size_t live = mm_pool_deinit(pool);
+    mmi_free(allocator, pool, sizeof(*pool));
+    return live;
+}
+
+// >>pool heads
+
+static void mmi_pool_misused(mm_pool *pool, const char *what, const void *object, bool has_head,
+                             const char *file, int line)
+{
+    mm_pool_misuse misuse;
+    memset(&misuse, 0, sizeof(misuse));
+    misuse.what = what;
+    misuse.pool = pool;
+    misuse.object = object;
+    misuse.file = file;
+    misuse.line = line;
+    if (has_head) {
+        const mmi_pool_head *head = mmi_pool_head_of(object);
+        misuse.get_file = head->get_file;
+        misuse.get_line = head->get_line;
+        misuse.put_file = head->put_file;
+        misuse.put_line = head->put_line;
+    }
+    if (pool->misuse_fn != NULL) pool->misuse_fn(&misuse, pool->misuse_data);
+    else MM_ASSERT(misuse.what == NULL); /* misuse says what, and where */
+}
+
+/* Decides, against other threads too, that this put is the one that gives the object back. */
+static bool mmi_pool_claim(mm_pool *pool, void *object, const char *file, int line)
+{
+    mmi_pool_head *head = mmi_pool_head_of(object);
+    size_t out = mmi_pool_guard(pool, object), seen = ~out;
+    if (((uintptr_t)object & (pool->alignment - 1)) == 0) seen = mmi_pool_read_guard(object);
+    else seen = 0;
+    if (seen == out && mmi_atomic_cas(&head->guard, &seen, ~out)) {
+        head->put_file = file;
+        head->put_line = line;
+        return true;
+    }
+    mmi_pool_misused(pool, seen == ~out ? "put twice" : "put of what this pool did not hand out",
+                     object, seen == ~out, file, line);
+    return false;
+}
+
+static void mmi_pool_link_head(mm_pool *pool, mmi_pool_head *head)
+{
+    head->newer = NULL;
+    head->older = pool->newest;
+    if (pool->newest != NULL) pool->newest->newer = head;
+    pool->newest = head;
+}
+
+static void mmi_pool_unlink_head(mm_pool *pool, mmi_pool_head *head)
+{
+    if (head->newer != NULL) head->newer->older = head->older;
+    else pool->newest = head->older;
+    if (head->older != NULL) head->older->newer = head->newer;
+}
+
+static bool mmi_pool_is_filled(const mm_pool *pool, const void *object)
+{
+    const unsigned char *bytes = (const unsigned char *)object;
+    unsigned char with = pool->zero >= MM_POOL_ZERO_ON_PUT ? 0 : MMI_POOL_FILL;
+    size_t i;
+    for (i = 0; i < pool->size; i++) {
+        if (bytes[i] != with) return false;
+    }
+    return true;
+}
+
+/* An object with a head goes out. */
+static void mmi_pool_check_out(mm_pool *pool, void *object, bool fresh, const char *file, int line)
+{
+    mmi_pool_head *head = mmi_pool_head_of(object);
+    size_t out = mmi_pool_guard(pool, object);
+    if (!fresh && (mmi_atomic_load(&head->guard) != ~out || !mmi_pool_is_filled(pool, object))) {
+        mmi_pool_misused(pool, "written to after its put", object, true, file, line);
+    }
+    head->get_file = file;
+    head->get_line = line;
+    mmi_atomic_store(&head->guard, out);
+    mmi_pool_link_head(pool, head);
+}
+
+static void *mmi_pool_alloc_separate(mm_pool *pool)
+{
+    void *block, *object;
+    mmi_pool_head *head;
+    if (mm_pool_live(pool) >= pool->capacity) return NULL;
+    block = mmi_alloc(pool->allocator, pool->segment_bytes);
+    if (block == NULL) return NULL;
+    object = mmi_pool_align((unsigned char *)block, pool->alignment) + pool->front;
+    head = mmi_pool_head_of(object);
+    memset(head, 0, sizeof(*head));
+    head->block = block;
+    MM_TRACK_POISON(head + 1, MMI_POOL_ZONE);
+    pool->bytes += pool->segment_bytes;
+    return object;
+}
+
+static void mmi_pool_free_separate(mm_pool *pool, void *object)
+{
+    void *block = mmi_pool_head_of(object)->block;
+    MM_TRACK_UNPOISON(mmi_pool_head_of(object) + 1, MMI_POOL_ZONE + pool->size);
+    if (pool->zero == MM_POOL_ZERO_SECRET) mmi_pool_wipe(object, pool->size);
+    pool->bytes -= pool->segment_bytes;
+    mmi_free(pool->allocator, block, pool->segment_bytes);
+}
+
+// >>pool get and put
+
+/* All that other threads have put, the last one first. Nothing is taken off by itself, so that no
+   node can come back in between. */
+static void *mmi_pool_take_remote(mm_pool *pool)
+{
+    size_t first = mmi_atomic_load(&pool->remote);
+    while (first != 0 && !mmi_atomic_cas(&pool->remote, &first, 0)) continue;
+    return (void *)(uintptr_t)first;
+}
+
+/* An object that is free comes home, where get and put have more to do. */
+static void mmi_pool_home(mm_pool *pool, void *object)
+{
+    if (pool->front != 0) mmi_pool_unlink_head(pool, mmi_pool_head_of(object));
+    if (pool->separate) {
+        mmi_pool_free_separate(pool, object);
+        return;
+    }
+    mmi_pool_set_next(pool, object, pool->held);
+    pool->held = object;
+    pool->held_count++;
+}
+
+MM_API size_t mm_pool_collect(mm_pool *pool)
+{
+    void *object = mmi_pool_take_remote(pool), *next;
+    size_t count = 0;
+    for (; object != NULL; object = next, count++) {
+        next = mmi_pool_next(pool, object);
+        if (pool->slow != 0) {
+            mmi_pool_home(pool, object);
+        } else {
+            mmi_pool_set_next(pool, object, pool->free_list);
+            pool->free_list = object;
+        }
+    }
+    return count;
+}
+
+static void mmi_pool_note_low(mm_pool *pool)
+{
+    if (pool->held_count < pool->held_low) pool->held_low = pool->held_count;
+}
+
+/* Gives some of held back to free_list, in the same order. */
+static void mmi_pool_unhold(mm_pool *pool)
+{
+    void *last = pool->held, *next = mmi_pool_next(pool, last);
+    size_t count = 1;
+    for (; count < MMI_POOL_UNHOLD && next != NULL; count++) {
+        last = next;
+        next = mmi_pool_next(pool, last);
+    }
+    mmi_pool_set_next(pool, last, NULL);
+    pool->free_list = pool->held;
+    pool->held = next;
+    pool->held_count -= count;
+    mmi_pool_note_low(pool);
+}
+
+MM_API void *mmi_pool_get_slow(mm_pool *pool)
+{
+    void *object;
+    if (pool->slow != 0) return mmi_pool_get_at(pool, NULL, 0);
+    if (pool->held != NULL) mmi_pool_unhold(pool);
+    else pool->free_list = mmi_pool_take_remote(pool);
+    if (pool->free_list != NULL) return (mm_pool_get)(pool);
+    object = mmi_pool_carve(pool);
+    if (object == NULL) pool->failures++;
+    else pool->out++;
+    return object;
+}
+
+/* An object for where get has more to do; *fresh: it was never out. */
+static void *mmi_pool_take(mm_pool *pool, bool *fresh)
+{
+    void *object;
+    if (pool->held == NULL) (void)mm_pool_collect(pool);
+    object = pool->held;
+    *fresh = object == NULL;
+    if (*fresh) return pool->separate ? mmi_pool_alloc_separate(pool) : mmi_pool_carve(pool);
+    pool->held = mmi_pool_next(pool, object);
+    pool->held_count--;
+    mmi_pool_note_low(pool);
+    return object;
+}
+
+MM_API void *mmi_pool_get_at(mm_pool *pool, const char *file, int line)
+{
+    bool fresh;
+    void *object;
+    if (pool->slow == 0) return (mm_pool_get)(pool);
+    object = mmi_pool_take(pool, &fresh);
+    if (object == NULL) {
+        pool->failures++;
+        return NULL;
+    }
+    MMI_POOL_REVEAL(object, pool->size);
+    if (pool->front != 0) mmi_pool_check_out(pool, object, fresh, file, line);
+    if (pool->zero == MM_POOL_ZERO_NONE) {
+        MM_TRACK_UNPOISON(object, pool->size);
+    } else if (fresh || pool->zero == MM_POOL_ZERO_ON_GET) {
+        memset(object, 0, pool->size);
+    } else if (pool->front == 0) { /* the rest is wiped: the link is what is left */
+        memset(object, 0, pool->size < sizeof(void *) ? pool->size : sizeof(void *));
+    }
+    pool->out++;
+    if (pool->separate && mm_pool_live(pool) > pool->peak) pool->peak = mm_pool_live(pool);
+    return object;
+}
+
+/* By the thread that puts, whichever it is. */
+static void mmi_pool_leave(const mm_pool *pool, void *object)
+{
+    if (pool->zero == MM_POOL_ZERO_SECRET) mmi_pool_wipe(object, pool->size);
+    else if (pool->zero == MM_POOL_ZERO_ON_PUT) memset(object, 0, pool->size);
+    else if (pool->front != 0) memset(object, MMI_POOL_FILL, pool->size);
+    MM_TRACK_POISON(object, pool->size);
+}
+
+/* Lets a memory checker find a second put first: it knows where the object was freed. */
+static void mmi_pool_touch(const mm_pool *pool, const void *object)
+{
+#if defined(MMI_ASAN) || defined(RUNNING_ON_VALGRIND)
+    if (pool->separate) (void)*(const volatile unsigned char *)object;
+#else
+    (void)pool;
+    (void)object;
+#endif
+}
+
+MM_API void mmi_pool_put_at(mm_pool *pool, void *object, const char *file, int line)
+{
+    if (pool->slow == 0) {
+        (mm_pool_put)(pool, object);
+        return;
+    }
+    mmi_pool_touch(pool, object);
+    if (pool->front != 0 && !mmi_pool_claim(pool, object, file, line)) return;
+    mmi_pool_leave(pool, object);
+    pool->out--;
+    mmi_pool_home(pool, object);
+}
+
+MM_API void mmi_pool_put_remote_at(mm_pool *pool, void *object, const char *file, int line)
+{
+    size_t first = mmi_atomic_load(&pool->remote);
+    if (pool->special != 0) {
+        mmi_pool_touch(pool, object);
+        if (pool->front != 0 && !mmi_pool_claim(pool, object, file, line)) return;
+        mmi_pool_leave(pool, object);
+    }
+    (void)mmi_atomic_add(&pool->remote_puts, 1);
+    do {
+        mmi_pool_set_next(pool, object, (void *)(uintptr_t)first);
+    } while (!mmi_atomic_cas(&pool->remote, &first, (size_t)(uintptr_t)object));
+}
+
+MM_API void(mm_pool_put_remote)(mm_pool *pool, void *object)
+{
+    mmi_pool_put_remote_at(pool, object, NULL, 0);
+}
+
+// >>pool trim and walk
+
+/* Brings all that is free together in held. */
+static void mmi_pool_gather(mm_pool *pool)
+{
+    void *last = NULL, *object;
+    (void)mm_pool_collect(pool);
+    for (object = pool->free_list; object != NULL; object = mmi_pool_next(pool, object)) {
+        last = object;
+        pool->held_count++;
+    }
+    if (last == NULL) return;
+    mmi_pool_set_next(pool, last, pool->held);
+    pool->held = pool->free_list;
+    pool->free_list = NULL;
+}
+
+/* Orders segments, and what is free in them, by address. The sort knows nothing of checkers, so
+   links inside objects are laid open for it. */
+static void mmi_pool_order(mm_pool *pool)
+{
+    bool covered = pool->front == 0 && mmi_pool_is_watched();
+    size_t back = MMI_POOL_ZONE + sizeof(mmi_pool_head) - offsetof(mmi_pool_head, link);
+    void *object;
+    if (pool->front == 0) back = 0;
+    mmi_pool_gather(pool);
+    for (object = pool->held; covered && object != NULL; object = mmi_pool_raw_next(object, 0)) {
+        MMI_POOL_REVEAL(object, sizeof(object));
+    }
+    pool->held = mmi_pool_sort(pool->held, back);
+    pool->segments = (mmi_pool_segment *)mmi_pool_sort(pool->segments, 0);
+    for (object = pool->held; covered && object != NULL;) object = mmi_pool_next(pool, object);
+}
+
+static bool mmi_pool_is_in(const mm_pool *pool, const mmi_pool_segment *segment, const void *object)
+{
+    return (uintptr_t)object - (uintptr_t)segment->objects < segment->count * pool->stride;
+}
+
+/* Frees segments without an object out, of no more than `most` objects in all. Returns the bytes.
+   Both lists are in order, so that what is free in a segment is a run. */
+static size_t mmi_pool_release(mm_pool *pool, size_t most)
+{
+    size_t before = pool->bytes;
+    mmi_pool_segment *segment, **link = &pool->segments;
+    void *object, *kept = NULL;
+    pool->peak = mmi_pool_peak(pool);
+    mmi_pool_order(pool);
+    object = pool->held;
+    while ((segment = *link) != NULL) {
+        size_t fresh = mmi_pool_fresh_in(pool, segment), count = 0;
+        void *last = kept;
+        for (; object != NULL && mmi_pool_is_in(pool, segment, object); count++) {
+            last = object;
+            object = mmi_pool_next(pool, object);
+        }
+        if (count + fresh < segment->count || segment->count > most || segment == pool->borrowed) {
+            kept = last;
+            link = &segment->next;
+            continue;
+        }
+        *link = segment->next;
+        most -= segment->count;
+        pool->held_count -= count;
+        if (fresh != 0) pool->fresh_count = 0;
+        if (kept != NULL) mmi_pool_set_next(pool, kept, object);
+        else pool->held = object;
+        mmi_pool_free_segment(pool, segment);
+    }
+    mmi_pool_note_low(pool);
+    return before - pool->bytes;
+}
+
+MM_API size_t mm_pool_trim(mm_pool *pool, unsigned percent)
+{
+    size_t cached, keep;
+    mmi_pool_gather(pool);
+    if (percent >= 100 || pool->separate) return 0;
+    cached = pool->held_count + pool->fresh_count;
+    keep = cached / 100 * percent + cached % 100 * percent / 100;
+    return mmi_pool_release(pool, cached - keep);
+}
+
+MM_API size_t mm_pool_decay(mm_pool *pool)
+{
+    size_t idle = pool->held_low, freed = 0;
+    if (pool->separate) return 0;
+    if (idle != 0 && idle >= pool->segment_objects) {
+        idle = idle / 2 > pool->segment_objects ? idle / 2 : pool->segment_objects;
+        freed = mmi_pool_release(pool, idle);
+    }
+    mmi_pool_gather(pool);
+    pool->held_low = pool->held_count;
+    return freed;
+}
+
+static size_t mmi_pool_walk_heads(mm_pool *pool, mm_pool_walk_fn walk_fn, void *user_data)
+{
+    mmi_pool_head *head, *older;
+    size_t count = 0;
+    for (head = pool->newest; head != NULL; head = older, count++) {
+        older = head->older;
+        walk_fn(mmi_pool_object_of(head), head->get_file, head->get_line, user_data);
+    }
+    return count;
+}
+
+MM_API size_t mm_pool_walk(mm_pool *pool, mm_pool_walk_fn walk_fn, void *user_data)
+{
+    const mmi_pool_segment *segment;
+    size_t count = 0, i;
+    void *next_free;
+    (void)mm_pool_collect(pool);
+    if (pool->front != 0) return mmi_pool_walk_heads(pool, walk_fn, user_data);
+    mmi_pool_order(pool);
+    next_free = pool->held;
+    for (segment = pool->segments; segment != NULL; segment = segment->next) {
+        size_t carved = segment->count - mmi_pool_fresh_in(pool, segment);
+        for (i = 0; i < carved; i++) {
+            void *object = segment->objects + i * pool->stride;
+            if (object == next_free) {
+                next_free = mmi_pool_next(pool, object);
+                continue;
+            }
+            walk_fn(object, NULL, 0, user_data);
+            count++;
+        }
+    }
+    return count;
 }
 
 MM_API size_t mm_pool_deinit(mm_pool *pool)
 {
-    size_t live = pool->live;
-    mmi_pool_segment *segment = pool->segments;
-    while (segment != NULL) {
-        mmi_pool_segment *next = segment->next;
-        MM_TRACK_UNPOISON(segment, pool->segment_bytes);
-        mmi_free(pool->allocator, segment, pool->segment_bytes);
-        segment = next;
+    mmi_pool_segment *segment, *next;
+    size_t live;
+    (void)mm_pool_collect(pool);
+    live = mm_pool_live(pool);
+    while (pool->separate && pool->newest != NULL) {
+        mmi_pool_head *head = pool->newest;
+        pool->newest = head->older;
+        mmi_pool_free_separate(pool, mmi_pool_object_of(head));
+    }
+    for (segment = pool->segments; segment != NULL; segment = next) {
+        next = segment->next;
+        mmi_pool_free_segment(pool, segment);
     }
     memset(pool, 0, sizeof(*pool));
     return live;
 }
 
-static bool mmi_pool_add_segment(mm_pool *pool)
-{
-    void *block;
-    mmi_pool_segment *segment;
-    if (pool->segment_bytes == 0) return false;
-    block = mmi_alloc(pool->allocator, pool->segment_bytes);
-    if (block == NULL) return false;
-    segment = (mmi_pool_segment *)block;
-    segment->next = pool->segments;
-    segment->objects = mmi_pool_align((unsigned char *)(segment + 1), pool->alignment);
-#ifdef MM_DEBUG
-    memset(segment->objects + pool->segment_objects * pool->stride, 0,
-           MMI_POOL_MARKS(pool->segment_objects));
-#endif
-    MM_TRACK_POISON(segment->objects, pool->segment_objects * pool->stride);
-    pool->segments = segment;
-    pool->segment_count++;
-    pool->fresh = segment->objects;
-    pool->fresh_count = pool->segment_objects;
-    return true;
-}
+// >>pool figures
 
-/* Once per segment, and once per 4 KiB of it: memory is not touched long before it is needed. */
-MM_API void *mmi_pool_get_slow(mm_pool *pool)
+MM_API void mm_pool_get_stats(const mm_pool *pool, mm_pool_stats *stats)
 {
-    size_t batch, i;
-    MM_ASSERT(pool->free_list == NULL);
-    if (pool->fresh_count == 0 && !mmi_pool_add_segment(pool)) {
-        pool->failures++;
-        return NULL;
-    }
-    batch = MMI_POOL_BATCH / pool->stride;
-    if (batch == 0) batch = 1;
-    if (batch > pool->fresh_count) batch = pool->fresh_count;
-    for (i = batch; i-- > 0;) { /* downwards, so that gets walk upwards */
-        void *object = pool->fresh + i * pool->stride;
-        mmi_pool_set_link(object, pool->free_list, pool->stride);
-        pool->free_list = object;
-    }
-    pool->fresh += batch * pool->stride;
-    pool->fresh_count -= batch;
-    return mm_pool_get(pool);
+    stats->size = pool->size;
+    stats->live = mm_pool_live(pool);
+    stats->cached = pool->separate ? 0 : pool->objects - stats->live;
+    stats->peak = mmi_pool_peak(pool);
+    stats->failures = pool->failures;
+    stats->bytes = pool->bytes;
+    stats->waste = pool->bytes - (stats->live + stats->cached) * pool->size;
 }
 
 /* The segment in which this is the address of an object, and which; NULL: not one of ours. */
@@ -823,67 +1848,64 @@ static mmi_pool_segment *mmi_pool_find(const mm_pool *pool, const void *object, 
     mmi_pool_segment *segment;
     for (segment = pool->segments; segment != NULL; segment = segment->next) {
         uintptr_t offset = (uintptr_t)object - (uintptr_t)segment->objects;
-        if (offset >= pool->segment_objects * pool->stride) continue;
+        if (!mmi_pool_is_in(pool, segment, object)) continue;
         *index = offset / pool->stride;
         return offset % pool->stride == 0 ? segment : NULL;
     }
     return NULL;
 }
 
-#ifdef MM_DEBUG
-/* Notes that the object goes out or comes back; false when it is not ours or was there already. */
-MM_API bool mmi_pool_mark(mm_pool *pool, const void *object, bool out)
+/* Whether a list has at most *left objects, all ours and not fresh; takes them off *left. */
+static bool mmi_pool_check_list(const mm_pool *pool, void *object, size_t *left)
 {
-    size_t index = 0;
-    mmi_pool_segment *segment = mmi_pool_find(pool, object, &index);
-    unsigned char *marks, bit = (unsigned char)(1u << (index % 8));
-    bool was_out;
-    MM_ASSERT(segment != NULL); /* put to the wrong pool, or not an object of any */
-    if (segment == NULL) return false;
-    marks = segment->objects + pool->segment_objects * pool->stride + index / 8;
-    was_out = (*marks & bit) != 0;
-    MM_ASSERT(was_out != out); /* put twice, or written to after the put */
-    if (was_out == out) return false;
-    *marks ^= bit;
+    for (; object != NULL; object = mmi_pool_next(pool, object)) {
+        size_t index;
+        const mmi_pool_segment *segment = mmi_pool_find(pool, object, &index);
+        if (segment == NULL || (*left)-- == 0) return false;
+        if (index >= segment->count - mmi_pool_fresh_in(pool, segment)) return false;
+        if (pool->front != 0 && mmi_pool_read_guard(object) != ~mmi_pool_guard(pool, object)) {
+            return false;
+        }
+    }
     return true;
 }
-#endif
 
-MM_API void mm_pool_get_stats(const mm_pool *pool, mm_pool_stats *stats)
+/* Those out, and those of other threads that are to come home, have heads that are linked. */
+static bool mmi_pool_check_heads(const mm_pool *pool)
 {
-    stats->size = pool->size;
-    stats->live = pool->live;
-    stats->cached = pool->segment_count * pool->segment_objects - pool->live;
-    stats->peak = pool->peak;
-    stats->failures = pool->failures;
-    stats->bytes = pool->segment_count * pool->segment_bytes;
-}
-
-/* Whether a link leads to an object that can be free: ours, and not among those never out. */
-static bool mmi_pool_check_link(const mm_pool *pool, const void *object)
-{
-    size_t index;
-    uintptr_t fresh = (uintptr_t)object - (uintptr_t)pool->fresh;
-    return mmi_pool_find(pool, object, &index) != NULL && fresh >= pool->fresh_count * pool->stride;
+    size_t pending = 0, linked = 0;
+    const mmi_pool_head *head, *newer = NULL;
+    void *object = (void *)(uintptr_t)mmi_atomic_load(&pool->remote);
+    for (; object != NULL; object = mmi_pool_next(pool, object)) pending++;
+    for (head = pool->newest; head != NULL; newer = head, head = head->older) {
+        size_t out = mmi_pool_guard(pool, mmi_pool_object_of(head));
+        if (head->newer != newer || linked++ == mm_pool_live(pool) + pending) return false;
+        if (head->guard != out && (head->guard != ~out || pending == 0)) return false;
+    }
+    if (pool->separate && pool->bytes != linked * pool->segment_bytes) return false;
+    return linked == mm_pool_live(pool) + pending;
 }
 
 MM_API bool mm_pool_check(const mm_pool *pool)
 {
-    size_t segments = 0, free_count = 0, seen = 0;
+    size_t segments = 0, objects = 0, left, live = mm_pool_live(pool);
     const mmi_pool_segment *segment;
-    void *object, *next;
     for (segment = pool->segments; segment != NULL; segment = segment->next) {
         if (segments++ == pool->segment_count) return false;
+        objects += segment->count;
     }
-    free_count = segments * pool->segment_objects - pool->fresh_count;
-    if (segments != pool->segment_count || pool->live > free_count) return false;
-    if (pool->peak < pool->live) return false;
-    free_count -= pool->live;
-    for (object = pool->free_list; object != NULL; object = next) {
-        if (seen++ == free_count || !mmi_pool_check_link(pool, object)) return false;
-        next = mmi_pool_peek(object, pool->stride);
-    }
-    return seen == free_count;
+    if (segments != pool->segment_count || objects != pool->objects) return false;
+    if (live > pool->capacity || live > mmi_pool_peak(pool)) return false;
+    if (pool->front != 0 && !mmi_pool_check_heads(pool)) return false;
+    if (pool->separate) return segments == 0 && pool->held == NULL;
+    if (pool->fresh_count > objects || live > objects - pool->fresh_count) return false;
+    if (pool->held_low > pool->held_count || pool->held_count > objects) return false;
+    left = pool->held_count;
+    if (!mmi_pool_check_list(pool, pool->held, &left) || left != 0) return false;
+    left = objects - pool->fresh_count - live - pool->held_count;
+    return mmi_pool_check_list(pool, pool->free_list, &left) &&
+           mmi_pool_check_list(pool, (void *)(uintptr_t)mmi_atomic_load(&pool->remote), &left) &&
+           left == 0;
 }
 
 static void *mmi_pool_alloc_fn(size_t size, void *user_data)
@@ -921,6 +1943,111 @@ MM_API const mm_allocator *mm_pool_allocator(mm_pool *pool)
     return &pool->as_allocator;
 }
 
+// >>ref: counts, and objects that go home
+
+MM_API void mmi_ref_saturate(mm_ref *ref, size_t before)
+{
+    MM_ASSERT(before != 0); /* released once too often, or retained when it was gone */
+    (void)before;
+    mmi_atomic_store(&ref->count, MMI_REF_MAX + MMI_REF_MAX / 2); /* far from either end */
+}
+
+MM_API void *mm_object_new(mm_pool *pool, void (*destroy_fn)(void *object))
+{
+    mm_object *object;
+    MM_ASSERT(pool->size >= sizeof(mm_object));
+    object = (mm_object *)mm_pool_get(pool);
+    if (object == NULL) return NULL;
+    mm_ref_init(&object->ref);
+    object->pool = pool;
+    object->destroy_fn = destroy_fn;
+    return object;
+}
+
+/* Nobody holds the object any more. */
+MM_API void mmi_object_end(void *object, bool local)
+{
+    mm_pool *pool = ((mm_object *)object)->pool;
+    void (*destroy_fn)(void *object) = ((mm_object *)object)->destroy_fn;
+    if (destroy_fn != NULL) destroy_fn(object);
+    if (local) mm_pool_put(pool, object);
+    else mm_pool_put_remote(pool, object);
+}
+
+// >>cleanup: what is to be undone
+
+#define MMI_CLEANUP_ENTRIES 32u /* fetched at a time: 1 KiB */
+
+MM_API mm_status mm_cleanup_init(mm_cleanup *cleanup, const mm_allocator *allocator, void *memory,
+                                 size_t memory_size)
+{
+    mm_pool_desc desc;
+    memset(&desc, 0, sizeof(desc));
+    memset(cleanup, 0, sizeof(*cleanup));
+    desc.size = sizeof(mm_cleanup_entry);
+    desc.segment_objects = MMI_CLEANUP_ENTRIES;
+    desc.allocator = allocator;
+    desc.memory = memory;
+    desc.memory_size = memory_size;
+    return mm_pool_init(&cleanup->entries, &desc);
+}
+
+MM_API void mm_cleanup_deinit(mm_cleanup *cleanup)
+{
+    (void)mm_cleanup_run_all(cleanup);
+    (void)mm_pool_deinit(&cleanup->entries);
+}
+
+MM_API mm_cleanup_entry *mm_cleanup_add(mm_cleanup *cleanup, mm_cleanup_fn function,
+                                        void *user_data)
+{
+    mm_cleanup_entry *entry;
+    if (cleanup->entries.size == 0 && mm_cleanup_init(cleanup, NULL, NULL, 0) != MM_STATUS_OK) {
+        return NULL;
+    }
+    entry = (mm_cleanup_entry *)mm_pool_get(&cleanup->entries);
+    if (entry == NULL) return NULL;
+    entry->newer = NULL;
+    entry->older = cleanup->newest;
+    entry->function = function;
+    entry->user_data = user_data;
+    if (cleanup->newest != NULL) cleanup->newest->newer = entry;
+    cleanup->newest = entry;
+    cleanup->count++;
+    return entry;
+}
+
+MM_API void mm_cleanup_cancel(mm_cleanup *cleanup, mm_cleanup_entry *entry)
+{
+    MM_ASSERT(cleanup->count > 0 && entry->function != NULL); /* else it ran or was cancelled */
+    entry->function = NULL;
+    if (entry->newer != NULL) entry->newer->older = entry->older;
+    else cleanup->newest = entry->older;
+    if (entry->older != NULL) entry->older->newer = entry->newer;
+    cleanup->count--;
+    mm_pool_put(&cleanup->entries, entry);
+}
+
+MM_API void mm_cleanup_run(mm_cleanup *cleanup, mm_cleanup_entry *entry)
+{
+    mm_cleanup_fn function = entry->function;
+    void *user_data = entry->user_data;
+    mm_cleanup_cancel(cleanup, entry); /* first: the function may register and cancel */
+    function(user_data);
+}
+
+MM_API size_t mm_cleanup_run_all(mm_cleanup *cleanup)
+{
+    size_t count = 0;
+    for (; cleanup->newest != NULL; count++) mm_cleanup_run(cleanup, cleanup->newest);
+    return count;
+}
+
+MM_API void mm_cleanup_cancel_all(mm_cleanup *cleanup)
+{
+    while (cleanup->newest != NULL) mm_cleanup_cancel(cleanup, cleanup->newest);
+}
+
 // >>slab: objects behind handles
 
 /* The default is the largest power of two that fits in a segment, and not more than the capacity
@@ -939,18 +2066,55 @@ static uint32_t mmi_slab_shift(const mm_slab_desc *desc, size_t stride)
     return shift;
 }
 
+/* The size of a segment's block; false when it overflows. */
+static bool mmi_slab_measure(size_t alignment, size_t stride, size_t objects, size_t *bytes)
+{
+    size_t slots;
+    return mm_size_mul(objects, sizeof(uint64_t), &slots) &&
+           mmi_pool_block_size(slots, alignment, stride, objects, bytes);
+}
+
+static void mmi_slab_add_block(mm_slab *slab, void *block, size_t objects)
+{
+    mmi_slab_segment *segment = &slab->segments[slab->segment_count++];
+    segment->slots = (uint64_t *)block;
+    segment->objects = mmi_pool_align((unsigned char *)(segment->slots + objects), slab->alignment);
+    slab->slots += objects;
+    MM_TRACK_POISON(segment->objects, objects * slab->stride);
+}
+
+/* The directory's one entry, the slots, and the objects, in a block of the caller's. Takes the
+   capacity down to what fits when that was left open. */
+static mm_status mmi_slab_add_memory(mm_slab *slab, const mm_slab_desc *desc)
+{
+    unsigned char *block = mmi_pool_align((unsigned char *)desc->memory, MMI_POOL_ALIGN);
+    size_t head = (size_t)(block - (unsigned char *)desc->memory) + sizeof(mmi_slab_segment);
+    size_t lead = head + mmi_pool_slack(slab->alignment), room, bytes;
+    if (desc->memory_size < lead) return MM_STATUS_INVALID;
+    room = (desc->memory_size - lead) / (slab->stride + sizeof(uint64_t));
+    if (room > (uint32_t)1 << 31) room = (uint32_t)1 << 31;
+    if (desc->capacity != 0 ? room < desc->capacity : room == 0) return MM_STATUS_INVALID;
+    if (desc->capacity == 0) slab->capacity = (uint32_t)room;
+    if (!mmi_slab_measure(slab->alignment, slab->stride, slab->capacity, &bytes)) {
+        return MM_STATUS_TOO_LARGE;
+    }
+    while (((size_t)1 << slab->shift) < slab->capacity) slab->shift++;
+    slab->segments = (mmi_slab_segment *)(void *)block;
+    slab->segment_bytes = bytes;
+    mmi_slab_add_block(slab, block + sizeof(mmi_slab_segment), slab->capacity);
+    return MM_STATUS_OK;
+}
+
 MM_API mm_status mm_slab_init(mm_slab *slab, const mm_slab_desc *desc)
 {
-    size_t alignment = desc->alignment, stride, objects, bytes;
+    size_t alignment = desc->alignment, stride, bytes;
     uint32_t shift;
     mm_status status = mmi_pool_layout(desc->size, &alignment, &stride);
     memset(slab, 0, sizeof(*slab));
     if (status != MM_STATUS_OK) return status;
     if (desc->segment_objects > (uint32_t)1 << 31) return MM_STATUS_TOO_LARGE;
     shift = mmi_slab_shift(desc, stride);
-    objects = (size_t)1 << shift;
-    if (!mm_size_mul(objects, sizeof(uint64_t), &bytes) ||
-        !mmi_pool_block_size(bytes, alignment, stride, objects, &bytes)) {
+    if (!mmi_slab_measure(alignment, stride, (size_t)1 << shift, &bytes)) {
         return MM_STATUS_TOO_LARGE;
     }
     slab->stride = stride;
@@ -960,20 +2124,33 @@ MM_API mm_status mm_slab_init(mm_slab *slab, const mm_slab_desc *desc)
     slab->size = desc->size;
     slab->alignment = alignment;
     slab->allocator = desc->allocator;
-    return MM_STATUS_OK;
+    if (desc->memory != NULL) status = mmi_slab_add_memory(slab, desc);
+    if (status != MM_STATUS_OK) memset(slab, 0, sizeof(*slab));
+    return status;
 }
 
-MM_API void mm_slab_deinit(mm_slab *slab)
+MM_API size_t mm_slab_bytes_needed(const mm_slab_desc *desc)
 {
-    uint32_t i;
+    size_t alignment = desc->alignment, stride, bytes;
+    if (mmi_pool_layout(desc->size, &alignment, &stride) != MM_STATUS_OK) return 0;
+    if (desc->capacity == 0 || desc->capacity > (uint32_t)1 << 31) return 0;
+    if (!mmi_slab_measure(alignment, stride, desc->capacity, &bytes)) return 0;
+    return mm_size_add(bytes, sizeof(mmi_slab_segment) + MMI_POOL_ALIGN - 1, &bytes) ? bytes : 0;
+}
+
+MM_API uint32_t mm_slab_deinit(mm_slab *slab)
+{
+    uint32_t live = slab->count, i;
     for (i = 0; i < slab->segment_count; i++) {
         MM_TRACK_UNPOISON(slab->segments[i].slots, slab->segment_bytes);
+        if (slab->segment_room == 0) break; /* the caller's memory */
         mmi_free(slab->allocator, slab->segments[i].slots, slab->segment_bytes);
     }
-    if (slab->segments != NULL) {
+    if (slab->segment_room != 0) {
         mmi_free(slab->allocator, slab->segments, slab->segment_room * sizeof(*slab->segments));
     }
     memset(slab, 0, sizeof(*slab));
+    return live;
 }
 
 /* Room in the directory for one segment more. */
@@ -995,15 +2172,11 @@ static bool mmi_slab_widen(mm_slab *slab)
 static bool mmi_slab_add_segment(mm_slab *slab)
 {
     void *block;
-    mmi_slab_segment *segment;
-    size_t objects = (size_t)1 << slab->shift;
+    if (slab->segment_room == 0 && slab->segment_count != 0) return false; /* the caller's memory */
     if (!mmi_slab_widen(slab)) return false;
     block = mmi_alloc(slab->allocator, slab->segment_bytes);
     if (block == NULL) return false;
-    segment = &slab->segments[slab->segment_count++];
-    segment->slots = (uint64_t *)block;
-    segment->objects = mmi_pool_align((unsigned char *)(segment->slots + objects), slab->alignment);
-    MM_TRACK_POISON(segment->objects, objects * slab->stride);
+    mmi_slab_add_block(slab, block, (size_t)1 << slab->shift);
     return true;
 }
 
@@ -1024,7 +2197,7 @@ static bool mmi_slab_take(mm_slab *slab, mm_handle *handle)
         return true;
     }
     if (index == UINT32_MAX) return false; /* index + 1 must fit 32 bits */
-    if (index >> slab->shift == slab->segment_count && !mmi_slab_add_segment(slab)) return false;
+    if (index >= slab->slots && !mmi_slab_add_segment(slab)) return false;
     slab->used = index + 1;
     *handle = (uint64_t)1 << 32 | slab->used;
     return true;
@@ -1077,21 +2250,22 @@ MM_API mm_handle mm_slab_next(const mm_slab *slab, mm_handle handle)
 
 MM_API void mm_slab_get_stats(const mm_slab *slab, mm_pool_stats *stats)
 {
-    size_t slots = (size_t)slab->segment_count << slab->shift;
     stats->size = slab->size;
     stats->live = slab->count;
-    stats->cached = slots - slab->count - slab->retired;
+    stats->cached = slab->slots - slab->count - slab->retired;
     stats->peak = slab->peak;
     stats->failures = slab->failures;
     stats->bytes =
         slab->segment_count * slab->segment_bytes + slab->segment_room * sizeof(mmi_slab_segment);
+    stats->waste = stats->bytes - (stats->live + stats->cached) * slab->size;
 }
 
 MM_API bool mm_slab_check(const mm_slab *slab)
 {
     uint32_t index, link, live = 0, idle = 0, linked = 0;
-    if (slab->segment_count > slab->segment_room || slab->count > slab->peak) return false;
-    if (slab->used > (uint64_t)slab->segment_count << slab->shift) return false;
+    if (slab->segment_room != 0 && slab->segment_count > slab->segment_room) return false;
+    if (slab->count > slab->peak || slab->used > slab->slots) return false;
+    if (slab->slots > (uint64_t)slab->segment_count << slab->shift) return false;
     for (index = 0; index < slab->used; index++) {
         uint64_t slot = *mmi_slab_slot(slab, index);
         bool is_live = (uint32_t)slot == index + 1;

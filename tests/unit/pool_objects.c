@@ -1,0 +1,1446 @@
+/* mm_pool.h: object pool, slab, reference counts, cleanup. Built with MM_DEBUG, so that the misuse
+ * which only that finds is tested too; with NDEBUG what remains is the release build. */
+#ifndef NDEBUG
+#define MM_DEBUG
+#endif
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* A failed assertion ends the program, or the call that a test has announced as misuse. */
+static jmp_buf misuse_return;
+static int misuse_expected;
+
+static void assertion_failed(const char *text)
+{
+    if (misuse_expected) longjmp(misuse_return, 1);
+    printf("FAIL  assertion %s\n", text);
+    abort();
+}
+#define MM_ASSERT(condition) ((condition) ? (void)0 : assertion_failed(#condition))
+
+#define MM_POOL_IMPLEMENTATION
+#include "../../mm_pool.h"
+#include "../harness.h"
+#include <pthread.h>
+
+/* What the memory checker believes of one byte; where there is no checker, what is right. */
+static int is_poisoned(const void *ptr, int expected)
+{
+#if defined(MMI_ASAN)
+    (void)expected;
+    return __asan_address_is_poisoned(ptr);
+#elif defined(VALGRIND_GET_VBITS)
+    unsigned char bits;
+    return RUNNING_ON_VALGRIND ? VALGRIND_GET_VBITS(ptr, &bits, 1) == 3 : expected;
+#else
+    (void)ptr;
+    return expected;
+#endif
+}
+#define CHECK_POISONED(ptr, expected) CHECK_EQ(is_poisoned((ptr), (expected)), (expected))
+
+#define CHECK_MISUSE(call) \
+    do { \
+        misuse_expected = 1; \
+        if (setjmp(misuse_return) == 0) { \
+            call; \
+            misuse_expected = 0; \
+            test_fail(__FILE__, __LINE__, #call " is found"); \
+            return; \
+        } \
+        misuse_expected = 0; \
+    } while (0)
+
+/* A pattern that depends on the tag, so that no two live objects look alike. */
+static void fill(void *ptr, size_t size, uint64_t tag)
+{
+    size_t i;
+    for (i = 0; i < size; i++) ((unsigned char *)ptr)[i] = (unsigned char)(tag * 31 + i * 7 + 1);
+}
+
+static int is_filled(const void *ptr, size_t size, uint64_t tag)
+{
+    size_t i;
+    for (i = 0; i < size; i++) {
+        if (((const unsigned char *)ptr)[i] != (unsigned char)(tag * 31 + i * 7 + 1)) return 0;
+    }
+    return 1;
+}
+
+static int is_zero(const void *ptr, size_t size)
+{
+    const unsigned char *bytes = (const unsigned char *)ptr;
+    size_t i;
+    for (i = 0; i < size; i++) {
+        if (bytes[i] != 0) return 0;
+    }
+    return 1;
+}
+
+/* ---- pool ---- */
+
+/* In segments, whoever looks on: what is tested is mostly how they are filled. */
+static mm_status pool_open(mm_pool *pool, size_t size, size_t alignment, size_t segment_objects,
+                           const mm_allocator *allocator)
+{
+    mm_pool_desc desc = {0};
+    desc.mode = MM_POOL_MODE_SEGMENTS;
+    desc.size = size;
+    desc.alignment = alignment;
+    desc.segment_objects = segment_objects;
+    desc.allocator = allocator;
+    memset(pool, 0xEE, sizeof(*pool));
+    return mm_pool_init(pool, &desc);
+}
+
+TEST(pool_desc_is_checked)
+{
+    static const struct {
+        size_t size, alignment, objects;
+        mm_status status;
+    } cases[] = {
+        {0, 0, 0, MM_STATUS_INVALID},
+        {0, 16, 8, MM_STATUS_INVALID},
+        {8, 3, 0, MM_STATUS_INVALID},
+        {8, SIZE_MAX, 0, MM_STATUS_INVALID},
+        {SIZE_MAX, 0, 0, MM_STATUS_TOO_LARGE},
+        {SIZE_MAX - 15, 1, 0, MM_STATUS_TOO_LARGE},
+        {SIZE_MAX / 8, 0, 0, MM_STATUS_TOO_LARGE},
+        {1, SIZE_MAX / 2 + 1, 0, MM_STATUS_TOO_LARGE},
+        {16, 0, SIZE_MAX, MM_STATUS_TOO_LARGE},
+        {16, 0, SIZE_MAX / 16, MM_STATUS_TOO_LARGE},
+        {16, 0, SIZE_MAX / 256, MM_STATUS_OK},
+        {SIZE_MAX / 32, 0, 0, MM_STATUS_OK},
+        {1, 0, 0, MM_STATUS_OK},
+    };
+    test_allocator memory;
+    size_t i;
+    test_allocator_init(&memory);
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        mm_pool pool;
+        CHECK_EQ(
+            pool_open(&pool, cases[i].size, cases[i].alignment, cases[i].objects, &memory.base),
+            cases[i].status);
+        if (cases[i].status != MM_STATUS_OK) CHECK(is_zero(&pool, sizeof(pool)));
+        CHECK(mm_pool_check(&pool));
+        CHECK_EQ(mm_pool_deinit(&pool), 0);
+    }
+    CHECK_EQ(memory.calls, 0);
+}
+
+TEST(pool_of_zero_bytes_refuses)
+{
+    mm_pool pool = {0};
+    mm_pool_stats stats;
+    CHECK(mm_pool_get(&pool) == NULL);
+    CHECK(mm_pool_check(&pool));
+    mm_pool_get_stats(&pool, &stats);
+    CHECK_EQ(stats.failures, 1);
+    CHECK_EQ(mm_pool_deinit(&pool), 0);
+}
+
+static void pool_fills(size_t size, size_t alignment)
+{
+    enum { COUNT = 40 };
+    size_t expected = alignment == 0 ? 2 * sizeof(void *) : alignment;
+    unsigned char *objects[COUNT];
+    test_allocator memory;
+    mm_pool pool;
+    size_t i;
+    test_allocator_init(&memory);
+    CHECK_EQ(pool_open(&pool, size, alignment, 0, &memory.base), MM_STATUS_OK);
+    CHECK(pool.segment_objects >= 8);
+    for (i = 0; i < COUNT; i++) {
+        objects[i] = (unsigned char *)mm_pool_get(&pool);
+        CHECK(objects[i] != NULL);
+        CHECK_EQ((uintptr_t)objects[i] % expected, 0);
+        CHECK_POISONED(objects[i] + size - 1, 0);
+        if (pool.stride - pool.front > size) CHECK_POISONED(objects[i] + size, 1);
+        if (pool.front != 0) CHECK_POISONED(objects[i] - 1, 1);
+        fill(objects[i], size, i);
+    }
+    for (i = 0; i < COUNT; i++) {
+        CHECK(is_filled(objects[i], size, i));
+        mm_pool_put(&pool, objects[i]);
+        CHECK_POISONED(objects[i], 1);
+        CHECK_POISONED(objects[i] + size - 1, 1);
+    }
+    CHECK(mm_pool_check(&pool));
+    CHECK_EQ(mm_pool_deinit(&pool), 0);
+    CHECK_EQ(memory.live_blocks, 0);
+    CHECK_EQ(memory.bad_sizes, 0);
+}
+
+TEST(pool_sizes_and_alignments)
+{
+    static const size_t sizes[] = {1, 5, 8, 9, 16, 24, 100, 1000, 5000, 70000};
+    static const size_t alignments[] = {0, 1, 2, 8, 16, 32, 64, 4096};
+    size_t i, j;
+    for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        for (j = 0; j < sizeof(alignments) / sizeof(alignments[0]); j++) {
+            CHECK_SUB(pool_fills(sizes[i], alignments[j]));
+        }
+    }
+}
+
+TEST(pool_last_put_is_first_out)
+{
+    mm_pool pool;
+    void *a, *b, *c;
+    CHECK_EQ(pool_open(&pool, 40, 0, 0, NULL), MM_STATUS_OK);
+    a = mm_pool_get(&pool);
+    b = mm_pool_get(&pool);
+    CHECK(a != NULL && b != NULL && a < b); /* fresh ones ascend */
+    mm_pool_put(&pool, a);
+    mm_pool_put(&pool, b);
+    c = mm_pool_get(&pool);
+    CHECK(c == b);
+    CHECK(mm_pool_get(&pool) == a);
+    CHECK_EQ(mm_pool_deinit(&pool), 2);
+    CHECK(is_zero(&pool, sizeof(pool)));
+}
+
+TEST(pool_default_segment_is_16_kib)
+{
+    test_allocator memory;
+    mm_pool pool;
+    test_allocator_init(&memory);
+    CHECK_EQ(pool_open(&pool, 64, 0, 0, &memory.base), MM_STATUS_OK);
+    CHECK(mm_pool_get(&pool) != NULL);
+    CHECK_EQ(memory.live_blocks, 1);
+    CHECK(memory.live_bytes <= 16384 && memory.live_bytes > 16384 - pool.stride);
+    CHECK_EQ(mm_pool_deinit(&pool), 1);
+    CHECK_EQ(memory.live_blocks, 0);
+}
+
+enum { MODEL_OBJECTS = 600 };
+
+/* Random gets and puts against a list of what is out. */
+static void pool_model(uint64_t seed, size_t size, size_t segment_objects)
+{
+    unsigned char *out[MODEL_OBJECTS];
+    uint64_t tag[MODEL_OBJECTS], state = seed;
+    size_t live = 0, peak = 0, step;
+    test_allocator memory;
+    mm_pool_stats stats;
+    mm_pool pool;
+    test_allocator_init(&memory);
+    CHECK_EQ(pool_open(&pool, size, 0, segment_objects, &memory.base), MM_STATUS_OK);
+    for (step = 0; step < 6000; step++) {
+        uint64_t random = test_random(&state);
+        int growing = step / 1000 % 2 == 0;
+        if (live < MODEL_OBJECTS && random % 8 < (growing ? 5u : 3u)) {
+            out[live] = (unsigned char *)mm_pool_get(&pool);
+            CHECK(out[live] != NULL);
+            tag[live] = random >> 8;
+            fill(out[live], size, tag[live]);
+            if (++live > peak) peak = live;
+        } else if (live > 0) {
+            size_t i = (size_t)(random >> 8) % live;
+            CHECK(is_filled(out[i], size, tag[i]));
+            mm_pool_put(&pool, out[i]);
+            live--;
+            out[i] = out[live];
+            tag[i] = tag[live];
+        }
+        mm_pool_get_stats(&pool, &stats);
+        CHECK_EQ(stats.live, live);
+        CHECK_EQ(stats.peak, peak);
+        CHECK_EQ(stats.bytes, memory.live_bytes);
+        CHECK_EQ(stats.live + stats.cached, memory.live_blocks * pool.segment_objects);
+        if (step % 16 == 0) CHECK(mm_pool_check(&pool));
+    }
+    CHECK(mm_pool_check(&pool));
+    CHECK_EQ(mm_pool_deinit(&pool), live);
+    CHECK_EQ(memory.live_blocks, 0);
+    CHECK_EQ(memory.bad_sizes, 0);
+}
+
+TEST(pool_against_a_model)
+{
+    CHECK_SUB(pool_model(1, 24, 0));
+    CHECK_SUB(pool_model(2, 1, 8));
+    CHECK_SUB(pool_model(3, 1000, 0));
+    CHECK_SUB(pool_model(4, 48, 1000));
+}
+
+/* 100 gets with the n-th allocation failing; how many failed. */
+static void pool_gets_with_failure(size_t n, int for_ever, size_t *failures)
+{
+    test_allocator memory;
+    mm_pool_stats stats;
+    mm_pool pool;
+    size_t i, got = 0;
+    test_allocator_init(&memory);
+    CHECK_EQ(pool_open(&pool, 100, 0, 8, &memory.base), MM_STATUS_OK);
+    test_allocator_fail(&memory, n, for_ever);
+    for (i = 0; i < 100; i++) {
+        void *object = mm_pool_get(&pool);
+        if (object == NULL) CHECK(mm_pool_check(&pool));
+        else fill(object, 100, i);
+        got += object != NULL;
+    }
+    *failures = memory.failures;
+    mm_pool_get_stats(&pool, &stats);
+    CHECK_EQ(stats.live, got);
+    CHECK_EQ(stats.failures, 100 - got);
+    CHECK_EQ(100 - got, memory.failures);
+    memory.fail_at = 0;
+    for (; got < 100; got++) CHECK(mm_pool_get(&pool) != NULL); /* recovers */
+    CHECK(mm_pool_check(&pool));
+    CHECK_EQ(mm_pool_deinit(&pool), 100);
+    CHECK_EQ(memory.live_blocks, 0);
+}
+
+TEST(pool_each_allocation_fails)
+{
+    int for_ever;
+    for (for_ever = 0; for_ever < 2; for_ever++) {
+        size_t n, failures = 1;
+        for (n = 1; failures > 0; n++) {
+            CHECK_SUB(pool_gets_with_failure(n, for_ever, &failures));
+        }
+        CHECK_EQ(n, 15); /* 13 segments, and the round in which none failed */
+    }
+}
+
+TEST(pool_as_allocator)
+{
+    const mm_allocator *a;
+    mm_pool_stats stats;
+    mm_pool pool;
+    void *block, *other;
+    CHECK_EQ(pool_open(&pool, 64, 0, 0, NULL), MM_STATUS_OK);
+    a = mm_pool_allocator(&pool);
+    block = a->alloc_fn(64, a->user_data);
+    CHECK(block != NULL);
+    fill(block, 64, 9);
+    CHECK(a->alloc_fn(65, a->user_data) == NULL);
+    CHECK(a->alloc_fn(SIZE_MAX, a->user_data) == NULL);
+    CHECK(a->realloc_fn(block, 64, 1, a->user_data) == block);
+    CHECK(a->realloc_fn(block, 1, 64, a->user_data) == block);
+    CHECK(a->realloc_fn(block, 64, 65, a->user_data) == NULL);
+    CHECK(is_filled(block, 64, 9));
+    other = a->realloc_fn(NULL, 0, 10, a->user_data);
+    CHECK(other != NULL && other != block);
+    CHECK(a->realloc_fn(NULL, 0, 65, a->user_data) == NULL);
+    mm_pool_get_stats(&pool, &stats);
+    CHECK_EQ(stats.failures, 4);
+    a->free_fn(block, 64, a->user_data);
+    a->free_fn(other, 10, a->user_data);
+    CHECK_EQ(mm_pool_deinit(&pool), 0);
+}
+
+TEST(pool_allocator_misuse_is_found)
+{
+    static mm_pool pool;
+    static void *object;
+    CHECK_EQ(pool_open(&pool, 48, 0, 8, NULL), MM_STATUS_OK);
+    object = mm_pool_get(&pool);
+    CHECK(object != NULL);
+    CHECK_MISUSE(mm_pool_allocator(&pool)->free_fn(object, 49, &pool));
+    CHECK_EQ(mm_pool_deinit(&pool), 1);
+}
+
+#ifdef MM_DEBUG
+/* What misuse_fn was told. */
+typedef struct witness {
+    mm_pool_misuse last;
+    int count;
+} witness;
+
+static void note_misuse(const mm_pool_misuse *misuse, void *user_data)
+{
+    witness *w = (witness *)user_data;
+    w->last = *misuse;
+    w->count++;
+}
+
+static void open_watched(mm_pool *pool, witness *w)
+{
+    mm_pool_desc desc = {0};
+    memset(w, 0, sizeof(*w));
+    desc.size = 48;
+    desc.segment_objects = 8;
+    desc.mode = MM_POOL_MODE_SEGMENTS;
+    desc.misuse_fn = note_misuse;
+    desc.misuse_data = w;
+    CHECK_EQ(mm_pool_init(pool, &desc), MM_STATUS_OK);
+}
+
+static void a_put_in_vain(mm_pool *pool, void *object, witness *w, int remote)
+{
+    int before = w->count, line;
+    size_t live = mm_pool_live(pool);
+    if (remote) {
+        line = __LINE__ + 1;
+        mm_pool_put_remote(pool, object);
+    } else {
+        line = __LINE__ + 1;
+        mm_pool_put(pool, object);
+    }
+    CHECK_EQ(w->count, before + 1);
+    CHECK_EQ(w->last.line, line);
+    CHECK_STR(w->last.file, __FILE__);
+    CHECK(w->last.pool == pool && w->last.object == object);
+    CHECK_EQ(mm_pool_live(pool), live);
+    CHECK(mm_pool_check(pool));
+}
+
+TEST(pool_wrong_puts_are_found)
+{
+    static unsigned char elsewhere[1000];
+    mm_pool pool, other;
+    witness w, theirs;
+    unsigned char *object, *foreign;
+    int i, remote;
+    CHECK_SUB(open_watched(&pool, &w));
+    CHECK_SUB(open_watched(&other, &theirs));
+    for (i = 0; i < 20; i++) CHECK(mm_pool_get(&pool) != NULL);
+    for (remote = 0; remote < 2; remote++) {
+        object = (unsigned char *)mm_pool_get(&pool);
+        foreign = (unsigned char *)mm_pool_get(&other);
+        CHECK(object != NULL && foreign != NULL);
+        CHECK_SUB(a_put_in_vain(&pool, foreign, &w, remote));
+        CHECK_STR(w.last.what, "put of what this pool did not hand out");
+        CHECK(w.last.get_file == NULL);
+        CHECK_SUB(a_put_in_vain(&pool, elsewhere + 500, &w, remote));
+        CHECK_SUB(a_put_in_vain(&pool, object + 1, &w, remote));
+        CHECK_SUB(a_put_in_vain(&pool, object + 16, &w, remote));
+        CHECK_SUB(a_put_in_vain(&pool, object + pool.stride, &w, remote)); /* was never out */
+        if (remote) mm_pool_put_remote(&pool, object);
+        else mm_pool_put(&pool, object);
+        i = __LINE__ - 1;
+        CHECK_SUB(a_put_in_vain(&pool, object, &w, remote));
+        CHECK_STR(w.last.what, "put twice");
+        CHECK_STR(w.last.put_file, __FILE__);
+        CHECK(w.last.put_line == i || w.last.put_line == i - 1);
+        CHECK(w.last.get_line > 0 && w.last.get_line < i);
+        CHECK_SUB(a_put_in_vain(&pool, object, &w, !remote));
+    }
+    CHECK_EQ(mm_pool_deinit(&other), 2);
+    CHECK_EQ(mm_pool_deinit(&pool), 20);
+    CHECK_EQ(theirs.count, 0);
+}
+
+TEST(pool_writes_after_the_put_are_found)
+{
+    size_t at;
+    for (at = 0; at < 48; at += 47) {
+        mm_pool pool;
+        witness w;
+        unsigned char *object;
+        int line;
+        CHECK_SUB(open_watched(&pool, &w));
+        object = (unsigned char *)mm_pool_get(&pool);
+        CHECK(object != NULL);
+        line = __LINE__ + 1;
+        mm_pool_put(&pool, object);
+        MMI_POOL_REVEAL(object, 48); /* or a memory checker would find it first */
+        object[at] = 'x';
+        CHECK(mm_pool_get(&pool) == object);
+        CHECK_EQ(w.count, 1);
+        CHECK_STR(w.last.what, "written to after its put");
+        CHECK_EQ(w.last.put_line, line);
+        CHECK_EQ(w.last.line, line + 3);
+        mm_pool_put(&pool, object);
+        CHECK(mm_pool_get(&pool) == object);
+        CHECK_EQ(w.count, 1);
+        CHECK_EQ(mm_pool_deinit(&pool), 1);
+    }
+}
+
+TEST(pool_misuse_is_an_assertion)
+{
+    static mm_pool pool;
+    static void *object;
+    CHECK_EQ(pool_open(&pool, 48, 0, 8, NULL), MM_STATUS_OK);
+    object = mm_pool_get(&pool);
+    CHECK(object != NULL);
+    mm_pool_put(&pool, object);
+    CHECK_MISUSE(mm_pool_put(&pool, object));
+    CHECK_EQ(mm_pool_deinit(&pool), 0);
+}
+#else
+TEST(pool_wrong_puts_are_found)
+{
+}
+#define pool_writes_after_the_put_are_found pool_wrong_puts_are_found
+#define pool_misuse_is_an_assertion pool_wrong_puts_are_found
+#endif
+
+TEST(pool_check_finds_damage)
+{
+    mm_pool pool;
+    void *a, *b, *list, **top;
+    CHECK_EQ(pool_open(&pool, 32, 0, 8, NULL), MM_STATUS_OK);
+    a = mm_pool_get(&pool);
+    b = mm_pool_get(&pool);
+    CHECK(a != NULL && b != NULL);
+    mm_pool_put(&pool, a);
+    CHECK(mm_pool_check(&pool));
+    top = pool.slow ? &pool.held : &pool.free_list;
+    list = *top;
+    *top = &pool; /* not an object */
+    CHECK(!mm_pool_check(&pool));
+    *top = list;
+    pool.out++; /* more out than are missing */
+    CHECK(!mm_pool_check(&pool));
+    pool.out--;
+    mmi_pool_set_next(&pool, a, a); /* a circle */
+    CHECK(!mm_pool_check(&pool));
+    mmi_pool_set_next(&pool, a, b); /* one that is out */
+    CHECK(!mm_pool_check(&pool));
+    mmi_pool_set_next(&pool, a, NULL);
+    pool.segment_count++;
+    CHECK(!mm_pool_check(&pool));
+    pool.segment_count--;
+    pool.objects++;
+    CHECK(!mm_pool_check(&pool));
+    pool.objects--;
+    CHECK(mm_pool_check(&pool));
+    CHECK_EQ(mm_pool_deinit(&pool), 1);
+}
+
+static unsigned char caller_memory[8192];
+
+static void pool_in_memory(size_t size, size_t alignment, size_t objects, size_t shift,
+                           mm_pool_zero zero)
+{
+    mm_pool_desc desc = {0};
+    mm_pool_stats stats;
+    mm_pool pool;
+    size_t i, got = 0, needed;
+    void *out[64];
+    desc.size = size;
+    desc.alignment = alignment;
+    desc.zero = zero;
+    needed = mm_pool_bytes_needed(&desc, objects);
+    CHECK(needed != 0 && needed + shift <= sizeof(caller_memory));
+    desc.memory = caller_memory + shift;
+    desc.memory_size = needed;
+    desc.fixed = true;
+    memset(caller_memory, 0x77, sizeof(caller_memory));
+    CHECK_EQ(mm_pool_init(&pool, &desc), MM_STATUS_OK);
+    while (got < 64 && (out[got] = mm_pool_get(&pool)) != NULL) fill(out[got], size, got), got++;
+    CHECK(got >= objects && got <= objects + 2 + alignment / size);
+    for (i = 0; i < got; i++) {
+        CHECK_EQ((uintptr_t)out[i] % pool.alignment, 0);
+        CHECK(is_filled(out[i], size, i));
+        CHECK((unsigned char *)out[i] >= caller_memory + shift);
+        CHECK((unsigned char *)out[i] + size <= caller_memory + shift + needed);
+        mm_pool_put(&pool, out[i]);
+    }
+    mm_pool_get_stats(&pool, &stats);
+    CHECK_EQ(stats.failures, 1);
+    CHECK_EQ(stats.peak, got);
+    CHECK_EQ(mm_pool_trim(&pool, 0), 0);
+    CHECK(mm_pool_check(&pool));
+    CHECK_EQ(mm_pool_deinit(&pool), 0);
+    for (i = 0; i < shift; i++) CHECK_EQ(caller_memory[i], 0x77);
+    for (i = shift + needed; i < sizeof(caller_memory); i++) CHECK_EQ(caller_memory[i], 0x77);
+}
+
+TEST(pool_in_memory_of_the_caller)
+{
+    size_t shift;
+    int zero;
+    for (shift = 0; shift < 20; shift++) {
+        for (zero = 0; zero < 4; zero++) {
+            CHECK_SUB(pool_in_memory(40, 0, 10, shift, (mm_pool_zero)zero));
+            CHECK_SUB(pool_in_memory(1, 1, 20, shift, (mm_pool_zero)zero));
+            CHECK_SUB(pool_in_memory(100, 64, 7, shift, (mm_pool_zero)zero));
+            CHECK_SUB(pool_in_memory(8, 8, 1, shift, (mm_pool_zero)zero));
+        }
+    }
+}
+
+TEST(pool_memory_first_then_the_allocator)
+{
+    mm_pool_desc desc = {0};
+    test_allocator memory;
+    mm_pool_stats stats;
+    mm_pool pool;
+    void *out[50];
+    size_t i;
+    test_allocator_init(&memory);
+    desc.size = 64;
+    desc.segment_objects = 8;
+    desc.allocator = &memory.base;
+    desc.memory = caller_memory;
+    desc.memory_size = mm_pool_bytes_needed(&desc, 10);
+    CHECK_EQ(mm_pool_init(&pool, &desc), MM_STATUS_OK);
+    for (i = 0; i < 10; i++) CHECK((out[i] = mm_pool_get(&pool)) != NULL);
+    CHECK_EQ(memory.calls, 0);
+    for (; i < 50; i++) CHECK((out[i] = mm_pool_get(&pool)) != NULL);
+    CHECK_EQ(memory.live_blocks, 5);
+    for (i = 0; i < 50; i++) mm_pool_put(&pool, out[i]);
+    CHECK(mm_pool_trim(&pool, 0) > 0);
+    CHECK_EQ(memory.live_blocks, 0);
+    CHECK(mm_pool_check(&pool));
+    mm_pool_get_stats(&pool, &stats);
+    CHECK_EQ(stats.cached, 10); /* the caller's stay */
+    CHECK_EQ(stats.peak, 50);
+    CHECK(mm_pool_get(&pool) != NULL);
+    CHECK_EQ(mm_pool_deinit(&pool), 1);
+    CHECK_EQ(memory.bad_sizes, 0);
+}
+
+TEST(pool_memory_that_is_wrong)
+{
+    mm_pool_desc desc = {0};
+    mm_pool pool;
+    size_t size;
+    desc.size = 32;
+    desc.fixed = true;
+    CHECK_EQ(mm_pool_init(&pool, &desc), MM_STATUS_INVALID);
+    CHECK(is_zero(&pool, sizeof(pool)));
+    desc.memory = caller_memory;
+    for (size = 0; size < mm_pool_bytes_needed(&desc, 1) - 15; size++) {
+        desc.memory_size = size;
+        CHECK_EQ(mm_pool_init(&pool, &desc), MM_STATUS_INVALID);
+    }
+    desc.memory_size = sizeof(caller_memory);
+    desc.mode = MM_POOL_MODE_SEPARATE;
+    CHECK_EQ(mm_pool_init(&pool, &desc), MM_STATUS_INVALID);
+    CHECK_EQ(mm_pool_bytes_needed(&desc, SIZE_MAX), 0);
+    CHECK_EQ(mm_pool_bytes_needed(&desc, SIZE_MAX / 32), 0);
+    desc.size = 0;
+    CHECK_EQ(mm_pool_bytes_needed(&desc, 1), 0);
+}
+
+TEST(pool_capacity_is_kept)
+{
+    int separate;
+    for (separate = 0; separate < 2; separate++) {
+        mm_pool_desc desc = {0};
+        mm_pool_stats stats;
+        mm_pool pool;
+        void *out[10];
+        size_t i, round;
+        desc.size = 10;
+        desc.capacity = 10;
+        desc.mode = separate ? MM_POOL_MODE_SEPARATE : MM_POOL_MODE_SEGMENTS;
+        CHECK_EQ(mm_pool_init(&pool, &desc), MM_STATUS_OK);
+        for (round = 0; round < 3; round++) {
+            for (i = 0; i < 10; i++) CHECK((out[i] = mm_pool_get(&pool)) != NULL);
+            CHECK(mm_pool_get(&pool) == NULL);
+            mm_pool_put_remote(&pool, out[0]);
+            CHECK((out[0] = mm_pool_get(&pool)) != NULL);
+            CHECK(mm_pool_get(&pool) == NULL);
+            for (i = 0; i < 10; i++) mm_pool_put(&pool, out[i]);
+            CHECK(mm_pool_check(&pool));
+        }
+        mm_pool_get_stats(&pool, &stats);
+        CHECK_EQ(stats.peak, 10);
+        CHECK_EQ(stats.failures, 6);
+        CHECK_EQ(mm_pool_deinit(&pool), 0);
+    }
+}
+
+/* What an object is like when it is got first, and after it was written all over and put. */
+static void pool_zeroes(mm_pool_zero zero, mm_pool_mode mode, size_t size)
+{
+    mm_pool_desc desc = {0};
+    test_allocator memory;
+    mm_pool pool;
+    int round;
+    test_allocator_init(&memory);
+    desc.size = size;
+    desc.zero = zero;
+    desc.mode = mode;
+    desc.allocator = &memory.base;
+    CHECK_EQ(mm_pool_init(&pool, &desc), MM_STATUS_OK);
+    for (round = 0; round < 3; round++) {
+        unsigned char *a = (unsigned char *)mm_pool_get(&pool);
+        unsigned char *b = (unsigned char *)mm_pool_get(&pool);
+        CHECK(a != NULL && b != NULL);
+        if (zero != MM_POOL_ZERO_NONE) CHECK(is_zero(a, size) && is_zero(b, size));
+        memset(a, 0xFF, size);
+        memset(b, 0xFF, size);
+        mm_pool_put(&pool, a);
+        if (!pool.separate && zero >= MM_POOL_ZERO_ON_PUT) { /* nothing of it is left */
+            size_t link = pool.front == 0 ? sizeof(void *) : 0;
+            MMI_POOL_REVEAL(a, size);
+            if (size > link) CHECK(is_zero(a + link, size - link));
+            MM_TRACK_POISON(a, size);
+        }
+        if (round == 1) mm_pool_put_remote(&pool, b);
+        else mm_pool_put(&pool, b);
+        CHECK(mm_pool_check(&pool));
+    }
+    CHECK_EQ(mm_pool_deinit(&pool), 0);
+    CHECK_EQ(memory.live_blocks, 0);
+    CHECK_EQ(memory.bad_sizes, 0);
+}
+
+TEST(pool_zero_policies)
+{
+    static const size_t sizes[] = {1, 7, 8, 9, 100, 5000};
+    size_t i;
+    int zero, mode;
+    for (zero = 0; zero < 4; zero++) {
+        for (mode = 0; mode < 3; mode++) {
+            for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+                CHECK_SUB(pool_zeroes((mm_pool_zero)zero, (mm_pool_mode)mode, sizes[i]));
+            }
+        }
+    }
+}
+
+static size_t freed_secrets;
+
+static void secret_free(void *ptr, size_t size, void *user_data)
+{
+    const unsigned char *bytes = (const unsigned char *)ptr;
+    size_t i;
+    MMI_POOL_REVEAL(ptr, size);
+    for (i = 0; i + 8 <= size; i++) freed_secrets += memcmp(bytes + i, "PASSWORD", 8) == 0;
+    test_free(ptr, size, user_data);
+}
+
+TEST(pool_secrets_are_gone_when_memory_goes)
+{
+    int mode;
+    for (mode = 1; mode < 3; mode++) {
+        mm_pool_desc desc = {0};
+        test_allocator memory;
+        mm_pool pool;
+        void *object;
+        int i;
+        test_allocator_init(&memory);
+        memory.base.free_fn = secret_free;
+        desc.size = 100;
+        desc.zero = MM_POOL_ZERO_SECRET;
+        desc.mode = (mm_pool_mode)mode;
+        desc.allocator = &memory.base;
+        CHECK_EQ(mm_pool_init(&pool, &desc), MM_STATUS_OK);
+        freed_secrets = 0;
+        for (i = 0; i < 50; i++) {
+            object = mm_pool_get(&pool);
+            CHECK(object != NULL);
+            memcpy((char *)object + 50, "PASSWORD", 8);
+            if (i % 2) mm_pool_put(&pool, object);
+        }
+        CHECK_EQ(mm_pool_deinit(&pool), 25); /* still out: they are wiped all the same */
+        CHECK_EQ(freed_secrets, 0);
+        CHECK_EQ(memory.live_blocks, 0);
+    }
+}
+
+#ifdef __linux__
+/* The flags that the kernel has for the mapping of an address: "dd" is "do not dump". */
+static int is_out_of_dumps(const void *ptr)
+{
+    char line[512];
+    int inside = 0, found = -1;
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    if (maps == NULL) return -1;
+    while (fgets(line, sizeof(line), maps) != NULL) {
+        unsigned long long from, to;
+        if (sscanf(line, "%llx-%llx ", &from, &to) == 2) {
+            inside = (uintptr_t)ptr >= from && (uintptr_t)ptr < to;
+        } else if (inside && strncmp(line, "VmFlags:", 8) == 0) {
+            found = strstr(line, " dd") != NULL;
+        }
+    }
+    fclose(maps);
+    return found;
+}
+
+TEST(pool_secrets_are_not_dumped)
+{
+    mm_pool_desc desc = {0};
+    mm_pool pool;
+    unsigned char *object, *other;
+    size_t i, per_page;
+    desc.size = 100;
+    desc.zero = MM_POOL_ZERO_SECRET;
+    desc.mode = MM_POOL_MODE_SEGMENTS;
+    desc.segment_objects = 8;
+    CHECK_EQ(mm_pool_init(&pool, &desc), MM_STATUS_OK);
+    per_page = 4096 / pool.stride;
+    CHECK(pool.segment_objects >= per_page); /* the page is filled */
+    object = (unsigned char *)mm_pool_get(&pool);
+    CHECK(object != NULL);
+    CHECK_EQ((uintptr_t)(object - pool.front) % 4096, 0);
+    for (i = 1; i < pool.segment_objects; i++) CHECK(mm_pool_get(&pool) != NULL);
+    CHECK_EQ(pool.segment_count, 1);
+    if (is_out_of_dumps(&desc) == 0) { /* the kernel tells */
+        CHECK_EQ(is_out_of_dumps(object), 1);
+        CHECK_EQ(is_out_of_dumps(object + (pool.segment_objects - 1) * pool.stride + 99), 1);
+        CHECK_EQ(mm_pool_deinit(&pool), i);
+        other = (unsigned char *)malloc(5000); /* likely the same memory */
+        CHECK(other != NULL);
+        CHECK_EQ(is_out_of_dumps(other), 0);
+        free(other);
+        return;
+    }
+    CHECK_EQ(mm_pool_deinit(&pool), i);
+}
+#else
+TEST(pool_secrets_are_not_dumped)
+{
+}
+#endif
+
+typedef struct walk_log {
+    void *seen[1000];
+    size_t count, named;
+    mm_pool *put_to;
+} walk_log;
+
+static void walk_note(void *object, const char *file, int line, void *user_data)
+{
+    walk_log *log = (walk_log *)user_data;
+    if (log->count < 1000) log->seen[log->count++] = object;
+    log->named += file != NULL && strcmp(file, __FILE__) == 0 && line > 0;
+    if (log->put_to != NULL) mm_pool_put(log->put_to, object);
+}
+
+static void pool_is_walked(mm_pool_mode mode, mm_pool_zero zero)
+{
+    static walk_log log;
+    mm_pool_desc desc = {0};
+    mm_pool pool;
+    void *out[300];
+    size_t i, j, live = 300;
+    uint64_t state = 5;
+    desc.size = 24;
+    desc.segment_objects = 16;
+    desc.mode = mode;
+    desc.zero = zero;
+    CHECK_EQ(mm_pool_init(&pool, &desc), MM_STATUS_OK);
+    for (i = 0; i < 300; i++) CHECK((out[i] = mm_pool_get(&pool)) != NULL);
+    while (live > 120) {
+        i = (size_t)(test_random(&state) >> 8) % live;
+        if (live % 3 == 0) mm_pool_put_remote(&pool, out[i]);
+        else mm_pool_put(&pool, out[i]);
+        out[i] = out[--live];
+    }
+    memset(&log, 0, sizeof(log));
+    CHECK_EQ(mm_pool_walk(&pool, walk_note, &log), live);
+    CHECK_EQ(log.count, live);
+    for (i = 0; i < live; i++) {
+        for (j = 0; j < live && log.seen[j] != out[i]; j++) continue;
+        CHECK(j < live);
+        log.seen[j] = NULL;
+    }
+#ifdef MM_DEBUG
+    CHECK_EQ(log.named, live);
+#endif
+    CHECK(mm_pool_check(&pool));
+    memset(&log, 0, sizeof(log));
+    log.put_to = &pool;
+    CHECK_EQ(mm_pool_walk(&pool, walk_note, &log), live);
+    CHECK(mm_pool_check(&pool));
+    CHECK_EQ(mm_pool_live(&pool), 0);
+    CHECK_EQ(mm_pool_walk(&pool, walk_note, &log), 0);
+    for (i = 0; i < 300; i++) CHECK(mm_pool_get(&pool) != NULL); /* all are still there, once */
+    CHECK(mm_pool_check(&pool));
+    CHECK_EQ(mm_pool_deinit(&pool), 300);
+}
+
+TEST(pool_live_objects_are_walked)
+{
+    CHECK_SUB(pool_is_walked(MM_POOL_MODE_SEGMENTS, MM_POOL_ZERO_NONE));
+    CHECK_SUB(pool_is_walked(MM_POOL_MODE_SEGMENTS, MM_POOL_ZERO_ON_PUT));
+    CHECK_SUB(pool_is_walked(MM_POOL_MODE_SEPARATE, MM_POOL_ZERO_NONE));
+    CHECK_SUB(pool_is_walked(MM_POOL_MODE_DEFAULT, MM_POOL_ZERO_ON_GET));
+}
+
+TEST(pool_keeps_objects_separate)
+{
+    static const size_t alignments[] = {0, 1, 8, 16, 64, 4096};
+    size_t i, j;
+    for (j = 0; j < sizeof(alignments) / sizeof(alignments[0]); j++) {
+        mm_pool_desc desc = {0};
+        test_allocator memory;
+        mm_pool_stats stats;
+        mm_pool pool;
+        unsigned char *out[20];
+        test_allocator_init(&memory);
+        desc.size = 33;
+        desc.alignment = alignments[j];
+        desc.mode = MM_POOL_MODE_SEPARATE;
+        desc.allocator = &memory.base;
+        CHECK_EQ(mm_pool_init(&pool, &desc), MM_STATUS_OK);
+        for (i = 0; i < 20; i++) {
+            out[i] = (unsigned char *)mm_pool_get(&pool);
+            CHECK(out[i] != NULL);
+            CHECK_EQ((uintptr_t)out[i] % pool.alignment, 0);
+            CHECK_POISONED(out[i] - 1, 1);
+            fill(out[i], 33, i);
+        }
+        CHECK_EQ(memory.live_blocks, 20);
+        CHECK(mm_pool_check(&pool));
+        mm_pool_get_stats(&pool, &stats);
+        CHECK_EQ(stats.bytes, memory.live_bytes);
+        CHECK_EQ(stats.waste, memory.live_bytes - 20 * 33);
+        for (i = 0; i < 10; i++) {
+            CHECK(is_filled(out[i], 33, i));
+            if (i % 2) mm_pool_put(&pool, out[i]);
+            else mm_pool_put_remote(&pool, out[i]);
+            CHECK(mm_pool_check(&pool));
+        }
+        CHECK_EQ(mm_pool_live(&pool), 10);
+        CHECK_EQ(mm_pool_collect(&pool), 5);
+        CHECK_EQ(memory.live_blocks, 10);
+        CHECK_EQ(mm_pool_trim(&pool, 0), 0);
+        CHECK_EQ(mm_pool_decay(&pool), 0);
+        mm_pool_get_stats(&pool, &stats);
+        CHECK_EQ(stats.live, 10);
+        CHECK_EQ(stats.cached, 0);
+        CHECK_EQ(stats.peak, 20);
+        test_allocator_fail(&memory, 1, 0);
+        CHECK(mm_pool_get(&pool) == NULL);
+        CHECK(mm_pool_check(&pool));
+        CHECK_EQ(mm_pool_deinit(&pool), 10);
+        CHECK_EQ(memory.live_blocks, 0);
+        CHECK_EQ(memory.bad_sizes, 0);
+    }
+}
+
+/* Without asking for it, where a memory checker runs. */
+TEST(pool_is_separate_for_memory_checkers)
+{
+    mm_pool_desc desc = {0};
+    mm_pool pool;
+    desc.size = 8;
+    CHECK_EQ(mm_pool_init(&pool, &desc), MM_STATUS_OK);
+    CHECK_EQ(pool.separate, mmi_pool_is_watched());
+    CHECK_EQ(mm_pool_deinit(&pool), 0);
+}
+
+TEST(pool_created_and_destroyed)
+{
+    mm_pool_desc desc = {0};
+    test_allocator memory;
+    mm_pool *pool;
+    test_allocator_init(&memory);
+    desc.size = 8;
+    desc.allocator = &memory.base;
+    pool = mm_pool_create(&desc);
+    CHECK(pool != NULL);
+    CHECK(mm_pool_get(pool) != NULL);
+    CHECK_EQ(mm_pool_destroy(pool), 1);
+    CHECK_EQ(memory.live_blocks, 0);
+    desc.size = 0;
+    CHECK(mm_pool_create(&desc) == NULL);
+    CHECK_EQ(memory.live_blocks, 0);
+    desc.size = 8;
+    test_allocator_fail(&memory, 1, 0);
+    CHECK(mm_pool_create(&desc) == NULL);
+    CHECK_EQ(memory.bad_sizes, 0);
+}
+
+TEST(pool_trim_leaves_what_is_in_use)
+{
+    mm_pool pool;
+    void *out[160];
+    size_t i;
+    CHECK_EQ(pool_open(&pool, 64, 0, 16, NULL), MM_STATUS_OK);
+    for (i = 0; i < 160; i++) CHECK((out[i] = mm_pool_get(&pool)) != NULL);
+    for (i = 0; i < 160; i++) fill(out[i], 64, i);
+    for (i = 0; i < 160; i++) {
+        if (i % 16 != 7) mm_pool_put(&pool, out[i]); /* all but one of each segment */
+    }
+    CHECK_EQ(mm_pool_trim(&pool, 0), 0);
+    CHECK(mm_pool_check(&pool));
+    for (i = 7; i < 160; i += 16) CHECK(is_filled(out[i], 64, i));
+    mm_pool_put(&pool, out[7]);
+    CHECK_EQ(mm_pool_trim(&pool, 0), pool.segment_bytes);
+    for (i = 7 + 16; i < 160; i += 16) CHECK(is_filled(out[i], 64, i));
+    CHECK_EQ(mm_pool_deinit(&pool), 9);
+}
+
+TEST(pool_trim_frees_what_is_empty)
+{
+    test_allocator memory;
+    mm_pool_stats stats;
+    mm_pool pool;
+    void *out[160];
+    size_t i;
+    test_allocator_init(&memory);
+    CHECK_EQ(pool_open(&pool, 64, 0, 16, &memory.base), MM_STATUS_OK);
+    CHECK_EQ(mm_pool_trim(&pool, 0), 0);
+    for (i = 0; i < 155; i++) CHECK((out[i] = mm_pool_get(&pool)) != NULL);
+    CHECK_EQ(memory.live_blocks, 10);
+    for (i = 0; i < 96; i++) mm_pool_put(&pool, out[i]); /* six segments, and five are fresh */
+    CHECK_EQ(mm_pool_trim(&pool, 100), 0);
+    CHECK_EQ(mm_pool_trim(&pool, 1000), 0);
+    CHECK_EQ(mm_pool_trim(&pool, 50), 3 * pool.segment_bytes);
+    CHECK_EQ(memory.live_blocks, 7);
+    CHECK(mm_pool_check(&pool));
+    CHECK_EQ(mm_pool_trim(&pool, 0), 3 * pool.segment_bytes);
+    CHECK_EQ(memory.live_blocks, 4);
+    CHECK_EQ(mm_pool_trim(&pool, 0), 0);
+    mm_pool_get_stats(&pool, &stats);
+    CHECK_EQ(stats.peak, 155);
+    CHECK_EQ(stats.live, 59);
+    CHECK_EQ(stats.cached, 5);
+    for (i = 0; i < 96; i++) CHECK((out[i] = mm_pool_get(&pool)) != NULL);
+    mm_pool_get_stats(&pool, &stats);
+    CHECK_EQ(stats.peak, 155);
+    for (i = 0; i < 155; i++) mm_pool_put(&pool, out[i]);
+    CHECK_EQ(mm_pool_trim(&pool, 0), 10 * pool.segment_bytes); /* the one with fresh ones too */
+    CHECK_EQ(memory.live_blocks, 0);
+    CHECK(mm_pool_check(&pool));
+    CHECK(mm_pool_get(&pool) != NULL);
+    CHECK_EQ(mm_pool_deinit(&pool), 1);
+    CHECK_EQ(memory.bad_sizes, 0);
+}
+
+/* A load that falls from 1600 objects to 100: memory follows, but not what the load still uses. */
+TEST(pool_decay_follows_the_load)
+{
+    static void *out[1600];
+    test_allocator memory;
+    mm_pool_stats stats;
+    mm_pool pool;
+    size_t i, round, calls;
+    test_allocator_init(&memory);
+    CHECK_EQ(pool_open(&pool, 64, 0, 16, &memory.base), MM_STATUS_OK);
+    CHECK_EQ(mm_pool_decay(&pool), 0);
+    for (i = 0; i < 1600; i++) CHECK((out[i] = mm_pool_get(&pool)) != NULL);
+    for (i = 0; i < 1600; i++) mm_pool_put(&pool, out[i]);
+    CHECK_EQ(mm_pool_decay(&pool), 0); /* all was in use since the last call */
+    for (round = 0; round < 12; round++) {
+        size_t before = memory.live_blocks;
+        for (i = 0; i < 100; i++) CHECK((out[i] = mm_pool_get(&pool)) != NULL);
+        for (i = 0; i < 100; i++) mm_pool_put(&pool, out[i]);
+        CHECK((mm_pool_decay(&pool) > 0) == (memory.live_blocks < before));
+        CHECK(memory.live_blocks * 2 + 1 >= before); /* no more than half at a time */
+        CHECK(mm_pool_check(&pool));
+    }
+    mm_pool_get_stats(&pool, &stats);
+    CHECK(stats.cached >= 100 && stats.cached <= 100 + 3 * 16 + MMI_POOL_UNHOLD);
+    CHECK_EQ(stats.peak, 1600);
+    calls = memory.calls;
+    for (round = 0; round < 50; round++) { /* a steady load is left alone */
+        for (i = 0; i < 100; i++) CHECK((out[i] = mm_pool_get(&pool)) != NULL);
+        for (i = 0; i < 100; i++) mm_pool_put(&pool, out[i]);
+        CHECK_EQ(mm_pool_decay(&pool), 0);
+    }
+    CHECK_EQ(memory.calls, calls);
+    CHECK_EQ(mm_pool_deinit(&pool), 0);
+    CHECK_EQ(memory.bad_sizes, 0);
+}
+
+TEST(pool_stays_last_in_first_out_over_decay)
+{
+    static void *out[500];
+    mm_pool pool;
+    size_t i;
+    CHECK_EQ(pool_open(&pool, 16, 0, 500, NULL), MM_STATUS_OK);
+    for (i = 0; i < 500; i++) CHECK((out[i] = mm_pool_get(&pool)) != NULL);
+    for (i = 0; i < 200; i++) mm_pool_put(&pool, out[i]);
+    CHECK_EQ(mm_pool_decay(&pool), 0);
+    for (; i < 500; i++) mm_pool_put(&pool, out[i]);
+    for (; i > 300; i--) CHECK(mm_pool_get(&pool) == out[i - 1]);
+    CHECK_EQ(mm_pool_decay(&pool), 0);
+    for (; i > 0; i--) CHECK(mm_pool_get(&pool) == out[i - 1]);
+    CHECK(mm_pool_check(&pool));
+    CHECK_EQ(mm_pool_deinit(&pool), 500);
+}
+
+/* ---- slab ---- */
+
+static mm_status slab_open(mm_slab *slab, size_t size, size_t alignment, uint32_t capacity,
+                           uint32_t segment_objects, const mm_allocator *allocator)
+{
+    mm_slab_desc desc = {0};
+    desc.size = size;
+    desc.alignment = alignment;
+    desc.capacity = capacity;
+    desc.segment_objects = segment_objects;
+    desc.allocator = allocator;
+    memset(slab, 0xEE, sizeof(*slab));
+    return mm_slab_init(slab, &desc);
+}
+
+TEST(slab_desc_is_checked)
+{
+    static const struct {
+        size_t size, alignment;
+        uint32_t objects;
+        mm_status status;
+    } cases[] = {
+        {0, 0, 0, MM_STATUS_INVALID},
+        {8, 12, 0, MM_STATUS_INVALID},
+        {SIZE_MAX, 0, 0, MM_STATUS_TOO_LARGE},
+        {SIZE_MAX - 15, 1, 0, MM_STATUS_TOO_LARGE},
+        {SIZE_MAX / 8, 0, 0, MM_STATUS_TOO_LARGE},
+        {8, SIZE_MAX / 2 + 1, 0, MM_STATUS_TOO_LARGE},
+        {8, 0, UINT32_MAX, MM_STATUS_TOO_LARGE},
+        {8, 0, 0x80000001u, MM_STATUS_TOO_LARGE},
+        {SIZE_MAX / 1024, 0, 1024, MM_STATUS_TOO_LARGE},
+        {1, 0, 0, MM_STATUS_OK},
+    };
+    test_allocator memory;
+    size_t i;
+    test_allocator_init(&memory);
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        mm_slab slab;
+        CHECK_EQ(
+            slab_open(&slab, cases[i].size, cases[i].alignment, 0, cases[i].objects, &memory.base),
+            cases[i].status);
+        if (cases[i].status != MM_STATUS_OK) CHECK(is_zero(&slab, sizeof(slab)));
+        CHECK(mm_slab_check(&slab));
+        mm_slab_deinit(&slab);
+    }
+    CHECK_EQ(memory.calls, 0);
+}
+
+TEST(slab_of_zero_bytes_refuses)
+{
+    mm_slab slab = {0};
+    void *object = &slab;
+    CHECK_EQ(mm_slab_insert(&slab, &object), 0);
+    CHECK(object == NULL);
+    CHECK(mm_slab_get(&slab, 1) == NULL);
+    CHECK_EQ(mm_slab_remove(&slab, (uint64_t)1 << 32 | 1), MM_STATUS_NOT_FOUND);
+    CHECK_EQ(mm_slab_next(&slab, 0), 0);
+    CHECK_EQ(mm_slab_count(&slab), 0);
+    CHECK(mm_slab_check(&slab));
+    mm_slab_deinit(&slab);
+}
+
+TEST(slab_stale_handles_are_told)
+{
+    mm_slab slab;
+    void *object, *again;
+    mm_handle first, second;
+    uint64_t mark;
+    CHECK_EQ(slab_open(&slab, 24, 0, 0, 0, NULL), MM_STATUS_OK);
+    first = mm_slab_insert(&slab, &object);
+    CHECK(first != 0 && object != NULL && is_zero(object, 24));
+    CHECK(mm_slab_get(&slab, first) == object);
+    CHECK(first >> 32 != 0);
+    for (mark = 0; mark < 100; mark++) CHECK(mm_slab_get(&slab, mark) == NULL);
+    fill(object, 24, 1);
+    CHECK_EQ(mm_slab_remove(&slab, first), MM_STATUS_OK);
+    CHECK_POISONED(object, 1);
+    CHECK(mm_slab_get(&slab, first) == NULL);
+    CHECK_EQ(mm_slab_remove(&slab, first), MM_STATUS_NOT_FOUND);
+    second = mm_slab_insert(&slab, &again);
+    CHECK(again == object && second != first && is_zero(again, 24)); /* the same place, zeroed */
+    CHECK(mm_slab_get(&slab, first) == NULL);
+    CHECK_EQ(mm_slab_remove(&slab, first), MM_STATUS_NOT_FOUND);
+    CHECK(mm_slab_get(&slab, second) == again);
+    CHECK_EQ(mm_slab_count(&slab), 1);
+    CHECK(mm_slab_check(&slab));
+    mm_slab_deinit(&slab);
+}
+
+TEST(slab_forged_handles_are_told)
+{
+    mm_slab slab;
+    mm_handle live[20];
+    uint64_t state = 7;
+    void *object;
+    size_t i, j;
+    CHECK_EQ(slab_open(&slab, 16, 0, 0, 8, NULL), MM_STATUS_OK);
+    for (i = 0; i < 20; i++) live[i] = mm_slab_insert(&slab, &object);
+    for (i = 5; i < 15; i++) CHECK_EQ(mm_slab_remove(&slab, live[i]), MM_STATUS_OK);
+    for (i = 0; i < 40000; i++) { /* small generations and indices, so that many are near misses */
+        uint64_t random = test_random(&state);
+        mm_handle forged = (random >> 40) % 4 << 32 | random % 40;
+        int is_live = 0;
+        if (i % 4 == 0) forged = random;
+        for (j = 0; j < 20; j++) is_live |= (j < 5 || j >= 15) && live[j] == forged;
+        CHECK_EQ(mm_slab_get(&slab, forged) != NULL, is_live);
+    }
+    CHECK(mm_slab_get(&slab, UINT64_MAX) == NULL);
+    CHECK(mm_slab_get(&slab, UINT32_MAX) == NULL);
+    CHECK(mm_slab_get(&slab, (uint64_t)UINT32_MAX << 32) == NULL);
+    CHECK_EQ(mm_slab_next(&slab, UINT64_MAX), 0);
+    mm_slab_deinit(&slab);
+}
+
+TEST(slab_capacity_is_kept)
+{
+    mm_slab slab;
+    mm_handle handles[10];
+    mm_pool_stats stats;
+    void *object;
+    size_t i;
+    CHECK_EQ(slab_open(&slab, 16, 0, 10, 0, NULL), MM_STATUS_OK);
+    CHECK_EQ(1u << slab.shift, 16); /* no more than the capacity needs */
+    for (i = 0; i < 10; i++) CHECK((handles[i] = mm_slab_insert(&slab, &object)) != 0);
+    object = &slab;
+    CHECK_EQ(mm_slab_insert(&slab, &object), 0);
+    CHECK(object == NULL);
+    CHECK_EQ(mm_slab_remove(&slab, handles[3]), MM_STATUS_OK);
+    CHECK((handles[3] = mm_slab_insert(&slab, &object)) != 0);
+    CHECK_EQ(mm_slab_insert(&slab, &object), 0);
+    mm_slab_get_stats(&slab, &stats);
+    CHECK_EQ(stats.live, 10);
+    CHECK_EQ(stats.peak, 10);
+    CHECK_EQ(stats.cached, 6);
+    CHECK_EQ(stats.failures, 2);
+    mm_slab_deinit(&slab);
+}
+
+/* A slot whose generations are used up is never used again, and does not count as capacity. */
+TEST(slab_wrapped_slot_is_retired)
+{
+    mm_slab slab;
+    mm_handle first, last, other;
+    mm_pool_stats stats;
+    void *object, *place;
+    CHECK_EQ(slab_open(&slab, 16, 0, 1, 0, NULL), MM_STATUS_OK);
+    first = mm_slab_insert(&slab, &place);
+    CHECK_EQ(mm_slab_remove(&slab, first), MM_STATUS_OK);
+    *mmi_slab_slot(&slab, 0) = (uint64_t)UINT32_MAX << 32; /* its next generation is the last */
+    last = mm_slab_insert(&slab, &object);
+    CHECK(object == place && last == ((uint64_t)UINT32_MAX << 32 | 1));
+    CHECK(mm_slab_get(&slab, last) == object);
+    CHECK_EQ(mm_slab_remove(&slab, last), MM_STATUS_OK);
+    CHECK_EQ(slab.retired, 1);
+    CHECK(mm_slab_check(&slab));
+    CHECK(mm_slab_get(&slab, last) == NULL && mm_slab_get(&slab, first) == NULL);
+    CHECK(mm_slab_get(&slab, 1) == NULL && mm_slab_get(&slab, 0) == NULL);
+    CHECK_EQ(mm_slab_remove(&slab, last), MM_STATUS_NOT_FOUND);
+    other = mm_slab_insert(&slab, &object);
+    CHECK(other != 0 && object != place);
+    CHECK_EQ(mm_slab_next(&slab, 0), (long long)other);
+    mm_slab_get_stats(&slab, &stats);
+    CHECK_EQ(stats.live, 1);
+    CHECK_EQ(stats.cached, ((size_t)1 << slab.shift) - 2);
+    CHECK(mm_slab_check(&slab));
+    mm_slab_deinit(&slab);
+}
+
+TEST(slab_index_space_ends)
+{
+    mm_slab slab;
+    void *object;
+    CHECK_EQ(slab_open(&slab, 16, 0, 0, 0, NULL), MM_STATUS_OK);
+    slab.used = UINT32_MAX; /* as after 2^32 - 1 slots */
+    CHECK_EQ(mm_slab_insert(&slab, &object), 0);
+    CHECK_EQ(slab.used, UINT32_MAX);
+    slab.used = 0;
+    CHECK(mm_slab_insert(&slab, &object) != 0);
+    mm_slab_deinit(&slab);
+}
+
+TEST(slab_objects_are_aligned_and_cheap)
+{
+    static const size_t alignments[] = {0, 1, 8, 16, 64, 4096};
+    size_t i, j;
+    for (i = 0; i < sizeof(alignments) / sizeof(alignments[0]); i++) {
+        size_t alignment = alignments[i] == 0 ? 2 * sizeof(void *) : alignments[i];
+        test_allocator memory;
+        mm_slab slab;
+        test_allocator_init(&memory);
+        CHECK_EQ(slab_open(&slab, 40, alignments[i], 0, 16, &memory.base), MM_STATUS_OK);
+        for (j = 0; j < 40; j++) {
+            unsigned char *object;
+            void *found;
+            CHECK(mm_slab_insert(&slab, &found) != 0);
+            object = (unsigned char *)found;
+            CHECK_EQ((uintptr_t)object % alignment, 0);
+            CHECK_POISONED(object + 39, 0);
+            if (slab.stride > 40) CHECK_POISONED(object + 40, 1);
+        }
+        CHECK_EQ(slab.segment_bytes, 16 * (8 + slab.stride) + mmi_pool_slack(alignment));
+        mm_slab_deinit(&slab);
+        CHECK_EQ(memory.live_blocks, 0);
+        CHECK_EQ(memory.bad_sizes, 0);
+    }
+}
+
+/* The model: an array of what is live, and the handles that are stale. */
+typedef struct slab_entry {
+    mm_handle handle;
+    unsigned char *object;
+    int live;
+} slab_entry;
+
+static void slab_iteration_meets_all(const mm_slab *slab, const slab_entry *entries, size_t count)
+{
+    uint32_t met = 0, live = 0, last = 0;
+    mm_handle handle;
+    size_t i;
+    for (handle = mm_slab_next(slab, 0); handle != 0; handle = mm_slab_next(slab, handle)) {
+        CHECK((uint32_t)handle > last);
+        last = (uint32_t)handle;
+        CHECK(mm_slab_get(slab, handle) != NULL);
+        met++;
+    }
+    for (i = 0; i < count; i++) {
+        live += entries[i].live != 0;
+        CHECK(mm_slab_get(slab, entries[i].handle) == (entries[i].live ? entries[i].object : NULL));
+    }
+    CHECK_EQ(met, live);
+    CHECK_EQ(mm_slab_count(slab), live);
+}
+
+static void slab_model(uint64_t seed, size_t size, uint32_t segment_objects)
+{
+    static slab_entry entries[MODEL_OBJECTS];
+    uint64_t state = seed;
+    size_t step, live = 0, peak = 0, count = 0;
+    test_allocator memory;
+    mm_pool_stats stats;
+    mm_slab slab;
+    test_allocator_init(&memory);
+    CHECK_EQ(slab_open(&slab, size, 0, 400, segment_objects, &memory.base), MM_STATUS_OK);
+    for (step = 0; step < 6000; step++) {
+        uint64_t random = test_random(&state);
+        slab_entry *entry = &entries[(size_t)(random >> 8) % MODEL_OBJECTS];
+        if (entry->handle == 0 || !entry->live) {
+            void *object;
+            mm_handle handle = mm_slab_insert(&slab, &object);
+            CHECK_EQ(handle != 0, live < 400);
+            if (handle == 0) continue;
+            CHECK(is_zero(object, size));
+            if (entry->handle != 0) {
+                CHECK(mm_slab_get(&slab, entry->handle) == NULL);
+                CHECK_EQ(mm_slab_remove(&slab, entry->handle), MM_STATUS_NOT_FOUND);
+            }
+            entry->handle = handle;
+            entry->object = (unsigned char *)object;
+            entry->live = 1;
+            fill(object, size, handle);
+            if (++live > peak) peak = live;
+        } else {
+            CHECK(mm_slab_get(&slab, entry->handle) == entry->object);
+            CHECK(is_filled(entry->object, size, entry->handle));
+            CHECK_EQ(mm_slab_remove(&slab, entry->handle), MM_STATUS_OK);
+            entry->live = 0;
+            live--;
+        }
+        if (step % 32 == 0) {
+            CHECK(mm_slab_check(&slab));
+            CHECK_SUB(slab_iteration_meets_all(&slab, entries, MODEL_OBJECTS));
+        }
+        count++;
+    }
+    mm_slab_get_stats(&slab, &stats);
+    CHECK_EQ(stats.live, live);
+    CHECK_EQ(stats.peak, peak);
+    CHECK_EQ(stats.bytes, memory.live_bytes);
+    CHECK(count > 0);
+    mm_slab_deinit(&slab);
+    memset(entries, 0, sizeof(entries));
+    CHECK_EQ(memory.live_blocks, 0);
+    CHECK_EQ(memory.bad_sizes, 0);
+}
+
+TEST(slab_against_a_model)
+{
+    CHECK_SUB(slab_model(1, 24, 0));
+    CHECK_SUB(slab_model(2, 1, 8));
+    CHECK_SUB(slab_model(3, 500, 100));
+}
+
+TEST(slab_removal_while_walking)
+{
+    mm_slab slab;
+    mm_handle handle;
+    void *object;
+    size_t i, met = 0;
+    CHECK_EQ(slab_open(&slab, 8, 0, 0, 8, NULL), MM_STATUS_OK);
+    for (i = 0; i < 50; i++) CHECK(mm_slab_insert(&slab, &object) != 0);
+    for (handle = mm_slab_next(&slab, 0); handle != 0; handle = mm_slab_next(&slab, handle)) {
+        CHECK_EQ(mm_slab_remove(&slab, handle), MM_STATUS_OK);
+        met++;
+    }
+    CHECK_EQ(met, 50);
+    CHECK_EQ(mm_slab_count(&slab), 0);
+    CHECK(mm_slab_check(&slab));
+    mm_slab_deinit(&slab);
+}
+
+static void slab_inserts_with_failure(size_t n, int for_ever, size_t *failures)
+{
+    test_allocator memory;
+    mm_handle handles[100];
+    mm_pool_stats stats;
+    mm_slab slab;
+    void *object;
+    uint32_t i, got = 0;
+    test_allocator_init(&memory);
+    CHECK_EQ(slab_open(&slab, 100, 0, 0, 8, &memory.base), MM_STATUS_OK);
+    test_allocator_fail(&memory, n, for_ever);
+    for (i = 0; i < 100; i++) {
+        handles[got] = mm_slab_insert(&slab, &object);
+        CHECK_EQ(handles[got] == 0, object == NULL);
+        CHECK_EQ(mm_slab_count(&slab), got + (object != NULL));
+        if (object == NULL) CHECK(mm_slab_check(&slab));
+        else fill(object, 100, handles[got++]);
+    }
+    *failures = memory.failures;
+    for (i = 0; i < got; i++) CHECK(is_filled(mm_slab_get(&slab, handles[i]), 100, handles[i]));
+    mm_slab_get_stats(&slab, &stats);
+    CHECK_EQ(stats.failures, 100 - got);
+    memory.fail_at = 0;
+    for (; got < 100; got++) CHECK(mm_slab_insert(&slab, &object) != 0);
+    CHECK(mm_slab_check(&slab));
+    mm_slab_deinit(&slab);
+    CHECK_EQ(memory.live_blocks, 0);
+    CHECK_EQ(memory.bad_sizes, 0);
+}
+
+TEST(slab_each_allocation_fails)
+{
+    int for_ever;
+    for (for_ever = 0; for_ever < 2; for_ever++) {
+        size_t n, failures = 1;
+        for (n = 1; failures > 0; n++) {
+            CHECK_SUB(slab_inserts_with_failure(n, for_ever, &failures));
+        }
+        CHECK_EQ(n, 17); /* 13 segments, 2 directories, and the round in which none failed */
+    }
+}
+
+TEST(slab_check_finds_damage)
+{
+    mm_slab slab;
+    void *object;
+    mm_handle a, b;
+    uint64_t saved;
+    CHECK_EQ(slab_open(&slab, 8, 0, 0, 8, NULL), MM_STATUS_OK);
+    a = mm_slab_insert(&slab, &object);
+    b = mm_slab_insert(&slab, &object);
+    CHECK_EQ(mm_slab_remove(&slab, a), MM_STATUS_OK);
+    CHECK(mm_slab_check(&slab));
+    saved = *mmi_slab_slot(&slab, 0);
+    *mmi_slab_slot(&slab, 0) = a; /* live again, though free */
+    CHECK(!mm_slab_check(&slab));
+    *mmi_slab_slot(&slab, 0) = saved | 100; /* leads beyond the end */
+    CHECK(!mm_slab_check(&slab));
+    *mmi_slab_slot(&slab, 0) = 0; /* a retired slot in the free list */
+    CHECK(!mm_slab_check(&slab));
+    *mmi_slab_slot(&slab, 0) = saved;
+    slab.count++;
+    CHECK(!mm_slab_check(&slab));
+    slab.count--;
+    slab.retired++;
+    CHECK(!mm_slab_check(&slab));
+    slab.retired--;
+    CHECK(mm_slab_check(&slab));
+    CHECK_EQ(mm_slab_remove(&slab, b), MM_STATUS_OK);
+    mm_slab_deinit(&slab);
+}
+
+TEST_MAIN(T(pool_desc_is_checked), T(pool_of_zero_bytes_refuses), T(pool_sizes_and_alignments),
+          T(pool_last_put_is_first_out), T(pool_default_segment_is_16_kib), T(pool_against_a_model),
+          T(pool_each_allocation_fails), T(pool_as_allocator), T(pool_allocator_misuse_is_found),
+          T(pool_wrong_puts_are_found), T(pool_writes_after_the_put_are_found),
+          T(pool_misuse_is_an_assertion), T(pool_check_finds_damage),
+          T(pool_in_memory_of_the_caller), T(pool_memory_first_then_the_allocator),
+          T(pool_memory_that_is_wrong), T(pool_capacity_is_kept), T(pool_zero_policies),
+          T(pool_secrets_are_gone_when_memory_goes), T(pool_secrets_are_not_dumped),
+          T(pool_live_objects_are_walked), T(pool_keeps_objects_separate),
+          T(pool_is_separate_for_memory_checkers), T(pool_created_and_destroyed),
+          T(pool_trim_leaves_what_is_in_use), T(pool_trim_frees_what_is_empty),
+          T(pool_decay_follows_the_load), T(pool_stays_last_in_first_out_over_decay),
+          T(slab_desc_is_checked), T(slab_of_zero_bytes_refuses), T(slab_stale_handles_are_told),
+          T(slab_forged_handles_are_told), T(slab_capacity_is_kept),
+          T(slab_wrapped_slot_is_retired), T(slab_index_space_ends),
+          T(slab_objects_are_aligned_and_cheap), T(slab_against_a_model),
+          T(slab_removal_while_walking), T(slab_each_allocation_fails), T(slab_check_finds_damage))
