@@ -366,8 +366,9 @@ typedef struct mm_pool_desc {
 struct mm_pool {
     void *free_list;   /* the object put last, which begins with a link to the next; NULL when get
                           has more to do than to pop it */
-    size_t out;        /* gets less puts of the owner; what others put is in remote_puts */
     size_t slow;       /* nonzero: put has more to do than to push */
+    size_t out;        /* gets less puts of the owner; what others put is in remote_puts. Not beside
+                          free_list, or compilers join the two stores in a vector register */
     void *held;        /* below free_list: what was free at the last mm_pool_decay and not needed
                           since; where get and put have more to do, all that is free */
     size_t held_count; /* objects in there */
@@ -592,8 +593,9 @@ typedef struct mmi_slab_segment {
 typedef struct mm_slab {
     mmi_slab_segment *segments;    /* directory; it may move, the segments never do */
     size_t stride;                 /* bytes from one object to the next */
-    uint32_t shift;                /* a segment has 1 << shift objects */
     uint32_t used;                 /* slots that were ever live: their indices are below this */
+    uint32_t mask;                 /* (1 << shift) - 1 */
+    uint32_t shift;                /* a segment has 1 << shift objects */
     uint32_t free_slot;            /* index + 1 of the slot freed last; 0: none */
     uint32_t count;                /* objects live */
     uint32_t peak;                 /* most that were live at a time */
@@ -904,7 +906,7 @@ MM_INLINE bool mm_object_release_local(void *object)
 MM_INLINE void *mm_slab_get(const mm_slab *slab, mm_handle handle)
 {
     uint32_t index = (uint32_t)handle - 1; /* 0 becomes the largest, which is never used */
-    uint32_t place = index & ((1u << slab->shift) - 1);
+    uint32_t place = index & slab->mask;
     const mmi_slab_segment *segment;
     if (index >= slab->used) return NULL;
     segment = &slab->segments[index >> slab->shift];
@@ -2126,6 +2128,7 @@ MM_API mm_status mm_slab_init(mm_slab *slab, const mm_slab_desc *desc)
     slab->allocator = desc->allocator;
     if (desc->memory != NULL) status = mmi_slab_add_memory(slab, desc);
     if (status != MM_STATUS_OK) memset(slab, 0, sizeof(*slab));
+    else slab->mask = ((uint32_t)1 << slab->shift) - 1;
     return status;
 }
 
@@ -2182,7 +2185,7 @@ static bool mmi_slab_add_segment(mm_slab *slab)
 
 static uint64_t *mmi_slab_slot(const mm_slab *slab, uint32_t index)
 {
-    return &slab->segments[index >> slab->shift].slots[index & ((1u << slab->shift) - 1)];
+    return &slab->segments[index >> slab->shift].slots[index & slab->mask];
 }
 
 /* Takes a slot off the free list, or one never used; false when memory is refused. *handle is what

@@ -1427,6 +1427,731 @@ TEST(slab_check_finds_damage)
     mm_slab_deinit(&slab);
 }
 
+static unsigned char slab_memory[16384];
+
+static void slab_in_memory(size_t size, size_t alignment, uint32_t capacity, size_t shift)
+{
+    mm_slab_desc desc = {0};
+    mm_slab slab;
+    mm_pool_stats stats;
+    mm_handle handles[100], over;
+    void *object;
+    size_t needed, i, round;
+    desc.size = size;
+    desc.alignment = alignment;
+    desc.capacity = capacity;
+    needed = mm_slab_bytes_needed(&desc);
+    CHECK(needed != 0 && needed + shift <= sizeof(slab_memory));
+    desc.memory = slab_memory + shift;
+    desc.memory_size = needed;
+    memset(slab_memory, 0x77, sizeof(slab_memory));
+    CHECK_EQ(mm_slab_init(&slab, &desc), MM_STATUS_OK);
+    for (round = 0; round < 3; round++) {
+        for (i = 0; i < capacity; i++) {
+            handles[i] = mm_slab_insert(&slab, &object);
+            CHECK(handles[i] != 0);
+            CHECK((unsigned char *)object >= slab_memory + shift);
+            CHECK((unsigned char *)object + size <= slab_memory + shift + needed);
+            CHECK_EQ((uintptr_t)object % slab.alignment, 0);
+            fill(object, size, handles[i]);
+        }
+        over = mm_slab_insert(&slab, &object);
+        CHECK(over == 0 && object == NULL);
+        CHECK(mm_slab_check(&slab));
+        for (i = 0; i < capacity; i++) {
+            CHECK(is_filled(mm_slab_get(&slab, handles[i]), size, handles[i]));
+            if (round < 2) CHECK_EQ(mm_slab_remove(&slab, handles[i]), MM_STATUS_OK);
+        }
+    }
+    mm_slab_get_stats(&slab, &stats);
+    CHECK_EQ(stats.live, capacity);
+    CHECK_EQ(stats.cached, 0);
+    CHECK_EQ(stats.failures, 3);
+    CHECK_EQ(stats.waste, stats.bytes - capacity * size);
+    CHECK_EQ(mm_slab_deinit(&slab), capacity);
+    for (i = 0; i < shift; i++) CHECK_EQ(slab_memory[i], 0x77);
+    for (i = shift + needed; i < sizeof(slab_memory); i++) CHECK_EQ(slab_memory[i], 0x77);
+}
+
+TEST(slab_in_memory_of_the_caller)
+{
+    size_t shift;
+    for (shift = 0; shift < 17; shift++) {
+        CHECK_SUB(slab_in_memory(40, 0, 100, shift));
+        CHECK_SUB(slab_in_memory(1, 1, 33, shift));
+        CHECK_SUB(slab_in_memory(100, 64, 8, shift));
+        CHECK_SUB(slab_in_memory(8, 8, 1, shift));
+    }
+}
+
+TEST(slab_capacity_from_memory)
+{
+    mm_slab_desc desc = {0};
+    mm_slab slab;
+    void *object;
+    uint32_t count = 0;
+    desc.size = 100;
+    desc.memory = slab_memory;
+    for (desc.memory_size = 0; desc.memory_size < 100; desc.memory_size++) {
+        CHECK_EQ(mm_slab_init(&slab, &desc), MM_STATUS_INVALID);
+        CHECK(is_zero(&slab, sizeof(slab)));
+    }
+    desc.memory_size = sizeof(slab_memory);
+    CHECK_EQ(mm_slab_init(&slab, &desc), MM_STATUS_OK);
+    while (mm_slab_insert(&slab, &object) != 0) count++;
+    CHECK(count >= 136 && count <= 146);
+    CHECK_EQ(mm_slab_deinit(&slab), count);
+    desc.capacity = count + 1;
+    CHECK_EQ(mm_slab_init(&slab, &desc), MM_STATUS_INVALID);
+    desc.capacity = count;
+    CHECK_EQ(mm_slab_init(&slab, &desc), MM_STATUS_OK);
+    CHECK_EQ(mm_slab_deinit(&slab), 0);
+    CHECK_EQ(mm_slab_bytes_needed(&desc) > 0, 1);
+    desc.capacity = 0;
+    CHECK_EQ(mm_slab_bytes_needed(&desc), 0);
+    desc.capacity = 0x80000001u;
+    CHECK_EQ(mm_slab_bytes_needed(&desc), 0);
+    desc.capacity = 5;
+    desc.size = SIZE_MAX / 4;
+    CHECK_EQ(mm_slab_bytes_needed(&desc), 0);
+    desc.size = 0;
+    CHECK_EQ(mm_slab_bytes_needed(&desc), 0);
+}
+
+/* A retired slot is not replaced where there is no memory for another. */
+TEST(slab_retires_in_memory_of_the_caller)
+{
+    mm_slab_desc desc = {0};
+    mm_slab slab;
+    mm_handle handle;
+    void *object;
+    desc.size = 16;
+    desc.capacity = 2;
+    desc.memory = slab_memory;
+    desc.memory_size = mm_slab_bytes_needed(&desc);
+    CHECK_EQ(mm_slab_init(&slab, &desc), MM_STATUS_OK);
+    handle = mm_slab_insert(&slab, &object);
+    CHECK_EQ(mm_slab_remove(&slab, handle), MM_STATUS_OK);
+    *mmi_slab_slot(&slab, 0) = (uint64_t)UINT32_MAX << 32;
+    handle = mm_slab_insert(&slab, &object);
+    CHECK_EQ(mm_slab_remove(&slab, handle), MM_STATUS_OK);
+    CHECK_EQ(slab.retired, 1);
+    CHECK(mm_slab_insert(&slab, &object) != 0);
+    CHECK_EQ(mm_slab_insert(&slab, &object), 0);
+    CHECK(mm_slab_check(&slab));
+    CHECK_EQ(mm_slab_deinit(&slab), 1);
+}
+
+/* ---- reference counts ---- */
+
+TEST(ref_counts)
+{
+    mm_ref ref;
+    mm_ref_init(&ref);
+    CHECK_EQ(mm_ref_count(&ref), 1);
+    mm_ref_retain(&ref);
+    CHECK(mm_ref_retain_unless_zero(&ref));
+    CHECK_EQ(mm_ref_count(&ref), 3);
+    CHECK(!mm_ref_release(&ref));
+    CHECK(!mm_ref_release(&ref));
+    CHECK(mm_ref_release(&ref));
+    CHECK_EQ(mm_ref_count(&ref), 0);
+    CHECK(!mm_ref_retain_unless_zero(&ref));
+    CHECK_EQ(mm_ref_count(&ref), 0);
+}
+
+TEST(ref_saturates)
+{
+    mm_ref ref;
+    size_t i;
+    ref.count = SIZE_MAX / 2 - 1;
+    mm_ref_retain(&ref);
+    CHECK_EQ(mm_ref_count(&ref), SIZE_MAX / 2);
+    CHECK(!mm_ref_release(&ref));
+    mm_ref_retain(&ref);
+    mm_ref_retain(&ref);
+    mm_ref_retain(&ref); /* beyond the half: for ever */
+    CHECK(mm_ref_count(&ref) > SIZE_MAX / 2);
+    for (i = 0; i < 100; i++) CHECK(!mm_ref_release(&ref));
+    for (i = 0; i < 100; i++) mm_ref_retain(&ref);
+    CHECK(mm_ref_retain_unless_zero(&ref));
+    CHECK(mm_ref_count(&ref) > SIZE_MAX / 2 && mm_ref_count(&ref) < SIZE_MAX - SIZE_MAX / 8);
+}
+
+/* A release or retain too many is an assertion, and where there is none the count is stuck. */
+TEST(ref_misuse_is_found)
+{
+    static mm_ref ref;
+    static bool last;
+    ref.count = 0;
+    CHECK_MISUSE(last = mm_ref_release(&ref));
+    CHECK(!last);
+    ref.count = 0;
+    CHECK_MISUSE(mm_ref_retain(&ref));
+    ref.count = SIZE_MAX; /* as the release leaves it, for whoever is quick */
+    CHECK(!mm_ref_release(&ref));
+    CHECK(mm_ref_count(&ref) > SIZE_MAX / 2);
+}
+
+typedef struct event {
+    mm_object object;
+    int number;
+    size_t *ended;
+} event;
+
+static void end_event(void *object)
+{
+    event *e = (event *)object;
+    *e->ended += (size_t)e->number;
+}
+
+static mm_status event_pool_open(mm_pool *pool, const mm_allocator *allocator)
+{
+    mm_pool_desc desc = {0};
+    desc.size = sizeof(event);
+    desc.allocator = allocator;
+    return mm_pool_init(pool, &desc);
+}
+
+TEST(objects_go_home_when_nobody_holds_them)
+{
+    test_allocator memory;
+    mm_pool pool;
+    event *e;
+    size_t ended = 0, i;
+    test_allocator_init(&memory);
+    CHECK_EQ(event_pool_open(&pool, &memory.base), MM_STATUS_OK);
+    for (i = 1; i <= 4; i++) {
+        e = (event *)mm_object_new(&pool, i == 4 ? NULL : end_event);
+        CHECK(e != NULL);
+        e->number = (int)i;
+        e->ended = &ended;
+        mm_object_retain(e);
+        CHECK(mm_object_retain_unless_zero(e));
+        CHECK_EQ(mm_ref_count(&e->object.ref), 3);
+        CHECK(!mm_object_release(e));
+        CHECK(!mm_object_release_local(e));
+        CHECK_EQ(mm_pool_live(&pool), 1);
+        CHECK(i % 2 ? mm_object_release(e) : mm_object_release_local(e));
+        CHECK_EQ(mm_pool_live(&pool), 0);
+        CHECK(mm_pool_check(&pool));
+    }
+    CHECK_EQ(ended, 1 + 2 + 3);
+    test_allocator_fail(&memory, 1, 1);
+    while ((e = (event *)mm_object_new(&pool, NULL)) != NULL) CHECK(mm_pool_live(&pool) < 10000);
+    CHECK(mm_pool_check(&pool));
+    (void)mm_pool_deinit(&pool);
+    CHECK_EQ(memory.live_blocks, 0);
+    CHECK_EQ(memory.bad_sizes, 0);
+}
+
+/* ---- cleanup ---- */
+
+static char cleanup_log[100];
+static mm_cleanup *cleanup_running;
+static mm_cleanup_entry *cleanup_other;
+
+static void cleanup_note(void *user_data)
+{
+    strncat(cleanup_log, (const char *)user_data, sizeof(cleanup_log) - strlen(cleanup_log) - 1);
+}
+
+static void cleanup_nest(void *user_data)
+{
+    cleanup_note(user_data);
+    if (mm_cleanup_add(cleanup_running, cleanup_note, (void *)(uintptr_t) "n") == NULL) abort();
+    if (cleanup_other != NULL) mm_cleanup_cancel(cleanup_running, cleanup_other);
+    cleanup_other = NULL;
+}
+
+static mm_cleanup_entry *cleanup_letter(mm_cleanup *cleanup, const char *letter)
+{
+    return mm_cleanup_add(cleanup, cleanup_note, (void *)(uintptr_t)letter);
+}
+
+TEST(cleanups_run_last_first)
+{
+    mm_cleanup cleanup = {0};
+    mm_cleanup_entry *b, *d, *e;
+    cleanup_log[0] = '\0';
+    CHECK_EQ(mm_cleanup_run_all(&cleanup), 0);
+    CHECK(cleanup_letter(&cleanup, "a") != NULL);
+    CHECK((b = cleanup_letter(&cleanup, "b")) != NULL);
+    CHECK(cleanup_letter(&cleanup, "c") != NULL);
+    CHECK((d = cleanup_letter(&cleanup, "d")) != NULL);
+    CHECK((e = cleanup_letter(&cleanup, "e")) != NULL);
+    CHECK_EQ(cleanup.count, 5);
+    mm_cleanup_cancel(&cleanup, b);
+    mm_cleanup_run(&cleanup, d);
+    CHECK_STR(cleanup_log, "d");
+    mm_cleanup_cancel(&cleanup, e);
+    CHECK(cleanup_letter(&cleanup, "f") != NULL);
+    CHECK_EQ(mm_cleanup_run_all(&cleanup), 3);
+    CHECK_STR(cleanup_log, "dfca");
+    CHECK_EQ(cleanup.count, 0);
+    CHECK(cleanup_letter(&cleanup, "g") != NULL);
+    CHECK(cleanup_letter(&cleanup, "h") != NULL);
+    mm_cleanup_cancel_all(&cleanup);
+    CHECK(cleanup_letter(&cleanup, "i") != NULL);
+    mm_cleanup_deinit(&cleanup);
+    CHECK_STR(cleanup_log, "dfcai");
+    CHECK(is_zero(&cleanup, sizeof(cleanup)));
+}
+
+TEST(cleanups_register_and_cancel_while_they_run)
+{
+    mm_cleanup cleanup = {0};
+    cleanup_log[0] = '\0';
+    cleanup_running = &cleanup;
+    CHECK(cleanup_letter(&cleanup, "a") != NULL);
+    CHECK((cleanup_other = cleanup_letter(&cleanup, "b")) != NULL);
+    CHECK(mm_cleanup_add(&cleanup, cleanup_nest, (void *)(uintptr_t) "c") != NULL);
+    CHECK_EQ(mm_cleanup_run_all(&cleanup), 3);
+    CHECK_STR(cleanup_log, "cna");
+    mm_cleanup_deinit(&cleanup);
+}
+
+TEST(cleanups_survive_memory_refused)
+{
+    int for_ever;
+    size_t n;
+    for (for_ever = 0; for_ever < 2; for_ever++) {
+        for (n = 1; n < 6; n++) {
+            test_allocator memory;
+            mm_cleanup cleanup;
+            size_t i, added = 0;
+            cleanup_log[0] = '\0';
+            test_allocator_init(&memory);
+            CHECK_EQ(mm_cleanup_init(&cleanup, &memory.base, NULL, 0), MM_STATUS_OK);
+            test_allocator_fail(&memory, n, for_ever);
+            for (i = 0; i < 90; i++) added += cleanup_letter(&cleanup, "x") != NULL;
+            CHECK_EQ(added + memory.failures, 90);
+            CHECK_EQ(cleanup.count, added);
+            mm_cleanup_deinit(&cleanup);
+            CHECK_EQ(strlen(cleanup_log), added);
+            CHECK_EQ(memory.live_blocks, 0);
+            CHECK_EQ(memory.bad_sizes, 0);
+        }
+    }
+}
+
+TEST(cleanups_use_the_callers_memory_first)
+{
+    unsigned char block[8 * (sizeof(mm_cleanup_entry) + 200) + 64];
+    test_allocator memory;
+    mm_cleanup cleanup;
+    int i;
+    test_allocator_init(&memory);
+    cleanup_log[0] = '\0';
+    CHECK_EQ(mm_cleanup_init(&cleanup, &memory.base, block, 10), MM_STATUS_INVALID);
+    CHECK(is_zero(&cleanup, sizeof(cleanup)));
+    CHECK_EQ(mm_cleanup_init(&cleanup, &memory.base, block, sizeof(block)), MM_STATUS_OK);
+    for (i = 0; i < 8; i++) CHECK(cleanup_letter(&cleanup, "x") != NULL);
+    CHECK_EQ(memory.calls, 0);
+    for (; i < 80; i++) CHECK(cleanup_letter(&cleanup, "x") != NULL);
+    CHECK(memory.calls > 0);
+    mm_cleanup_deinit(&cleanup);
+    CHECK_EQ(strlen(cleanup_log), 80);
+    CHECK_EQ(memory.live_blocks, 0);
+}
+
+/* ---- threads ---- */
+
+/* A box that hands objects from one thread to another. */
+typedef struct mailbox {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    void *objects[256];
+    size_t count;
+    int closed;
+} mailbox;
+
+static void mailbox_open(mailbox *box)
+{
+    memset(box, 0, sizeof(*box));
+    pthread_mutex_init(&box->mutex, NULL);
+    pthread_cond_init(&box->changed, NULL);
+}
+
+static void mailbox_post(mailbox *box, void *object)
+{
+    pthread_mutex_lock(&box->mutex);
+    while (box->count == 256) pthread_cond_wait(&box->changed, &box->mutex);
+    box->objects[box->count++] = object;
+    pthread_cond_signal(&box->changed);
+    pthread_mutex_unlock(&box->mutex);
+}
+
+static void mailbox_close(mailbox *box)
+{
+    pthread_mutex_lock(&box->mutex);
+    box->closed = 1;
+    pthread_cond_broadcast(&box->changed);
+    pthread_mutex_unlock(&box->mutex);
+}
+
+/* All that is in the box; 0: it is closed. */
+static size_t mailbox_take(mailbox *box, void **objects)
+{
+    size_t count;
+    pthread_mutex_lock(&box->mutex);
+    while (box->count == 0 && !box->closed) pthread_cond_wait(&box->changed, &box->mutex);
+    count = box->count;
+    memcpy(objects, box->objects, count * sizeof(*objects));
+    box->count = 0;
+    pthread_cond_broadcast(&box->changed);
+    pthread_mutex_unlock(&box->mutex);
+    return count;
+}
+
+enum { GIVERS = 3, HANDED_SIZE = 40 };
+
+typedef struct giver { /* a thread that gives back what it is sent */
+    pthread_t thread;
+    mailbox box;
+    mm_pool *pool;
+    size_t damaged, given;
+} giver;
+
+static void *give_back(void *user_data)
+{
+    giver *g = (giver *)user_data;
+    void *objects[256];
+    size_t count, i;
+    while ((count = mailbox_take(&g->box, objects)) != 0) {
+        for (i = 0; i < count; i++) {
+            g->damaged += !is_filled(objects[i], HANDED_SIZE, (uintptr_t)objects[i] >> 4);
+            memset(objects[i], 0xEE, HANDED_SIZE);
+            mm_pool_put_remote(g->pool, objects[i]);
+            g->given++;
+        }
+    }
+    return NULL;
+}
+
+/* The owner gets objects and sends them to the others, keeps some, and puts those itself. */
+static void pool_is_shared(mm_pool_mode mode, mm_pool_zero zero, size_t operations)
+{
+    static giver givers[GIVERS];
+    mm_pool_desc desc = {0};
+    test_allocator memory;
+    mm_pool_stats stats;
+    mm_pool pool;
+    uint64_t state = 11;
+    size_t i, sent = 0, given = 0;
+    test_allocator_init(&memory);
+    desc.size = HANDED_SIZE;
+    desc.mode = mode;
+    desc.zero = zero;
+    desc.segment_objects = 64;
+    desc.allocator = &memory.base;
+    CHECK_EQ(mm_pool_init(&pool, &desc), MM_STATUS_OK);
+    for (i = 0; i < GIVERS; i++) {
+        memset(&givers[i], 0, sizeof(givers[i]));
+        givers[i].pool = &pool;
+        mailbox_open(&givers[i].box);
+        CHECK_EQ(pthread_create(&givers[i].thread, NULL, give_back, &givers[i]), 0);
+    }
+    for (i = 0; i < operations; i++) {
+        uint64_t random = test_random(&state);
+        unsigned char *object = (unsigned char *)mm_pool_get(&pool);
+        CHECK(object != NULL);
+        if (zero != MM_POOL_ZERO_NONE) CHECK(is_zero(object, HANDED_SIZE));
+        fill(object, HANDED_SIZE, (uintptr_t)object >> 4);
+        if (random % 4 == GIVERS) {
+            mm_pool_put(&pool, object);
+        } else {
+            mailbox_post(&givers[random % 4].box, object);
+            sent++;
+        }
+        if (random % 1024 == 0) (void)mm_pool_collect(&pool);
+        if (random % 4096 == 1) (void)mm_pool_decay(&pool);
+        if (random % 4096 == 2) (void)mm_pool_trim(&pool, 50);
+    }
+    for (i = 0; i < GIVERS; i++) mailbox_close(&givers[i].box);
+    for (i = 0; i < GIVERS; i++) {
+        CHECK_EQ(pthread_join(givers[i].thread, NULL), 0);
+        CHECK_EQ(givers[i].damaged, 0);
+        given += givers[i].given;
+    }
+    CHECK_EQ(given, sent);
+    CHECK_EQ(mm_pool_live(&pool), 0);
+    CHECK(mm_pool_check(&pool));
+    mm_pool_get_stats(&pool, &stats);
+    CHECK_EQ(stats.bytes, memory.live_bytes);
+    CHECK(stats.peak <= operations);
+    CHECK_EQ(mm_pool_deinit(&pool), 0);
+    CHECK_EQ(memory.live_bytes, 0);
+    CHECK_EQ(memory.bad_sizes, 0);
+}
+
+TEST(pool_takes_back_from_other_threads)
+{
+    CHECK_SUB(pool_is_shared(MM_POOL_MODE_SEGMENTS, MM_POOL_ZERO_NONE, 20000));
+    CHECK_SUB(pool_is_shared(MM_POOL_MODE_SEGMENTS, MM_POOL_ZERO_ON_PUT, 10000));
+    CHECK_SUB(pool_is_shared(MM_POOL_MODE_SEPARATE, MM_POOL_ZERO_SECRET, 10000));
+}
+
+/* Several threads put at the same time, without an owner that slows them down. */
+typedef struct pusher {
+    pthread_t thread;
+    mm_pool *pool;
+    void *objects[1000];
+} pusher;
+
+static void *push_all(void *user_data)
+{
+    pusher *p = (pusher *)user_data;
+    size_t i;
+    for (i = 0; i < 1000; i++) mm_pool_put_remote(p->pool, p->objects[i]);
+    return NULL;
+}
+
+TEST(pool_loses_nothing_of_what_many_put)
+{
+    static pusher pushers[4];
+    mm_pool pool;
+    size_t i, j;
+    CHECK_EQ(pool_open(&pool, 16, 0, 0, NULL), MM_STATUS_OK);
+    for (i = 0; i < 4; i++) {
+        pushers[i].pool = &pool;
+        for (j = 0; j < 1000; j++) CHECK((pushers[i].objects[j] = mm_pool_get(&pool)) != NULL);
+    }
+    for (i = 0; i < 4; i++) {
+        CHECK_EQ(pthread_create(&pushers[i].thread, NULL, push_all, &pushers[i]), 0);
+    }
+    for (i = 0; i < 500; i++) { /* the owner is busy as well */
+        void *object = mm_pool_get(&pool);
+        CHECK(object != NULL);
+        mm_pool_put(&pool, object);
+    }
+    for (i = 0; i < 4; i++) CHECK_EQ(pthread_join(pushers[i].thread, NULL), 0);
+    CHECK_EQ(mm_pool_live(&pool), 0);
+    CHECK(mm_pool_check(&pool));
+    (void)mm_pool_collect(&pool);
+    CHECK(mm_pool_check(&pool));
+    CHECK_EQ(mm_pool_deinit(&pool), 0);
+}
+
+typedef struct holder {
+    pthread_t thread;
+    event *e;
+    size_t last;
+} holder;
+
+static void *hold_and_release(void *user_data)
+{
+    holder *h = (holder *)user_data;
+    size_t i;
+    for (i = 0; i < 2000; i++) {
+        mm_object_retain(h->e);
+        h->last += mm_object_release(h->e);
+    }
+    h->last += mm_object_release(h->e); /* the reference that it was made with */
+    return NULL;
+}
+
+TEST(objects_end_once_whoever_is_last)
+{
+    int round;
+    mm_pool pool;
+    CHECK_EQ(event_pool_open(&pool, NULL), MM_STATUS_OK);
+    for (round = 0; round < 20; round++) {
+        static holder holders[4];
+        size_t ended = 0, last = 0, i;
+        event *e = (event *)mm_object_new(&pool, end_event);
+        CHECK(e != NULL);
+        e->number = 1;
+        e->ended = &ended;
+        for (i = 0; i < 4; i++) {
+            holders[i].e = e;
+            holders[i].last = 0;
+            mm_object_retain(e);
+        }
+        for (i = 0; i < 4; i++) {
+            CHECK_EQ(pthread_create(&holders[i].thread, NULL, hold_and_release, &holders[i]), 0);
+        }
+        last += mm_object_release_local(e);
+        for (i = 0; i < 4; i++) {
+            CHECK_EQ(pthread_join(holders[i].thread, NULL), 0);
+            last += holders[i].last;
+        }
+        CHECK_EQ(last, 1);
+        CHECK_EQ(ended, 1);
+        CHECK_EQ(mm_pool_live(&pool), 0);
+        CHECK(mm_pool_check(&pool));
+    }
+    CHECK_EQ(mm_pool_deinit(&pool), 0);
+}
+
+/* A cache with one place: it does not hold what it finds, and its lock keeps the memory. */
+typedef struct cache {
+    pthread_mutex_t mutex;
+    event *found;
+    mm_pool pool;
+} cache;
+
+static cache the_cache;
+
+static void leave_cache(void *object)
+{
+    pthread_mutex_lock(&the_cache.mutex);
+    if (the_cache.found == object) the_cache.found = NULL;
+    pthread_mutex_unlock(&the_cache.mutex);
+}
+
+static void *look_up(void *user_data)
+{
+    size_t *hits = (size_t *)user_data, i;
+    for (i = 0; i < 5000; i++) {
+        event *e;
+        pthread_mutex_lock(&the_cache.mutex);
+        e = the_cache.found;
+        if (e != NULL && !mm_object_retain_unless_zero(e)) e = NULL;
+        pthread_mutex_unlock(&the_cache.mutex);
+        if (e == NULL) continue;
+        *hits += e->number == 42;
+        (void)mm_object_release(e);
+    }
+    return NULL;
+}
+
+TEST(objects_are_found_in_a_cache_until_they_go)
+{
+    pthread_t threads[2];
+    size_t hits[2] = {0, 0}, i;
+    event *e;
+    CHECK_EQ(pthread_mutex_init(&the_cache.mutex, NULL), 0);
+    CHECK_EQ(event_pool_open(&the_cache.pool, NULL), MM_STATUS_OK);
+    for (i = 0; i < 2; i++) CHECK_EQ(pthread_create(&threads[i], NULL, look_up, &hits[i]), 0);
+    for (i = 0; i < 3000; i++) {
+        e = (event *)mm_object_new(&the_cache.pool, leave_cache);
+        CHECK(e != NULL);
+        e->number = 42;
+        pthread_mutex_lock(&the_cache.mutex);
+        the_cache.found = e;
+        pthread_mutex_unlock(&the_cache.mutex);
+        (void)mm_object_release(e);
+    }
+    for (i = 0; i < 2; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+    CHECK_EQ(mm_pool_live(&the_cache.pool), 0);
+    CHECK(mm_pool_check(&the_cache.pool));
+    CHECK_EQ(mm_pool_deinit(&the_cache.pool), 0);
+}
+
+/* ---- soak ---- */
+
+/* Operations of each of the two soaks. For the long one:
+       make build/tests/unit/pool_objects_release
+       MM_SOAK=50000000 build/tests/unit/pool_objects_release soak */
+static size_t soak_operations(void)
+{
+    const char *text = getenv("MM_SOAK");
+    size_t operations = text == NULL ? 0 : (size_t)strtoull(text, NULL, 10);
+    return operations != 0 ? operations : 200000;
+}
+
+enum { SOAK_POOLS = 4, SOAK_OBJECTS = 20000 };
+
+/* The first word of an object says whose it is. */
+static void soak_mark(void *object, size_t size, size_t number)
+{
+    memcpy(object, &number, size < sizeof(number) ? size : sizeof(number));
+    ((unsigned char *)object)[size - 1] = (unsigned char)number;
+}
+
+static int soak_is_marked(const void *object, size_t size, size_t number)
+{
+    return ((const unsigned char *)object)[size - 1] == (unsigned char)number &&
+           (size < 16 || memcmp(object, &number, sizeof(number)) == 0);
+}
+
+typedef struct soak_slot { /* what one index has out: a pool's object, or a slab's handle */
+    void *object;
+    mm_handle handle;
+} soak_slot;
+
+static void soak_step(soak_slot *slot, size_t number, mm_pool *pool, mm_slab *slab)
+{
+    if (pool != NULL) {
+        if (slot->object == NULL) {
+            slot->object = mm_pool_get(pool);
+            CHECK(slot->object != NULL);
+            soak_mark(slot->object, pool->size, number);
+            return;
+        }
+        CHECK(soak_is_marked(slot->object, pool->size, number));
+        if (number % 8 == 0) mm_pool_put_remote(pool, slot->object);
+        else mm_pool_put(pool, slot->object);
+        slot->object = NULL;
+        return;
+    }
+    if (slot->handle == 0 || mm_slab_get(slab, slot->handle) == NULL) {
+        void *object;
+        CHECK(mm_slab_remove(slab, slot->handle) == MM_STATUS_NOT_FOUND);
+        slot->handle = mm_slab_insert(slab, &object);
+        CHECK(slot->handle != 0);
+        soak_mark(object, slab->size, number);
+        return;
+    }
+    CHECK(soak_is_marked(mm_slab_get(slab, slot->handle), slab->size, number));
+    CHECK_EQ(mm_slab_remove(slab, slot->handle), MM_STATUS_OK); /* the handle stays, stale */
+}
+
+/* The load swells and falls: the part of the indices that are used changes all the time. */
+TEST(soak_of_pools_and_a_slab)
+{
+    static const size_t sizes[SOAK_POOLS] = {1, 24, 64, 500};
+    static soak_slot slots[SOAK_OBJECTS];
+    size_t operations = soak_operations(), i, p;
+    uint64_t state = 3;
+    test_allocator memory;
+    mm_pool pools[SOAK_POOLS];
+    mm_slab slab;
+    test_allocator_init(&memory);
+    for (p = 0; p < SOAK_POOLS; p++) {
+        CHECK_EQ(pool_open(&pools[p], sizes[p], 0, 0, &memory.base), MM_STATUS_OK);
+    }
+    CHECK_EQ(slab_open(&slab, 48, 0, 0, 0, &memory.base), MM_STATUS_OK);
+    for (i = 0; i < operations; i++) {
+        uint64_t random = test_random(&state);
+        size_t span = (i >> 16) % 4 * (SOAK_OBJECTS / 4) + SOAK_OBJECTS / 4;
+        size_t number = (size_t)(random >> 32) % span;
+        p = number % (SOAK_POOLS + 1);
+        CHECK_SUB(soak_step(&slots[number], number, p < SOAK_POOLS ? &pools[p] : NULL, &slab));
+        if (i % 65536 == 0) {
+            for (p = 0; p < SOAK_POOLS; p++) (void)mm_pool_decay(&pools[p]);
+        }
+        if (i % 10000019 == 0) {
+            for (p = 0; p < SOAK_POOLS; p++) CHECK(mm_pool_check(&pools[p]));
+            CHECK(mm_slab_check(&slab));
+        }
+    }
+    for (i = 0; i < SOAK_OBJECTS; i++) { /* what is out goes back */
+        p = i % (SOAK_POOLS + 1);
+        if (p < SOAK_POOLS && slots[i].object != NULL) {
+            CHECK_SUB(soak_step(&slots[i], i, &pools[p], &slab));
+        } else if (p == SOAK_POOLS) {
+            (void)mm_slab_remove(&slab, slots[i].handle);
+        }
+    }
+    for (p = 0; p < SOAK_POOLS; p++) {
+        CHECK(mm_pool_check(&pools[p]));
+        CHECK(mm_pool_trim(&pools[p], 0) > 0);
+        CHECK_EQ(pools[p].bytes, 0);
+        CHECK_EQ(mm_pool_deinit(&pools[p]), 0);
+    }
+    CHECK_EQ(mm_slab_deinit(&slab), 0);
+    CHECK_EQ(memory.live_bytes, 0);
+    CHECK_EQ(memory.bad_sizes, 0);
+    memset(slots, 0, sizeof(slots));
+}
+
+TEST(soak_of_puts_from_other_threads)
+{
+    CHECK_SUB(pool_is_shared(MM_POOL_MODE_SEGMENTS, MM_POOL_ZERO_NONE, soak_operations()));
+}
+
 TEST_MAIN(T(pool_desc_is_checked), T(pool_of_zero_bytes_refuses), T(pool_sizes_and_alignments),
           T(pool_last_put_is_first_out), T(pool_default_segment_is_16_kib), T(pool_against_a_model),
           T(pool_each_allocation_fails), T(pool_as_allocator), T(pool_allocator_misuse_is_found),
@@ -1443,4 +2168,12 @@ TEST_MAIN(T(pool_desc_is_checked), T(pool_of_zero_bytes_refuses), T(pool_sizes_a
           T(slab_forged_handles_are_told), T(slab_capacity_is_kept),
           T(slab_wrapped_slot_is_retired), T(slab_index_space_ends),
           T(slab_objects_are_aligned_and_cheap), T(slab_against_a_model),
-          T(slab_removal_while_walking), T(slab_each_allocation_fails), T(slab_check_finds_damage))
+          T(slab_removal_while_walking), T(slab_each_allocation_fails), T(slab_check_finds_damage),
+          T(slab_in_memory_of_the_caller), T(slab_capacity_from_memory),
+          T(slab_retires_in_memory_of_the_caller), T(ref_counts), T(ref_saturates),
+          T(ref_misuse_is_found), T(objects_go_home_when_nobody_holds_them),
+          T(cleanups_run_last_first), T(cleanups_register_and_cancel_while_they_run),
+          T(cleanups_survive_memory_refused), T(cleanups_use_the_callers_memory_first),
+          T(pool_takes_back_from_other_threads), T(pool_loses_nothing_of_what_many_put),
+          T(objects_end_once_whoever_is_last), T(objects_are_found_in_a_cache_until_they_go),
+          T(soak_of_pools_and_a_slab), T(soak_of_puts_from_other_threads))
