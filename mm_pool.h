@@ -367,12 +367,10 @@ struct mm_pool {
     void *free_list;   /* the object put last, which begins with a link to the next; NULL when get
                           has more to do than to pop it */
     size_t slow;       /* nonzero: put has more to do than to push */
-    size_t out;        /* gets less puts of the owner; what others put is in remote_puts. Not beside
-                          free_list, or compilers join the two stores in a vector register */
-    void *held;        /* below free_list: what was free at the last mm_pool_decay and not needed
+    void *held;        /* below free_list: what was free when it was last counted and not needed
                           since; where get and put have more to do, all that is free */
     size_t held_count; /* objects in there */
-    size_t held_low;   /* the least that it was since then */
+    size_t held_low;   /* the least that these were since the last mm_pool_decay */
     unsigned char *fresh;              /* next object that was never out */
     size_t fresh_count;                /* how many such there are */
     struct mmi_pool_segment *segments; /* all of them; the newest first, or by address */
@@ -400,9 +398,8 @@ struct mm_pool {
     mm_pool_misuse_fn misuse_fn;   /* as in the desc */
     void *misuse_data;             /* as in the desc */
 
-    size_t remote;      /* atomic: the object that another thread put last, linked as free ones */
-    size_t remote_puts; /* atomic: how many such puts there were, ever */
-    size_t gap[6];      /* keeps the next object in memory off that cache line */
+    size_t remote; /* atomic: the object that another thread put last, linked as free ones are */
+    size_t gap[7]; /* keeps the next object in memory off that cache line */
 };
 
 /* Makes an empty pool; allocates nothing. INVALID: size 0, an alignment that is not a power of two,
@@ -439,8 +436,9 @@ MM_API void mm_pool_put_remote(mm_pool *pool, void *object) MM_NONNULL_ALL;
 /* Fetches now what other threads put, and returns how many that were. O(their number). */
 MM_API size_t mm_pool_collect(mm_pool *pool) MM_NONNULL_ALL;
 
-/* The number of objects out; those that another thread has put are not. */
-MM_INLINE size_t mm_pool_live(const mm_pool *pool) MM_NONNULL_ALL;
+/* The number of objects out; those that another thread has put are not. Get and put keep no count:
+   this counts what was put since it, or mm_pool_get_stats, was last called and is still free. */
+MM_API size_t mm_pool_live(const mm_pool *pool) MM_NONNULL_ALL;
 
 /* Frees segments that no object is out of, until no more than percent of the objects now cached are
    left, as far as whole segments allow. Returns the bytes freed. Orders what is free by address, in
@@ -459,6 +457,7 @@ typedef void (*mm_pool_walk_fn)(void *object, const char *file, int line, void *
 MM_API size_t mm_pool_walk(mm_pool *pool, mm_pool_walk_fn walk_fn, void *user_data) MM_NONNULL(1)
     MM_NONNULL(2);
 
+/* For the owner, as all but mm_pool_put_remote. Costs what mm_pool_live does. */
 MM_API void mm_pool_get_stats(const mm_pool *pool, mm_pool_stats *stats) MM_NONNULL_ALL;
 
 /* Whether the pool is in order: every free object is its own and there once, the counts add up. No
@@ -816,7 +815,6 @@ MM_INLINE void *mm_pool_get(mm_pool *pool)
     void *object = pool->free_list;
     if (MM_UNLIKELY(object == NULL)) return mmi_pool_get_slow(pool);
     MM_MEMCPY(&pool->free_list, object, sizeof(pool->free_list));
-    pool->out++;
     return object;
 }
 
@@ -828,7 +826,6 @@ MM_INLINE void mm_pool_put(mm_pool *pool, void *object)
     }
     MM_MEMCPY(object, &pool->free_list, sizeof(pool->free_list));
     pool->free_list = object;
-    pool->out--;
 }
 
 /* With MM_DEBUG the place of the call goes along. Functions of these names remain. */
@@ -838,11 +835,6 @@ MM_INLINE void mm_pool_put(mm_pool *pool, void *object)
 #define mm_pool_put_remote(pool, object) \
     mmi_pool_put_remote_at((pool), (object), __FILE__, __LINE__)
 #endif
-
-MM_INLINE size_t mm_pool_live(const mm_pool *pool)
-{
-    return pool->out - mmi_atomic_load(&pool->remote_puts);
-}
 
 #define MMI_REF_MAX (SIZE_MAX / 2)
 
@@ -1291,12 +1283,18 @@ static size_t mmi_pool_fresh_in(const mm_pool *pool, const mmi_pool_segment *seg
     return offset < segment->count * pool->stride ? pool->fresh_count : 0;
 }
 
-/* The first use of an object; NULL when there is none. Only where nothing else is free, so that as
-   many have been out at a time as were ever fresh: that is how the peak is known. */
+/* The objects that were out at some time, most of which may be free again. */
+static size_t mmi_pool_carved(const mm_pool *pool)
+{
+    return pool->objects - pool->fresh_count;
+}
+
+/* The first use of an object; NULL when there is none. Only where nothing else is free, so that all
+   that was carved is out: that is how the capacity is kept and the peak known without counting. */
 static void *mmi_pool_carve(mm_pool *pool)
 {
     void *object;
-    if (mm_pool_live(pool) >= pool->capacity) return NULL;
+    if (mmi_pool_carved(pool) >= pool->capacity) return NULL;
     if (pool->fresh_count == 0 && !mmi_pool_add_segment(pool)) return NULL;
     object = pool->fresh;
     pool->fresh_count--;
@@ -1306,7 +1304,7 @@ static void *mmi_pool_carve(mm_pool *pool)
 
 static size_t mmi_pool_peak(const mm_pool *pool)
 {
-    size_t carved = pool->objects - pool->fresh_count;
+    size_t carved = mmi_pool_carved(pool);
     return carved > pool->peak ? carved : pool->peak;
 }
 
@@ -1492,11 +1490,17 @@ static void mmi_pool_check_out(mm_pool *pool, void *object, bool fresh, const ch
     mmi_pool_link_head(pool, head);
 }
 
+/* Objects kept separate: those out, and what other threads have put. */
+static size_t mmi_pool_allocated(const mm_pool *pool)
+{
+    return pool->bytes == 0 ? 0 : pool->bytes / pool->segment_bytes;
+}
+
 static void *mmi_pool_alloc_separate(mm_pool *pool)
 {
     void *block, *object;
     mmi_pool_head *head;
-    if (mm_pool_live(pool) >= pool->capacity) return NULL;
+    if (mmi_pool_allocated(pool) >= pool->capacity) return NULL;
     block = mmi_alloc(pool->allocator, pool->segment_bytes);
     if (block == NULL) return NULL;
     object = mmi_pool_align((unsigned char *)block, pool->alignment) + pool->front;
@@ -1505,6 +1509,7 @@ static void *mmi_pool_alloc_separate(mm_pool *pool)
     head->block = block;
     MM_TRACK_POISON(head + 1, MMI_POOL_ZONE);
     pool->bytes += pool->segment_bytes;
+    if (mmi_pool_allocated(pool) > pool->peak) pool->peak = mmi_pool_allocated(pool);
     return object;
 }
 
@@ -1587,7 +1592,6 @@ MM_API void *mmi_pool_get_slow(mm_pool *pool)
     if (pool->free_list != NULL) return (mm_pool_get)(pool);
     object = mmi_pool_carve(pool);
     if (object == NULL) pool->failures++;
-    else pool->out++;
     return object;
 }
 
@@ -1624,8 +1628,6 @@ MM_API void *mmi_pool_get_at(mm_pool *pool, const char *file, int line)
     } else if (pool->front == 0) { /* the rest is wiped: the link is what is left */
         memset(object, 0, pool->size < sizeof(void *) ? pool->size : sizeof(void *));
     }
-    pool->out++;
-    if (pool->separate && mm_pool_live(pool) > pool->peak) pool->peak = mm_pool_live(pool);
     return object;
 }
 
@@ -1658,7 +1660,6 @@ MM_API void mmi_pool_put_at(mm_pool *pool, void *object, const char *file, int l
     mmi_pool_touch(pool, object);
     if (pool->front != 0 && !mmi_pool_claim(pool, object, file, line)) return;
     mmi_pool_leave(pool, object);
-    pool->out--;
     mmi_pool_home(pool, object);
 }
 
@@ -1670,7 +1671,6 @@ MM_API void mmi_pool_put_remote_at(mm_pool *pool, void *object, const char *file
         if (pool->front != 0 && !mmi_pool_claim(pool, object, file, line)) return;
         mmi_pool_leave(pool, object);
     }
-    (void)mmi_atomic_add(&pool->remote_puts, 1);
     do {
         mmi_pool_set_next(pool, object, (void *)(uintptr_t)first);
     } while (!mmi_atomic_cas(&pool->remote, &first, (size_t)(uintptr_t)object));
@@ -1687,8 +1687,10 @@ MM_API void(mm_pool_put_remote)(mm_pool *pool, void *object)
 static void mmi_pool_gather(mm_pool *pool)
 {
     void *last = NULL, *object;
-    (void)mm_pool_collect(pool);
+    if (mmi_atomic_load(&pool->remote) != 0) (void)mm_pool_collect(pool);
     for (object = pool->free_list; object != NULL; object = mmi_pool_next(pool, object)) {
+        MM_ASSERT(pool->held_count < mmi_pool_carved(pool)); /* put twice: the list is a circle */
+        if (pool->held_count == mmi_pool_carved(pool)) break;
         last = object;
         pool->held_count++;
     }
@@ -1696,6 +1698,14 @@ static void mmi_pool_gather(mm_pool *pool)
     mmi_pool_set_next(pool, last, pool->held);
     pool->held = pool->free_list;
     pool->free_list = NULL;
+}
+
+/* Held keeps its order, so it is no matter to others when that happens: it counts as reading. */
+MM_API size_t mm_pool_live(const mm_pool *pool)
+{
+    mm_pool *own = (mm_pool *)(uintptr_t)pool;
+    mmi_pool_gather(own);
+    return own->separate ? mmi_pool_allocated(own) : mmi_pool_carved(own) - own->held_count;
 }
 
 /* Orders segments, and what is free in them, by address. The sort knows nothing of checkers, so
@@ -1815,9 +1825,7 @@ MM_API size_t mm_pool_walk(mm_pool *pool, mm_pool_walk_fn walk_fn, void *user_da
 MM_API size_t mm_pool_deinit(mm_pool *pool)
 {
     mmi_pool_segment *segment, *next;
-    size_t live;
-    (void)mm_pool_collect(pool);
-    live = mm_pool_live(pool);
+    size_t live = mm_pool_live(pool);
     while (pool->separate && pool->newest != NULL) {
         mmi_pool_head *head = pool->newest;
         pool->newest = head->older;
@@ -1875,39 +1883,40 @@ static bool mmi_pool_check_list(const mm_pool *pool, void *object, size_t *left)
 /* Those out, and those of other threads that are to come home, have heads that are linked. */
 static bool mmi_pool_check_heads(const mm_pool *pool)
 {
-    size_t pending = 0, linked = 0;
+    size_t pending = 0, linked = 0, all = mmi_pool_carved(pool) - pool->held_count;
     const mmi_pool_head *head, *newer = NULL;
     void *object = (void *)(uintptr_t)mmi_atomic_load(&pool->remote);
-    for (; object != NULL; object = mmi_pool_next(pool, object)) pending++;
+    if (pool->separate) all = mmi_pool_allocated(pool);
+    for (; object != NULL; object = mmi_pool_next(pool, object)) {
+        if (pending++ == all) return false;
+    }
     for (head = pool->newest; head != NULL; newer = head, head = head->older) {
         size_t out = mmi_pool_guard(pool, mmi_pool_object_of(head));
-        if (head->newer != newer || linked++ == mm_pool_live(pool) + pending) return false;
-        if (head->guard != out && (head->guard != ~out || pending == 0)) return false;
+        if (head->newer != newer || linked++ == all) return false;
+        if (head->guard == out) continue;
+        if (head->guard != ~out || pending-- == 0) return false;
     }
-    if (pool->separate && pool->bytes != linked * pool->segment_bytes) return false;
-    return linked == mm_pool_live(pool) + pending;
+    return linked == all && pending == 0;
 }
 
 MM_API bool mm_pool_check(const mm_pool *pool)
 {
-    size_t segments = 0, objects = 0, left, live = mm_pool_live(pool);
+    size_t segments = 0, objects = 0, left;
     const mmi_pool_segment *segment;
     for (segment = pool->segments; segment != NULL; segment = segment->next) {
         if (segments++ == pool->segment_count) return false;
         objects += segment->count;
     }
     if (segments != pool->segment_count || objects != pool->objects) return false;
-    if (live > pool->capacity || live > mmi_pool_peak(pool)) return false;
     if (pool->front != 0 && !mmi_pool_check_heads(pool)) return false;
     if (pool->separate) return segments == 0 && pool->held == NULL;
-    if (pool->fresh_count > objects || live > objects - pool->fresh_count) return false;
-    if (pool->held_low > pool->held_count || pool->held_count > objects) return false;
+    if (pool->fresh_count > objects || pool->held_low > pool->held_count) return false;
     left = pool->held_count;
     if (!mmi_pool_check_list(pool, pool->held, &left) || left != 0) return false;
-    left = objects - pool->fresh_count - live - pool->held_count;
+    if (pool->held_count > mmi_pool_carved(pool)) return false;
+    left = mmi_pool_carved(pool) - pool->held_count; /* the rest may be out */
     return mmi_pool_check_list(pool, pool->free_list, &left) &&
-           mmi_pool_check_list(pool, (void *)(uintptr_t)mmi_atomic_load(&pool->remote), &left) &&
-           left == 0;
+           mmi_pool_check_list(pool, (void *)(uintptr_t)mmi_atomic_load(&pool->remote), &left);
 }
 
 static void *mmi_pool_alloc_fn(size_t size, void *user_data)

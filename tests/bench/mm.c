@@ -4,3 +4,4 @@
 #include "../../mm_arena.h"
 #include "../../mm_buffer.h"
 #include "../../mm_heap.h"
+#include "../../mm_pool.h"
