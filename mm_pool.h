@@ -433,6 +433,19 @@ MM_INLINE void mm_pool_put(mm_pool *pool, void *object) MM_NONNULL_ALL;
    before the owner gets it again. The pool must outlive the call. */
 MM_API void mm_pool_put_remote(mm_pool *pool, void *object) MM_NONNULL_ALL;
 
+/* The same for a thread that gives back many: they wait in a batch of its own, {0} at first, and go
+   home MM_POOL_BATCH at a time. Who is done, or has nothing to do for a while, flushes: until then
+   what waits is out. A batch is for one pool. */
+#define MM_POOL_BATCH 64
+typedef struct mm_pool_batch {
+    void *first;  /* put last */
+    void *last;   /* put first */
+    size_t count; /* how many wait */
+} mm_pool_batch;
+MM_INLINE void mm_pool_put_batched(mm_pool *pool, mm_pool_batch *batch, void *object)
+    MM_NONNULL_ALL;
+MM_API void mm_pool_batch_flush(mm_pool *pool, mm_pool_batch *batch) MM_NONNULL_ALL;
+
 /* Fetches now what other threads put, and returns how many that were. O(their number). */
 MM_API size_t mm_pool_collect(mm_pool *pool) MM_NONNULL_ALL;
 
@@ -460,8 +473,8 @@ MM_API size_t mm_pool_walk(mm_pool *pool, mm_pool_walk_fn walk_fn, void *user_da
 /* For the owner, as all but mm_pool_put_remote. Costs what mm_pool_live does. */
 MM_API void mm_pool_get_stats(const mm_pool *pool, mm_pool_stats *stats) MM_NONNULL_ALL;
 
-/* Whether the pool is in order: every free object is its own and there once, the counts add up. No
-   other thread may put at the same time. */
+/* Whether the pool is in order: every free object is its own and there once, and there are not more
+   than can be free. No other thread may put at the same time. */
 MM_API bool mm_pool_check(const mm_pool *pool) MM_NONNULL_ALL;
 
 /* The pool as an allocator: any request up to the object size gets an object, a larger one NULL.
@@ -585,8 +598,8 @@ typedef struct mm_slab_desc {
    index + 1 of the next free slot, or 0. As no free slot is followed by itself, a slot equals a
    handle with its own index only while that handle is live: one comparison tells all. */
 typedef struct mmi_slab_segment {
-    uint64_t *slots;        /* the block: one slot per object, then the objects */
-    unsigned char *objects; /* the first object, aligned */
+    unsigned char *objects; /* the first object; before each lies its slot */
+    void *block;            /* what the allocator gave */
 } mmi_slab_segment;
 
 typedef struct mm_slab {
@@ -828,12 +841,27 @@ MM_INLINE void mm_pool_put(mm_pool *pool, void *object)
     pool->free_list = object;
 }
 
+/* A pool that has more to do with its objects gets them one by one. */
+MM_INLINE void mm_pool_put_batched(mm_pool *pool, mm_pool_batch *batch, void *object)
+{
+    if (MM_UNLIKELY(pool->special != 0)) {
+        mmi_pool_put_remote_at(pool, object, NULL, 0);
+        return;
+    }
+    if (batch->first == NULL) batch->last = object;
+    MM_MEMCPY(object, &batch->first, sizeof(batch->first));
+    batch->first = object;
+    if (MM_UNLIKELY(++batch->count >= MM_POOL_BATCH)) mm_pool_batch_flush(pool, batch);
+}
+
 /* With MM_DEBUG the place of the call goes along. Functions of these names remain. */
 #ifdef MM_DEBUG
 #define mm_pool_get(pool) mmi_pool_get_at((pool), __FILE__, __LINE__)
 #define mm_pool_put(pool, object) mmi_pool_put_at((pool), (object), __FILE__, __LINE__)
 #define mm_pool_put_remote(pool, object) \
     mmi_pool_put_remote_at((pool), (object), __FILE__, __LINE__)
+#define mm_pool_put_batched(pool, batch, object) \
+    ((void)(batch), mmi_pool_put_remote_at((pool), (object), __FILE__, __LINE__))
 #endif
 
 #define MMI_REF_MAX (SIZE_MAX / 2)
@@ -895,14 +923,23 @@ MM_INLINE bool mm_object_release_local(void *object)
     return true;
 }
 
+MM_INLINE unsigned char *mmi_slab_object(const mm_slab *slab, uint32_t index)
+{
+    return slab->segments[index >> slab->shift].objects + (index & slab->mask) * slab->stride;
+}
+
+MM_INLINE uint64_t *mmi_slab_slot(unsigned char *object)
+{
+    return (uint64_t *)(void *)(object - sizeof(uint64_t));
+}
+
 MM_INLINE void *mm_slab_get(const mm_slab *slab, mm_handle handle)
 {
     uint32_t index = (uint32_t)handle - 1; /* 0 becomes the largest, which is never used */
-    uint32_t place = index & slab->mask;
-    const mmi_slab_segment *segment;
+    unsigned char *object;
     if (index >= slab->used) return NULL;
-    segment = &slab->segments[index >> slab->shift];
-    return segment->slots[place] == handle ? segment->objects + place * slab->stride : NULL;
+    object = mmi_slab_object(slab, index);
+    return *mmi_slab_slot(object) == handle ? object : NULL;
 }
 
 MM_INLINE uint32_t mm_slab_count(const mm_slab *slab)
@@ -988,16 +1025,6 @@ static size_t mmi_pool_slack(size_t alignment)
 static unsigned char *mmi_pool_align(unsigned char *ptr, size_t alignment)
 {
     return ptr + (((size_t)0 - (uintptr_t)ptr) & (alignment - 1));
-}
-
-/* The size of a block of count objects behind head bytes; false when it overflows. */
-static bool mmi_pool_block_size(size_t head, size_t alignment, size_t stride, size_t count,
-                                size_t *bytes)
-{
-    size_t objects;
-    return mm_size_mul(count, stride, &objects) &&
-           mm_size_add(objects, mmi_pool_slack(alignment), &objects) &&
-           mm_size_add(objects, head, bytes);
 }
 
 /* The next of a free object of size bytes, which stays free. */
@@ -1663,17 +1690,29 @@ MM_API void mmi_pool_put_at(mm_pool *pool, void *object, const char *file, int l
     mmi_pool_home(pool, object);
 }
 
+/* Puts a list in front of what others have put. */
+static void mmi_pool_push_remote(mm_pool *pool, void *first, void *last)
+{
+    size_t next = mmi_atomic_load(&pool->remote);
+    do {
+        mmi_pool_set_next(pool, last, (void *)(uintptr_t)next);
+    } while (!mmi_atomic_cas(&pool->remote, &next, (size_t)(uintptr_t)first));
+}
+
 MM_API void mmi_pool_put_remote_at(mm_pool *pool, void *object, const char *file, int line)
 {
-    size_t first = mmi_atomic_load(&pool->remote);
     if (pool->special != 0) {
         mmi_pool_touch(pool, object);
         if (pool->front != 0 && !mmi_pool_claim(pool, object, file, line)) return;
         mmi_pool_leave(pool, object);
     }
-    do {
-        mmi_pool_set_next(pool, object, (void *)(uintptr_t)first);
-    } while (!mmi_atomic_cas(&pool->remote, &first, (size_t)(uintptr_t)object));
+    mmi_pool_push_remote(pool, object, object);
+}
+
+MM_API void mm_pool_batch_flush(mm_pool *pool, mm_pool_batch *batch)
+{
+    if (batch->first != NULL) mmi_pool_push_remote(pool, batch->first, batch->last);
+    memset(batch, 0, sizeof(*batch));
 }
 
 MM_API void(mm_pool_put_remote)(mm_pool *pool, void *object)
@@ -2070,28 +2109,43 @@ static uint32_t mmi_slab_shift(const mm_slab_desc *desc, size_t stride)
         while (((size_t)1 << shift) < desc->segment_objects) shift++;
         return shift;
     }
-    while ((MMI_POOL_SEGMENT >> (shift + 1)) >= stride + sizeof(uint64_t)) {
+    while ((MMI_POOL_SEGMENT >> (shift + 1)) >= stride) {
         if (desc->capacity != 0 && ((size_t)1 << shift) >= desc->capacity) break;
         shift++;
     }
     return shift;
 }
 
-/* The size of a segment's block; false when it overflows. */
+/* Objects are apart by their size and a slot. */
+static mm_status mmi_slab_layout(const mm_slab_desc *desc, size_t *alignment, size_t *stride)
+{
+    size_t size;
+    *alignment = desc->alignment;
+    if (desc->size == 0) return MM_STATUS_INVALID;
+    if (!mm_size_add(desc->size, sizeof(uint64_t), &size)) return MM_STATUS_TOO_LARGE;
+    if (*alignment == 1 || *alignment == 2 || *alignment == 4) *alignment = sizeof(uint64_t);
+    return mmi_pool_layout(size, alignment, stride);
+}
+
+/* The size of a segment's block; false when it overflows. From any block to the first object are no
+   more bytes than its alignment, with room for its slot. */
 static bool mmi_slab_measure(size_t alignment, size_t stride, size_t objects, size_t *bytes)
 {
-    size_t slots;
-    return mm_size_mul(objects, sizeof(uint64_t), &slots) &&
-           mmi_pool_block_size(slots, alignment, stride, objects, bytes);
+    size_t all;
+    return mm_size_mul(objects, stride, &all) && mm_size_add(all, alignment, bytes);
 }
 
 static void mmi_slab_add_block(mm_slab *slab, void *block, size_t objects)
 {
     mmi_slab_segment *segment = &slab->segments[slab->segment_count++];
-    segment->slots = (uint64_t *)block;
-    segment->objects = mmi_pool_align((unsigned char *)(segment->slots + objects), slab->alignment);
+    unsigned char *first = (unsigned char *)block + sizeof(uint64_t);
+    size_t i;
+    segment->block = block;
+    segment->objects = mmi_pool_align(first, slab->alignment);
     slab->slots += objects;
-    MM_TRACK_POISON(segment->objects, objects * slab->stride);
+    for (i = 0; i < objects; i++) { /* nothing is left of this where no memory checker runs */
+        MM_TRACK_POISON(segment->objects + i * slab->stride, slab->stride - sizeof(uint64_t));
+    }
 }
 
 /* The directory's one entry, the slots, and the objects, in a block of the caller's. Takes the
@@ -2100,9 +2154,9 @@ static mm_status mmi_slab_add_memory(mm_slab *slab, const mm_slab_desc *desc)
 {
     unsigned char *block = mmi_pool_align((unsigned char *)desc->memory, MMI_POOL_ALIGN);
     size_t head = (size_t)(block - (unsigned char *)desc->memory) + sizeof(mmi_slab_segment);
-    size_t lead = head + mmi_pool_slack(slab->alignment), room, bytes;
+    size_t lead = head + slab->alignment, room, bytes;
     if (desc->memory_size < lead) return MM_STATUS_INVALID;
-    room = (desc->memory_size - lead) / (slab->stride + sizeof(uint64_t));
+    room = (desc->memory_size - lead) / slab->stride;
     if (room > (uint32_t)1 << 31) room = (uint32_t)1 << 31;
     if (desc->capacity != 0 ? room < desc->capacity : room == 0) return MM_STATUS_INVALID;
     if (desc->capacity == 0) slab->capacity = (uint32_t)room;
@@ -2118,9 +2172,9 @@ static mm_status mmi_slab_add_memory(mm_slab *slab, const mm_slab_desc *desc)
 
 MM_API mm_status mm_slab_init(mm_slab *slab, const mm_slab_desc *desc)
 {
-    size_t alignment = desc->alignment, stride, bytes;
+    size_t alignment, stride, bytes;
     uint32_t shift;
-    mm_status status = mmi_pool_layout(desc->size, &alignment, &stride);
+    mm_status status = mmi_slab_layout(desc, &alignment, &stride);
     memset(slab, 0, sizeof(*slab));
     if (status != MM_STATUS_OK) return status;
     if (desc->segment_objects > (uint32_t)1 << 31) return MM_STATUS_TOO_LARGE;
@@ -2143,8 +2197,8 @@ MM_API mm_status mm_slab_init(mm_slab *slab, const mm_slab_desc *desc)
 
 MM_API size_t mm_slab_bytes_needed(const mm_slab_desc *desc)
 {
-    size_t alignment = desc->alignment, stride, bytes;
-    if (mmi_pool_layout(desc->size, &alignment, &stride) != MM_STATUS_OK) return 0;
+    size_t alignment, stride, bytes;
+    if (mmi_slab_layout(desc, &alignment, &stride) != MM_STATUS_OK) return 0;
     if (desc->capacity == 0 || desc->capacity > (uint32_t)1 << 31) return 0;
     if (!mmi_slab_measure(alignment, stride, desc->capacity, &bytes)) return 0;
     return mm_size_add(bytes, sizeof(mmi_slab_segment) + MMI_POOL_ALIGN - 1, &bytes) ? bytes : 0;
@@ -2154,9 +2208,9 @@ MM_API uint32_t mm_slab_deinit(mm_slab *slab)
 {
     uint32_t live = slab->count, i;
     for (i = 0; i < slab->segment_count; i++) {
-        MM_TRACK_UNPOISON(slab->segments[i].slots, slab->segment_bytes);
+        MM_TRACK_UNPOISON(slab->segments[i].block, slab->segment_bytes);
         if (slab->segment_room == 0) break; /* the caller's memory */
-        mmi_free(slab->allocator, slab->segments[i].slots, slab->segment_bytes);
+        mmi_free(slab->allocator, slab->segments[i].block, slab->segment_bytes);
     }
     if (slab->segment_room != 0) {
         mmi_free(slab->allocator, slab->segments, slab->segment_room * sizeof(*slab->segments));
@@ -2192,9 +2246,9 @@ static bool mmi_slab_add_segment(mm_slab *slab)
     return true;
 }
 
-static uint64_t *mmi_slab_slot(const mm_slab *slab, uint32_t index)
+static uint64_t *mmi_slab_slot_at(const mm_slab *slab, uint32_t index)
 {
-    return &slab->segments[index >> slab->shift].slots[index & slab->mask];
+    return mmi_slab_slot(mmi_slab_object(slab, index));
 }
 
 /* Takes a slot off the free list, or one never used; false when memory is refused. *handle is what
@@ -2203,7 +2257,7 @@ static bool mmi_slab_take(mm_slab *slab, mm_handle *handle)
 {
     uint32_t index = slab->used;
     if (slab->free_slot != 0) {
-        uint64_t slot = *mmi_slab_slot(slab, slab->free_slot - 1);
+        uint64_t slot = *mmi_slab_slot_at(slab, slab->free_slot - 1);
         *handle = (slot & ~(uint64_t)UINT32_MAX) | slab->free_slot;
         slab->free_slot = (uint32_t)slot;
         return true;
@@ -2218,16 +2272,17 @@ static bool mmi_slab_take(mm_slab *slab, mm_handle *handle)
 MM_API mm_handle mm_slab_insert(mm_slab *slab, void **object)
 {
     mm_handle handle;
+    unsigned char *place;
     *object = NULL;
     if (slab->count >= slab->capacity || !mmi_slab_take(slab, &handle)) {
         slab->failures++;
         return 0;
     }
-    *mmi_slab_slot(slab, (uint32_t)handle - 1) = handle;
+    place = mmi_slab_object(slab, (uint32_t)handle - 1);
+    *mmi_slab_slot(place) = handle;
     if (++slab->count > slab->peak) slab->peak = slab->count;
-    *object = mm_slab_get(slab, handle);
-    MM_TRACK_UNPOISON(*object, slab->size);
-    memset(*object, 0, slab->size);
+    MM_TRACK_UNPOISON(place, slab->size);
+    *object = memset(place, 0, slab->size);
     return handle;
 }
 
@@ -2237,8 +2292,8 @@ MM_API mm_status mm_slab_remove(mm_slab *slab, mm_handle handle)
     uint32_t generation = (uint32_t)(handle >> 32);
     uint64_t *slot;
     if (object == NULL) return MM_STATUS_NOT_FOUND;
-    MM_TRACK_POISON(object, slab->stride);
-    slot = mmi_slab_slot(slab, (uint32_t)handle - 1);
+    MM_TRACK_POISON(object, slab->stride - sizeof(uint64_t));
+    slot = mmi_slab_slot((unsigned char *)object);
     if (generation == UINT32_MAX) { /* a further generation would make old handles live again */
         *slot = 0;
         slab->retired++;
@@ -2254,7 +2309,7 @@ MM_API mm_handle mm_slab_next(const mm_slab *slab, mm_handle handle)
 {
     uint32_t index;
     for (index = (uint32_t)handle; index < slab->used; index++) {
-        uint64_t slot = *mmi_slab_slot(slab, index);
+        uint64_t slot = *mmi_slab_slot_at(slab, index);
         if ((uint32_t)slot == index + 1) return slot;
     }
     return 0;
@@ -2279,7 +2334,7 @@ MM_API bool mm_slab_check(const mm_slab *slab)
     if (slab->count > slab->peak || slab->used > slab->slots) return false;
     if (slab->slots > (uint64_t)slab->segment_count << slab->shift) return false;
     for (index = 0; index < slab->used; index++) {
-        uint64_t slot = *mmi_slab_slot(slab, index);
+        uint64_t slot = *mmi_slab_slot_at(slab, index);
         bool is_live = (uint32_t)slot == index + 1;
         if (is_live) live++;
         else idle++;
@@ -2288,7 +2343,7 @@ MM_API bool mm_slab_check(const mm_slab *slab)
     for (link = slab->free_slot; link != 0; linked++) {
         uint64_t slot;
         if (link > slab->used || linked == idle) return false;
-        slot = *mmi_slab_slot(slab, link - 1);
+        slot = *mmi_slab_slot_at(slab, link - 1);
         if ((uint32_t)slot == link || slot >> 32 == 0) return false;
         link = (uint32_t)slot;
     }

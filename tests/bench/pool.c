@@ -15,13 +15,13 @@
 #include <sched.h>
 
 #define PAIRS 1000
-#define BURST 100       /* objects got, and then put */
-#define LIVE 10000      /* objects of a churn */
-#define STEP 16         /* of them put and then got at a time; divides LIVE */
-#define RING 1024       /* objects on their way to another thread; a power of two */
-#define HANDED 20000    /* in a cycle */
-#define SLOT 128        /* bytes of an object in a slab */
-#define SLOTS 100000    /* most of them */
+#define BURST 100    /* objects got, and then put */
+#define LIVE 10000   /* objects of a churn */
+#define STEP 16      /* of them put and then got at a time; divides LIVE */
+#define RING 1024    /* objects on their way to another thread; a power of two */
+#define HANDED 20000 /* in a cycle */
+#define SLOT 128     /* bytes of an object in a slab */
+#define SLOTS 100000 /* most of them */
 
 typedef struct job {
     size_t size;
@@ -245,7 +245,7 @@ static struct { /* each thread writes to a cache line of its own */
 
 typedef struct giver {
     put_function *put;
-    size_t size;
+    void (*end)(void); /* or NULL */
 } giver;
 
 static void *give_back(void *user_data)
@@ -257,12 +257,12 @@ static void *give_back(void *user_data)
         g->put(verified(ring.objects[i % RING]));
         if (i % 32 == 31 || i + 1 == end) __atomic_store_n(&ring.taken, i + 1, __ATOMIC_RELEASE);
     }
+    if (g->end != NULL) g->end();
     return NULL;
 }
 
-BENCH_INLINE void hand_over(const job *j, size_t cycles, get_function *get, put_function *put)
+BENCH_INLINE void hand_over(const job *j, size_t cycles, get_function *get, giver g)
 {
-    giver g = {put, j->size};
     for (; cycles > 0; cycles--, here.cycles++) {
         size_t i, end = ring.written + HANDED;
         pthread_t thread;
@@ -278,6 +278,25 @@ BENCH_INLINE void hand_over(const job *j, size_t cycles, get_function *get, put_
     }
 }
 
+static mm_pool_batch batch;
+
+static void put_pool_batched(void *object)
+{
+    mm_pool_put_batched(&pool, &batch, object);
+}
+
+static void flush_pool_batch(void)
+{
+    mm_pool_batch_flush(&pool, &batch);
+}
+
+static void run_pool_batches(const void *work, size_t cycles)
+{
+    const job *j = (const job *)work;
+    open_pool(j->size);
+    hand_over(j, cycles, get_pool, (giver){put_pool_batched, flush_pool_batch});
+}
+
 static void put_pool_remote(void *object)
 {
     mm_pool_put_remote(&pool, object);
@@ -287,7 +306,7 @@ static void run_pool_handover(const void *work, size_t cycles)
 {
     const job *j = (const job *)work;
     open_pool(j->size);
-    hand_over(j, cycles, get_pool, put_pool_remote);
+    hand_over(j, cycles, get_pool, (giver){put_pool_remote, NULL});
 }
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -313,16 +332,17 @@ static void run_locked_handover(const void *work, size_t cycles)
 {
     const job *j = (const job *)work;
     open_pool(j->size);
-    hand_over(j, cycles, get_locked, put_locked);
+    hand_over(j, cycles, get_locked, (giver){put_locked, NULL});
 }
 
 static void run_malloc_handover(const void *work, size_t cycles)
 {
-    hand_over((const job *)work, cycles, malloc, put_malloc);
+    hand_over((const job *)work, cycles, malloc, (giver){put_malloc, NULL});
 }
 
 static const bench_contestant handover_contestants[] = {
     {"mm_pool", run_pool_handover, check, BENCH_PLAIN, NULL},
+    {"mm_pool, put in batches", run_pool_batches, check, BENCH_PLAIN, NULL},
     {"mm_pool under a mutex", run_locked_handover, check, BENCH_PLAIN, NULL},
     {"glibc", run_malloc_handover, check, BENCH_PLAIN, NULL},
     {"jemalloc", run_malloc_handover, check, BENCH_JEMALLOC, NULL},
