@@ -16,7 +16,9 @@ DO THIS
 
 OPTIONAL DEFINES (before the first include, alike in every file)
     MM_STATIC                        all functions private to the including file
-    MM_DEBUG                         pools find double and foreign puts, with a search in each
+    MM_DEBUG                         pools find double and foreign puts, and writes after a put, and
+                                     tell the lines of the calls (mm_pool_misuse); 80 bytes and a
+                                     fill for each object, but no search
     MM_ASSERT(condition)             programmer errors; default: assert()
     MM_MALLOC, MM_REALLOC, MM_FREE   default memory; define all three or none
     MM_VALGRIND                      tell Valgrind which bytes may be used (needs its headers);
@@ -24,7 +26,11 @@ OPTIONAL DEFINES (before the first include, alike in every file)
 
 OVERVIEW
     mm_pool     objects of one size, for one type that comes and goes. A get pops the object put
-                last, a put pushes; memory is fetched a segment at a time and kept until deinit.
+                last, a put pushes; memory is fetched a segment at a time and kept until it is
+                trimmed. Other threads may put as well.
+    mm_object   how an object begins that is counted: it goes home to its pool when nobody holds
+                it any more, whichever thread is the last. mm_ref is the count by itself.
+    mm_cleanup  what is to be undone, the last first, on every way out of a piece of work.
     mm_slab     objects behind handles. A handle is 64 bits, { generation, index + 1 }, and fits
                 an event's user data; once its object is removed it is stale for ever, and a stale
                 handle is always told from a live one, in release builds too. Objects never move.
@@ -40,6 +46,12 @@ OVERVIEW
     In every desc, zero means the default. A pool, slab, tier or budget of all zero bytes is safe
     to pass to any function: pool and slab refuse, the tier passes all on to malloc, the budget
     counts without limit (but its allocator is then malloc itself, uncounted).
+
+    A pool's get and put are a handful of instructions in your code; what they do not do, the desc
+    asks for: memory of yours, first or only; objects that are zeroed when they are got or put, or
+    kept as secrets; a capacity. mm_pool_decay, on a timer, gives back what a falling load leaves.
+    mm_pool_walk shows what is out. Under ASan and Valgrind each object is an allocation of its own,
+    so that a report says where it came from and where it was put.
 
 EXAMPLE
     ---8<---
@@ -64,9 +76,10 @@ COMPLEXITY AND STABILITY
     Pool and slab: get, put, insert, remove, lookup O(1), plus one allocation of a segment when
     none is free. mm_slab_next: O(slots passed). Tier: O(classes), at most 8. Budget: O(depth).
     The check functions are O(size), or worse: for tests. Objects keep their address until they
-    are put or removed. A slab costs 8 bytes per slot beyond the object. Segments are returned
-    only by deinit. The structs themselves must not move once their allocator has been handed out;
-    a budget must not move at all.
+    are put or removed. A slab costs 8 bytes per slot beyond the object and keeps its segments until
+    deinit. Pools count in O(objects put since the last time), and trim and walk in O(cached * log
+    cached); they must not move while objects are out. The structs themselves must not move once
+    their allocator has been handed out; a budget must not move at all.
 
 THREADS
     A pool, slab or tier belongs to one thread. Budgets are thread-safe, init and deinit aside:
