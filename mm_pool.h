@@ -1384,8 +1384,12 @@ static bool mmi_pool_plan_segment(mm_pool *pool, size_t objects)
 static mm_status mmi_pool_plan(mm_pool *pool, const mm_pool_desc *desc)
 {
     size_t alignment = desc->alignment, stride;
-    mm_status status = mmi_pool_layout(desc->size, &alignment, &stride);
+    mm_status status;
     memset(pool, 0, sizeof(*pool));
+    if (mmi_pool_is_watched() && (alignment == 1 || alignment == 2 || alignment == 4)) {
+        alignment = 8; /* what ASan can tell apart */
+    }
+    status = mmi_pool_layout(desc->size, &alignment, &stride);
     if (status != MM_STATUS_OK) return status;
     pool->size = desc->size;
     pool->alignment = alignment;

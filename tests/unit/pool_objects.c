@@ -631,7 +631,7 @@ TEST(pool_memory_that_is_wrong)
     desc.mode = MM_POOL_MODE_SEPARATE;
     CHECK_EQ(mm_pool_init(&pool, &desc), MM_STATUS_INVALID);
     CHECK_EQ(mm_pool_bytes_needed(&desc, SIZE_MAX), 0);
-    CHECK_EQ(mm_pool_bytes_needed(&desc, SIZE_MAX / 32), 0);
+    CHECK_EQ(mm_pool_bytes_needed(&desc, SIZE_MAX / 8), 0);
     desc.size = 0;
     CHECK_EQ(mm_pool_bytes_needed(&desc, 1), 0);
 }
@@ -1775,10 +1775,10 @@ TEST(cleanups_use_the_callers_memory_first)
     CHECK_EQ(mm_cleanup_init(&cleanup, &memory.base, block, sizeof(block)), MM_STATUS_OK);
     for (i = 0; i < 8; i++) CHECK(cleanup_letter(&cleanup, "x") != NULL);
     CHECK_EQ(memory.calls, 0);
-    for (; i < 80; i++) CHECK(cleanup_letter(&cleanup, "x") != NULL);
+    for (; i < 1000 && memory.calls == 0; i++) CHECK(cleanup_letter(&cleanup, "x") != NULL);
     CHECK(memory.calls > 0);
+    CHECK_EQ(mm_cleanup_run_all(&cleanup), (size_t)i);
     mm_cleanup_deinit(&cleanup);
-    CHECK_EQ(strlen(cleanup_log), 80);
     CHECK_EQ(memory.live_blocks, 0);
 }
 
