@@ -11,15 +11,11 @@
 #include "../../mm_pool.h"
 #include <apr_general.h> /* apr_initialize */
 #include <apr_pools.h>
-#include <pthread.h>
-#include <sched.h>
 
 #define PAIRS 1000
 #define BURST 100    /* objects got, and then put */
 #define LIVE 10000   /* objects of a churn */
 #define STEP 16      /* of them put and then got at a time; divides LIVE */
-#define RING 1024    /* objects on their way to another thread; a power of two */
-#define HANDED 20000 /* in a cycle */
 #define SLOT 128     /* bytes of an object in a slab */
 #define SLOTS 100000 /* most of them */
 
@@ -39,7 +35,7 @@ static uint32_t order[LIVE]; /* all places once, at random */
 
 static void mistake(void)
 {
-    __atomic_fetch_add(&here.errors, 1, __ATOMIC_RELAXED);
+    here.errors++;
 }
 
 BENCH_INLINE void *used(void *memory)
@@ -234,122 +230,6 @@ static const bench_contestant contestants[] = {
     {"APR pool for each", run_apr, check, BENCH_PLAIN, NULL},
 };
 
-/* ---- from one thread to another ---- */
-
-static struct { /* each thread writes to a cache line of its own */
-    void *objects[RING];
-    size_t written;
-    char apart[128];
-    size_t taken;
-} ring;
-
-typedef struct giver {
-    put_function *put;
-    void (*end)(void); /* or NULL */
-} giver;
-
-static void *give_back(void *user_data)
-{
-    const giver *g = (const giver *)user_data;
-    size_t i, end = ring.taken + HANDED;
-    for (i = ring.taken; i != end; i++) {
-        while (i == __atomic_load_n(&ring.written, __ATOMIC_ACQUIRE)) sched_yield();
-        g->put(verified(ring.objects[i % RING]));
-        if (i % 32 == 31 || i + 1 == end) __atomic_store_n(&ring.taken, i + 1, __ATOMIC_RELEASE);
-    }
-    if (g->end != NULL) g->end();
-    return NULL;
-}
-
-BENCH_INLINE void hand_over(const job *j, size_t cycles, get_function *get, giver g)
-{
-    for (; cycles > 0; cycles--, here.cycles++) {
-        size_t i, end = ring.written + HANDED;
-        pthread_t thread;
-        if (pthread_create(&thread, NULL, give_back, &g) != 0) abort();
-        for (i = ring.written; i != end; i++) {
-            while (i - __atomic_load_n(&ring.taken, __ATOMIC_ACQUIRE) == RING) sched_yield();
-            ring.objects[i % RING] = used(get(j->size));
-            if (i % 32 == 31 || i + 1 == end) {
-                __atomic_store_n(&ring.written, i + 1, __ATOMIC_RELEASE);
-            }
-        }
-        pthread_join(thread, NULL);
-    }
-}
-
-static mm_pool_batch batch;
-
-static void put_pool_batched(void *object)
-{
-    mm_pool_put_batched(&pool, &batch, object);
-}
-
-static void flush_pool_batch(void)
-{
-    mm_pool_batch_flush(&pool, &batch);
-}
-
-static void run_pool_batches(const void *work, size_t cycles)
-{
-    const job *j = (const job *)work;
-    open_pool(j->size);
-    hand_over(j, cycles, get_pool, (giver){put_pool_batched, flush_pool_batch});
-}
-
-static void put_pool_remote(void *object)
-{
-    mm_pool_put_remote(&pool, object);
-}
-
-static void run_pool_handover(const void *work, size_t cycles)
-{
-    const job *j = (const job *)work;
-    open_pool(j->size);
-    hand_over(j, cycles, get_pool, (giver){put_pool_remote, NULL});
-}
-
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-
-static void *get_locked(size_t size)
-{
-    void *object;
-    (void)size;
-    pthread_mutex_lock(&mutex);
-    object = mm_pool_get(&pool);
-    pthread_mutex_unlock(&mutex);
-    return object;
-}
-
-static void put_locked(void *object)
-{
-    pthread_mutex_lock(&mutex);
-    mm_pool_put(&pool, object);
-    pthread_mutex_unlock(&mutex);
-}
-
-static void run_locked_handover(const void *work, size_t cycles)
-{
-    const job *j = (const job *)work;
-    open_pool(j->size);
-    hand_over(j, cycles, get_locked, (giver){put_locked, NULL});
-}
-
-static void run_malloc_handover(const void *work, size_t cycles)
-{
-    hand_over((const job *)work, cycles, malloc, (giver){put_malloc, NULL});
-}
-
-static const bench_contestant handover_contestants[] = {
-    {"mm_pool", run_pool_handover, check, BENCH_PLAIN, NULL},
-    {"mm_pool, put in batches", run_pool_batches, check, BENCH_PLAIN, NULL},
-    {"mm_pool under a mutex", run_locked_handover, check, BENCH_PLAIN, NULL},
-    {"glibc", run_malloc_handover, check, BENCH_PLAIN, NULL},
-    {"jemalloc", run_malloc_handover, check, BENCH_JEMALLOC, NULL},
-    {"mimalloc", run_malloc_handover, check, BENCH_MIMALLOC, NULL},
-    {"tcmalloc", run_malloc_handover, check, BENCH_TCMALLOC, NULL},
-};
-
 /* ---- slabs ---- */
 
 typedef struct record { /* what lies in a slab */
@@ -513,13 +393,6 @@ static void row(const char *title, size_t size, size_t operations)
     BENCH(title, &j, operations, contestants);
 }
 
-static void handover_row(const char *title, size_t size)
-{
-    static job j;
-    j.size = size;
-    BENCH(title, &j, HANDED, handover_contestants);
-}
-
 static void slab_row(const char *title, size_t live, bool lookup)
 {
     static job j;
@@ -551,8 +424,6 @@ int main(int argc, char **argv)
     row("10,000 at random, 64 bytes", 64, LIVE);
     row("10,000 at random, 256 bytes", 256, LIVE);
     row("10,000 at random, 1,024 bytes", 1024, LIVE);
-    handover_row("one gets, another puts, 64 bytes", 64);
-    handover_row("one gets, another puts, 256 bytes", 256);
     slab_row("lookup among 1,000", 1000, true);
     slab_row("lookup among 100,000", SLOTS, true);
     slab_row("remove and insert among 1,000", 1000, false);
