@@ -2252,7 +2252,7 @@ static bool mmi_slab_widen(mm_slab *slab)
 }
 
 /* A directory that was widened in vain stays so: the next insert finds the room. */
-static bool mmi_slab_add_segment(mm_slab *slab)
+static MM_COLD bool mmi_slab_add_segment(mm_slab *slab)
 {
     void *block;
     if (slab->segment_room == 0 && slab->segment_count != 0) return false; /* the caller's memory */
@@ -2268,38 +2268,39 @@ static uint64_t *mmi_slab_slot_at(const mm_slab *slab, uint32_t index)
     return mmi_slab_slot(mmi_slab_object(slab, index));
 }
 
-/* Takes a slot off the free list, or one never used; false when memory is refused. *handle is what
-   the slot will hold. */
-static bool mmi_slab_take(mm_slab *slab, mm_handle *handle)
+/* An object off the free list, or one never used; NULL when memory is refused. *handle is what its
+   slot will hold. */
+static unsigned char *mmi_slab_take(mm_slab *slab, mm_handle *handle)
 {
     uint32_t index = slab->used;
-    if (slab->free_slot != 0) {
-        uint64_t slot = *mmi_slab_slot_at(slab, slab->free_slot - 1);
+    if (MM_LIKELY(slab->free_slot != 0)) {
+        unsigned char *object = mmi_slab_object(slab, slab->free_slot - 1);
+        uint64_t slot = *mmi_slab_slot(object);
         *handle = (slot & ~(uint64_t)UINT32_MAX) | slab->free_slot;
         slab->free_slot = (uint32_t)slot;
-        return true;
+        return object;
     }
-    if (index == UINT32_MAX) return false; /* index + 1 must fit 32 bits */
-    if (index >= slab->slots && !mmi_slab_add_segment(slab)) return false;
+    if (index == UINT32_MAX) return NULL; /* index + 1 must fit 32 bits */
+    if (index >= slab->slots && !mmi_slab_add_segment(slab)) return NULL;
     slab->used = index + 1;
     *handle = (uint64_t)1 << 32 | slab->used;
-    return true;
+    return mmi_slab_object(slab, index);
 }
 
 MM_API mm_handle mm_slab_insert(mm_slab *slab, void **object)
 {
     mm_handle handle;
-    unsigned char *place;
-    *object = NULL;
-    if (slab->count >= slab->capacity || !mmi_slab_take(slab, &handle)) {
+    unsigned char *place = NULL;
+    if (MM_LIKELY(slab->count < slab->capacity)) place = mmi_slab_take(slab, &handle);
+    *object = place;
+    if (MM_UNLIKELY(place == NULL)) {
         slab->failures++;
         return 0;
     }
-    place = mmi_slab_object(slab, (uint32_t)handle - 1);
     *mmi_slab_slot(place) = handle;
     if (++slab->count > slab->peak) slab->peak = slab->count;
     MM_TRACK_UNPOISON(place, slab->size);
-    *object = memset(place, 0, slab->size);
+    memset(place, 0, slab->size);
     return handle;
 }
 
