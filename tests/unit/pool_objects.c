@@ -216,39 +216,59 @@ TEST(pool_default_segment_is_16_kib)
 
 enum { MODEL_OBJECTS = 600 };
 
-/* Random gets and puts against a list of what is out. */
-static void pool_model(uint64_t seed, size_t size, size_t segment_objects)
+static void walk_nothing(void *object, const char *file, int line, void *user_data)
+{
+    (void)object, (void)file, (void)line, (void)user_data;
+}
+
+static void pool_model_figures(mm_pool *pool, const test_allocator *memory, size_t live,
+                               size_t peak)
+{
+    mm_pool_stats stats;
+    mm_pool_get_stats(pool, &stats);
+    CHECK_EQ(stats.live, live);
+    CHECK_EQ(stats.peak, peak);
+    CHECK_EQ(stats.bytes, memory->live_bytes);
+    CHECK_EQ(stats.waste, stats.bytes - (stats.live + stats.cached) * stats.size);
+    if (pool->separate) CHECK_EQ(memory->live_blocks, live);
+    else CHECK_EQ(stats.live + stats.cached, memory->live_blocks * pool->segment_objects);
+}
+
+/* Random gets and puts, and seldom what moves memory, against a list of what is out. */
+static void pool_model(uint64_t seed, const mm_pool_desc *model)
 {
     unsigned char *out[MODEL_OBJECTS];
     uint64_t tag[MODEL_OBJECTS], state = seed;
-    size_t live = 0, peak = 0, step;
+    size_t live = 0, peak = 0, step, size = model->size;
+    mm_pool_desc desc = *model;
     test_allocator memory;
-    mm_pool_stats stats;
     mm_pool pool;
     test_allocator_init(&memory);
-    CHECK_EQ(pool_open(&pool, size, 0, segment_objects, &memory.base), MM_STATUS_OK);
+    desc.allocator = &memory.base;
+    CHECK_EQ(mm_pool_init(&pool, &desc), MM_STATUS_OK);
     for (step = 0; step < 6000; step++) {
         uint64_t random = test_random(&state);
         int growing = step / 1000 % 2 == 0;
         if (live < MODEL_OBJECTS && random % 8 < (growing ? 5u : 3u)) {
             out[live] = (unsigned char *)mm_pool_get(&pool);
             CHECK(out[live] != NULL);
+            if (desc.zero != MM_POOL_ZERO_NONE) CHECK(is_zero(out[live], size));
             tag[live] = random >> 8;
             fill(out[live], size, tag[live]);
             if (++live > peak) peak = live;
         } else if (live > 0) {
             size_t i = (size_t)(random >> 8) % live;
             CHECK(is_filled(out[i], size, tag[i]));
-            mm_pool_put(&pool, out[i]);
+            if (random >> 60 == 0) mm_pool_put_remote(&pool, out[i]);
+            else mm_pool_put(&pool, out[i]);
             live--;
             out[i] = out[live];
             tag[i] = tag[live];
         }
-        mm_pool_get_stats(&pool, &stats);
-        CHECK_EQ(stats.live, live);
-        CHECK_EQ(stats.peak, peak);
-        CHECK_EQ(stats.bytes, memory.live_bytes);
-        CHECK_EQ(stats.live + stats.cached, memory.live_blocks * pool.segment_objects);
+        if (random >> 40 & 15) CHECK_SUB(pool_model_figures(&pool, &memory, live, peak));
+        if ((random >> 44 & 255) == 0) (void)mm_pool_trim(&pool, (unsigned)(random >> 52 & 127));
+        if ((random >> 44 & 63) == 1) (void)mm_pool_decay(&pool);
+        if ((random >> 44 & 255) == 2) CHECK_EQ(mm_pool_walk(&pool, walk_nothing, NULL), live);
         if (step % 16 == 0) CHECK(mm_pool_check(&pool));
     }
     CHECK(mm_pool_check(&pool));
@@ -259,10 +279,25 @@ static void pool_model(uint64_t seed, size_t size, size_t segment_objects)
 
 TEST(pool_against_a_model)
 {
-    CHECK_SUB(pool_model(1, 24, 0));
-    CHECK_SUB(pool_model(2, 1, 8));
-    CHECK_SUB(pool_model(3, 1000, 0));
-    CHECK_SUB(pool_model(4, 48, 1000));
+    static const struct {
+        size_t size, segment_objects;
+    } cases[] = {{24, 0}, {1, 8}, {1000, 0}, {48, 1000}};
+    uint64_t seed = 1;
+    size_t i;
+    int mode, zero;
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        for (mode = MM_POOL_MODE_SEGMENTS; mode <= MM_POOL_MODE_SEPARATE; mode++) {
+            for (zero = 0; zero < 4; zero++) {
+                mm_pool_desc desc = {0};
+                if (zero == MM_POOL_ZERO_SECRET && i != 0) continue; /* pages are what differs */
+                desc.size = cases[i].size;
+                desc.segment_objects = cases[i].segment_objects;
+                desc.mode = (mm_pool_mode)mode;
+                desc.zero = (mm_pool_zero)zero;
+                CHECK_SUB(pool_model(seed++, &desc));
+            }
+        }
+    }
 }
 
 /* 100 gets with the n-th allocation failing; how many failed. */
