@@ -39,7 +39,7 @@ OVERVIEW
                 The 16 KiB class holds the payload of a TLS record; a record as it lies on the
                 wire has up to 18437 bytes: give it a class of its own if you pool those.
     mm_budget   a tree of accounts (process > worker > connection) that counts bytes and refuses
-                to go over its limits; mm_budget_percent says how near they are.
+                to go over its limits, after it has asked a reclaim function to make room.
 
     Each takes an mm_allocator in its desc, and pool, tier and budget are one in turn, so they
     stack: a slab or a tier that is given mm_budget_allocator() is charged for all that it holds.
@@ -82,9 +82,11 @@ COMPLEXITY AND STABILITY
     their allocator has been handed out; a budget must not move at all.
 
 THREADS
-    A pool, slab or tier belongs to one thread. Budgets are thread-safe, init and deinit aside:
-    charges are exact, no two threads can together pass a limit. While one thread's charge is
-    being refused by an ancestor, a charge of another on the same budget can be refused as well.
+    A pool, slab or tier belongs to one thread.
+    Budgets are thread-safe, init and deinit aside: charges are exact, no two threads can together
+    pass a limit. All levels are asked before anything is reserved. Only when an ancestor fills up
+    between the two, a charge that it refuses can make that of another thread, on the same budget
+    below, be refused as well.
 
 MEMORY
     Free objects and cached buffers are poisoned: ASan, and Valgrind with MM_VALGRIND, report an
@@ -749,29 +751,51 @@ MM_API const mm_allocator *mm_tier_allocator(mm_tier *tier) MM_NONNULL_ALL;
 
 typedef struct mm_budget mm_budget;
 
+/* Asked to free `wanted` bytes or more of what is charged, on the thread whose charge needs them;
+   returns how many it freed, for the statistics. It may release and charge, on any budget. */
+typedef size_t (*mm_reclaim_fn)(size_t wanted, void *user_data);
+
 typedef struct mm_budget_desc {
     const char *name;              /* for reports; not copied; may be NULL */
     size_t limit;                  /* most bytes charged at a time; 0: unlimited */
+    size_t soft_limit;             /* beyond it charges are granted, reclaim_fn asked; 0: none */
     mm_budget *parent;             /* charged as well; must outlive this one; NULL: a root */
     const mm_allocator *allocator; /* where memory really comes from; NULL: as the parent, or
                                       MM_MALLOC; never a budget above: it would be charged twice */
+    mm_reclaim_fn reclaim_fn;      /* asked before a charge fails; NULL: nobody is */
+    void *reclaim_data;            /* its user_data */
 } mm_budget_desc;
 
 typedef struct mm_budget_stats {
-    size_t live;     /* bytes charged, those of budgets below included */
-    size_t peak;     /* most that were charged at a time */
-    size_t failures; /* charges refused here, or memory that could not be had */
-    size_t limit;    /* as set; 0: unlimited */
+    size_t live;       /* bytes charged, those of budgets below included */
+    size_t cached;     /* of these, bytes in caches: what mm_budget_note was told */
+    size_t peak;       /* most that were charged at a time */
+    size_t failures;   /* charges refused here, or memory that could not be had */
+    size_t waste;      /* of live, bytes that nobody asked for: what mm_budget_note was told */
+    size_t limit;      /* as set; 0: unlimited */
+    size_t soft_limit; /* as set; 0: none */
+    size_t crossings;  /* how often a charge went over the soft limit */
+    size_t reclaims;   /* how often reclaim_fn was asked */
+    size_t reclaimed;  /* bytes that it said it freed */
 } mm_budget_stats;
 
 struct mm_budget {
     size_t live;                   /* atomic: bytes charged */
     size_t limit;                  /* atomic: 0 is unlimited */
+    size_t soft_limit;             /* atomic: 0 is none */
     size_t peak;                   /* atomic: most that live was after a charge */
-    size_t failures;               /* atomic: see mm_budget_stats */
+    size_t failures;               /* atomic, as all up to reclaimed: see mm_budget_stats */
+    size_t cached;
+    size_t waste;
+    size_t crossings;
+    size_t reclaims;
+    size_t reclaimed;
+    size_t reclaiming;             /* atomic: reclaim_fn is running */
     mm_budget *parent;             /* fixed by init, as the rest */
     const char *name;              /* as in the desc */
     const mm_allocator *allocator; /* where memory comes from, the parent's inherited */
+    mm_reclaim_fn reclaim_fn;      /* as in the desc */
+    void *reclaim_data;            /* as in the desc */
     mm_allocator as_allocator;     /* what mm_budget_allocator returns */
 };
 
@@ -783,7 +807,9 @@ MM_API void mm_budget_init(mm_budget *budget, const mm_budget_desc *desc) MM_NON
 MM_API size_t mm_budget_deinit(mm_budget *budget) MM_NONNULL_ALL;
 
 /* Charges the budget and all above it, or none: LIMIT when one of them would go over its limit,
-   TOO_LARGE when a count would overflow. A charge of 0 is always granted. */
+   TOO_LARGE when a count would overflow. Before LIMIT the reclaim functions are asked, from the
+   budget up to the one that refuses, but not one that is running; then it tries once more. A charge
+   of 0 is always granted. */
 MM_API MM_NODISCARD mm_status mm_budget_charge(mm_budget *budget, size_t size) MM_NONNULL_ALL;
 
 /* Takes back what was charged, in any portions. */
@@ -792,9 +818,21 @@ MM_API void mm_budget_release(mm_budget *budget, size_t size) MM_NONNULL_ALL;
 /* A new limit, 0 for none. Below what is charged, all charges fail until enough is released. */
 MM_API void mm_budget_set_limit(mm_budget *budget, size_t limit) MM_NONNULL_ALL;
 
+/* A new soft limit, 0 for none. Nobody is asked until a charge goes over it. */
+MM_API void mm_budget_set_soft_limit(mm_budget *budget, size_t limit) MM_NONNULL_ALL;
+
+/* Who is asked before a charge fails; NULL: nobody. Not while other threads use the budget. */
+MM_API void mm_budget_set_reclaim(mm_budget *budget, mm_reclaim_fn reclaim_fn, void *user_data)
+    MM_NONNULL(1);
+
+/* Changes, on the budget and all above it, what the statistics call cached and waste: for owners of
+   caches that are charged here. Either may be negative. */
+MM_API void mm_budget_note(mm_budget *budget, ptrdiff_t cached, ptrdiff_t waste) MM_NONNULL_ALL;
+
 MM_INLINE size_t mm_budget_live(const mm_budget *budget) MM_NONNULL_ALL;
 MM_INLINE size_t mm_budget_peak(const mm_budget *budget) MM_NONNULL_ALL;
 MM_INLINE size_t mm_budget_limit(const mm_budget *budget) MM_NONNULL_ALL;
+MM_INLINE size_t mm_budget_soft_limit(const mm_budget *budget) MM_NONNULL_ALL;
 
 /* live in percent of the limit, rounded down; 0 when unlimited. Above 100 after the limit was set
    below what is charged. */
@@ -803,8 +841,9 @@ MM_API unsigned mm_budget_percent(const mm_budget *budget) MM_NONNULL_ALL;
 /* Each figure is exact; several threads may change one between the reading of two. */
 MM_API void mm_budget_get_stats(const mm_budget *budget, mm_budget_stats *stats) MM_NONNULL_ALL;
 
-/* An allocator that charges what it hands out and refuses what would go over. Thread-safe if the
-   allocator below it is. Valid until deinit. */
+/* An allocator that charges what it hands out and refuses what would go over. When the allocator
+   below it fails, reclaim is asked on all levels and the request tried once more. Thread-safe if
+   the allocator below it is. Valid until deinit. */
 MM_API const mm_allocator *mm_budget_allocator(mm_budget *budget) MM_NONNULL_ALL;
 
 /* ---- inline ---- */
@@ -978,6 +1017,11 @@ MM_INLINE size_t mm_budget_peak(const mm_budget *budget)
 MM_INLINE size_t mm_budget_limit(const mm_budget *budget)
 {
     return mmi_atomic_load(&budget->limit);
+}
+
+MM_INLINE size_t mm_budget_soft_limit(const mm_budget *budget)
+{
+    return mmi_atomic_load(&budget->soft_limit);
 }
 
 #ifdef __cplusplus
@@ -2653,16 +2697,25 @@ MM_API const mm_allocator *mm_tier_allocator(mm_tier *tier)
 
 // >>budget: a tree of accounts
 
+#define MMI_BUDGET_DEPTH 8 /* levels whose peak is exact under threads; deeper ones read it late */
+
+/* What the level would say to the charge now; *after is what live would be. */
+static mm_status mmi_budget_judge(const mm_budget *level, size_t live, size_t size, size_t *after)
+{
+    size_t limit = mmi_atomic_load(&level->limit);
+    if (!mm_size_add(live, size, after)) return MM_STATUS_TOO_LARGE;
+    return limit != 0 && *after > limit ? MM_STATUS_LIMIT : MM_STATUS_OK;
+}
+
 /* Reserves by compare-and-swap: unlike an addition that is undone, a refused charge never shows on
    the level that refuses, and so cannot make it refuse others. */
-static mm_status mmi_budget_reserve(mm_budget *budget, size_t size)
+static mm_status mmi_budget_reserve(mm_budget *level, size_t size, size_t *after)
 {
-    size_t live = mmi_atomic_load(&budget->live), after = 0;
+    size_t live = mmi_atomic_load(&level->live);
     do {
-        size_t limit = mmi_atomic_load(&budget->limit);
-        if (!mm_size_add(live, size, &after)) return MM_STATUS_TOO_LARGE;
-        if (limit != 0 && after > limit) return MM_STATUS_LIMIT;
-    } while (!mmi_atomic_cas(&budget->live, &live, after));
+        mm_status status = mmi_budget_judge(level, live, size, after);
+        if (status != MM_STATUS_OK) return status;
+    } while (!mmi_atomic_cas(&level->live, &live, *after));
     return MM_STATUS_OK;
 }
 
@@ -2676,27 +2729,99 @@ static void mmi_budget_release_until(mm_budget *budget, const mm_budget *end, si
     }
 }
 
-static void mmi_budget_note_peak(mm_budget *budget)
+/* The budgets that reclaim are asked once, unless that is under way: on this thread it is the
+   callback itself that charges, on another the answer would have to be waited for. */
+static bool mmi_budget_ask(mm_budget *level, size_t wanted)
 {
-    size_t live = mmi_atomic_load(&budget->live), peak = mmi_atomic_load(&budget->peak);
-    while (live > peak && !mmi_atomic_cas(&budget->peak, &peak, live)) continue;
+    size_t idle = 0;
+    if (level->reclaim_fn == NULL) return false;
+    if (!mmi_atomic_cas(&level->reclaiming, &idle, (size_t)1)) return false;
+    (void)mmi_atomic_add(&level->reclaims, 1);
+    (void)mmi_atomic_add(&level->reclaimed, level->reclaim_fn(wanted, level->reclaim_data));
+    mmi_atomic_store(&level->reclaiming, (size_t)0);
+    return true;
 }
 
-MM_API mm_status mm_budget_charge(mm_budget *budget, size_t size)
+/* Asks from budget up to last, NULL: to the root; true when anybody could be asked. */
+static bool mmi_budget_ask_until(mm_budget *budget, const mm_budget *last, size_t wanted)
+{
+    bool asked = false;
+    for (; budget != NULL; budget = budget->parent) {
+        if (mmi_budget_ask(budget, wanted)) asked = true;
+        if (budget == last) break;
+    }
+    return asked;
+}
+
+static void mmi_budget_raise_peak(mm_budget *level, size_t live)
+{
+    size_t peak = mmi_atomic_load(&level->peak);
+    while (live > peak && !mmi_atomic_cas(&level->peak, &peak, live)) continue;
+}
+
+/* After all levels have granted: what an ancestor refuses is no peak of the levels below it. */
+static void mmi_budget_granted(mm_budget *budget, size_t size, const size_t *after)
 {
     mm_budget *level;
-    if (size == 0) return MM_STATUS_OK;
-    for (level = budget; level != NULL; level = level->parent) {
-        mm_status status = mmi_budget_reserve(level, size);
-        if (status != MM_STATUS_OK) {
-            (void)mmi_atomic_add(&level->failures, 1);
+    size_t depth = 0;
+    for (level = budget; level != NULL; level = level->parent, depth++) {
+        size_t live = depth < MMI_BUDGET_DEPTH ? after[depth] : mmi_atomic_load(&level->live);
+        size_t soft = mmi_atomic_load(&level->soft_limit);
+        mmi_budget_raise_peak(level, live);
+        if (MM_LIKELY(soft == 0 || live <= soft || live - size > soft)) continue;
+        (void)mmi_atomic_add(&level->crossings, 1); /* by this charge, and no other */
+        (void)mmi_budget_ask(level, live - soft);
+    }
+}
+
+/* One try; *refused is the level that said no. Looks at all levels before it reserves on any: a
+   charge that is refused in the end then hardly ever shows on the levels below, where it could
+   make another one fail. What remains is an ancestor that fills up between the two. */
+static mm_status mmi_budget_try(mm_budget *budget, size_t size, mm_budget **refused)
+{
+    size_t after[MMI_BUDGET_DEPTH], ignored, depth = 0;
+    mm_budget *level;
+    mm_status status;
+    for (level = budget; budget->parent != NULL && level != NULL; level = level->parent) {
+        *refused = level;
+        status = mmi_budget_judge(level, mmi_atomic_load(&level->live), size, &ignored);
+        if (MM_UNLIKELY(status != MM_STATUS_OK)) return status;
+    }
+    for (level = budget; level != NULL; level = level->parent, depth++) {
+        size_t *live = depth < MMI_BUDGET_DEPTH ? &after[depth] : &ignored;
+        status = mmi_budget_reserve(level, size, live);
+        if (MM_UNLIKELY(status != MM_STATUS_OK)) {
+            *refused = level;
             mmi_budget_release_until(budget, level, size);
             return status;
         }
     }
-    /* Only now: what an ancestor refuses is no peak of the levels below it. */
-    for (level = budget; level != NULL; level = level->parent) mmi_budget_note_peak(level);
+    mmi_budget_granted(budget, size, after);
     return MM_STATUS_OK;
+}
+
+/* How much too much a charge would be. */
+static size_t mmi_budget_excess(const mm_budget *level, size_t size)
+{
+    size_t live = mm_budget_live(level), limit = mm_budget_limit(level), after;
+    if (!mm_size_add(live, size, &after)) return size;
+    return limit != 0 && after > limit ? after - limit : 1; /* released meanwhile: a little */
+}
+
+MM_API mm_status mm_budget_charge(mm_budget *budget, size_t size)
+{
+    mm_budget *refused = budget;
+    mm_status status;
+    if (size == 0) return MM_STATUS_OK;
+    status = mmi_budget_try(budget, size, &refused);
+    if (MM_LIKELY(status == MM_STATUS_OK)) return status;
+    if (status == MM_STATUS_LIMIT &&
+        mmi_budget_ask_until(budget, refused, mmi_budget_excess(refused, size))) {
+        status = mmi_budget_try(budget, size, &refused);
+        if (status == MM_STATUS_OK) return status;
+    }
+    (void)mmi_atomic_add(&refused->failures, 1);
+    return status;
 }
 
 MM_API void mm_budget_release(mm_budget *budget, size_t size)
@@ -2707,6 +2832,26 @@ MM_API void mm_budget_release(mm_budget *budget, size_t size)
 MM_API void mm_budget_set_limit(mm_budget *budget, size_t limit)
 {
     mmi_atomic_store(&budget->limit, limit);
+}
+
+MM_API void mm_budget_set_soft_limit(mm_budget *budget, size_t limit)
+{
+    mmi_atomic_store(&budget->soft_limit, limit);
+}
+
+MM_API void mm_budget_set_reclaim(mm_budget *budget, mm_reclaim_fn reclaim_fn, void *user_data)
+{
+    budget->reclaim_fn = reclaim_fn;
+    budget->reclaim_data = user_data;
+}
+
+MM_API void mm_budget_note(mm_budget *budget, ptrdiff_t cached, ptrdiff_t waste)
+{
+    mm_budget *level;
+    for (level = budget; level != NULL; level = level->parent) {
+        if (cached != 0) (void)mmi_atomic_add(&level->cached, (size_t)cached);
+        if (waste != 0) (void)mmi_atomic_add(&level->waste, (size_t)waste);
+    }
 }
 
 MM_API unsigned mm_budget_percent(const mm_budget *budget)
@@ -2724,9 +2869,22 @@ MM_API unsigned mm_budget_percent(const mm_budget *budget)
 MM_API void mm_budget_get_stats(const mm_budget *budget, mm_budget_stats *stats)
 {
     stats->live = mmi_atomic_load(&budget->live);
+    stats->cached = mmi_atomic_load(&budget->cached);
     stats->peak = mmi_atomic_load(&budget->peak);
     stats->failures = mmi_atomic_load(&budget->failures);
+    stats->waste = mmi_atomic_load(&budget->waste);
     stats->limit = mmi_atomic_load(&budget->limit);
+    stats->soft_limit = mmi_atomic_load(&budget->soft_limit);
+    stats->crossings = mmi_atomic_load(&budget->crossings);
+    stats->reclaims = mmi_atomic_load(&budget->reclaims);
+    stats->reclaimed = mmi_atomic_load(&budget->reclaimed);
+}
+
+/* Memory that was charged and could not be had. */
+static void mmi_budget_no_memory(mm_budget *budget, size_t size)
+{
+    mm_budget_release(budget, size);
+    (void)mmi_atomic_add(&budget->failures, 1);
 }
 
 static void *mmi_budget_alloc_fn(size_t size, void *user_data)
@@ -2735,10 +2893,10 @@ static void *mmi_budget_alloc_fn(size_t size, void *user_data)
     void *block;
     if (mm_budget_charge(budget, size) != MM_STATUS_OK) return NULL;
     block = mmi_alloc(budget->allocator, size);
-    if (block == NULL) {
-        mm_budget_release(budget, size);
-        (void)mmi_atomic_add(&budget->failures, 1);
+    if (MM_UNLIKELY(block == NULL) && mmi_budget_ask_until(budget, NULL, size)) {
+        block = mmi_alloc(budget->allocator, size);
     }
+    if (MM_UNLIKELY(block == NULL)) mmi_budget_no_memory(budget, size);
     return block;
 }
 
@@ -2750,12 +2908,11 @@ static void *mmi_budget_realloc_fn(void *ptr, size_t old_size, size_t new_size, 
     void *block;
     if (mm_budget_charge(budget, growth) != MM_STATUS_OK) return NULL;
     block = mmi_realloc(budget->allocator, ptr, old_size, new_size);
-    if (block == NULL) {
-        mm_budget_release(budget, growth);
-        (void)mmi_atomic_add(&budget->failures, 1);
-        return NULL;
+    if (MM_UNLIKELY(block == NULL) && mmi_budget_ask_until(budget, NULL, new_size)) {
+        block = mmi_realloc(budget->allocator, ptr, old_size, new_size);
     }
-    if (new_size < old_size) mm_budget_release(budget, old_size - new_size);
+    if (MM_UNLIKELY(block == NULL)) mmi_budget_no_memory(budget, growth);
+    else if (new_size < old_size) mm_budget_release(budget, old_size - new_size);
     return block;
 }
 
@@ -2771,8 +2928,11 @@ MM_API void mm_budget_init(mm_budget *budget, const mm_budget_desc *desc)
 {
     memset(budget, 0, sizeof(*budget));
     budget->limit = desc->limit;
+    budget->soft_limit = desc->soft_limit;
     budget->parent = desc->parent;
     budget->name = desc->name;
+    budget->reclaim_fn = desc->reclaim_fn;
+    budget->reclaim_data = desc->reclaim_data;
     budget->allocator = desc->allocator;
     if (desc->allocator == NULL && desc->parent != NULL) {
         budget->allocator = desc->parent->allocator;
