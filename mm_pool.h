@@ -34,10 +34,11 @@ OVERVIEW
     mm_slab     objects behind handles. A handle is 64 bits, { generation, index + 1 }, and fits
                 an event's user data; once its object is removed it is stale for ever, and a stale
                 handle is always told from a live one, in release builds too. Objects never move.
-    mm_tier     buffers of a few sizes (4, 16 and 64 KiB by default), a bounded number of each
-                kept for the next user. Larger requests are served exactly and never kept.
-                The 16 KiB class holds the payload of a TLS record; a record as it lies on the
-                wire has up to 18437 bytes: give it a class of its own if you pool those.
+    mm_tier     buffers of a few sizes (by default 4, 16 and 64 KiB, and 17 KiB for a TLS record
+                as it lies on the wire), a bounded number of each kept for the next user. Larger
+                requests are served exactly and never kept. One thread uses the tier itself; more
+                attach an mm_tier_cache each and trade batches through the tier's central list,
+                without a lock. mm_tier_maintain on a timer gives back what is not needed.
     mm_budget   a tree of accounts (process > worker > connection) that counts bytes and refuses
                 to go over its limits, after it has asked a reclaim function to make room.
 
@@ -74,7 +75,9 @@ EXAMPLE
 
 COMPLEXITY AND STABILITY
     Pool and slab: get, put, insert, remove, lookup O(1), plus one allocation of a segment when
-    none is free. mm_slab_next: O(slots passed). Tier: O(classes), at most 8. Budget: O(depth).
+    none is free. mm_slab_next: O(slots passed). Tier: O(classes), at most 8, plus a batch of
+    O(class_keep / 8) buffers from or to the central list, or one allocation, when the lists of the
+    thread are empty or full. mm_tier_maintain: O(class_keep / 8 + buffers freed). Budget: O(depth).
     The check functions are O(size), or worse: for tests. Objects keep their address until they
     are put or removed. A slab costs 8 bytes per slot beyond the object and keeps its segments until
     deinit. Pools count in O(objects put since the last time), and trim and walk in O(cached * log
@@ -82,7 +85,9 @@ COMPLEXITY AND STABILITY
     their allocator has been handed out; a budget must not move at all.
 
 THREADS
-    A pool, slab or tier belongs to one thread.
+    A pool, slab or tier belongs to one thread. A tier's central list is shared: each further thread
+    has an mm_tier_cache; buffers may be put on another thread than they were got on. The tier's
+    allocator must then be thread-safe, as mm_heap and malloc are.
     Budgets are thread-safe, init and deinit aside: charges are exact, no two threads can together
     pass a limit. All levels are asked before anything is reserved. Only when an ancestor fills up
     between the two, a charge that it refuses can make that of another thread, on the same budget
@@ -91,8 +96,9 @@ THREADS
 MEMORY
     Free objects and cached buffers are poisoned: ASan, and Valgrind with MM_VALGRIND, report an
     access after the put, to the byte where the tool can. A block belongs to whoever got it until
-    it is given back to the place it came from. deinit frees every segment and cached buffer, and
-    returns how much was still out; buffers of a tier that are out are then nobody's.
+    it is given back to the place it came from (a tier: to any of its caches).
+    deinit frees every segment and cached buffer, and returns how much was still out; buffers of a
+    tier that are out are then nobody's.
 
 ERRORS
     Memory refused: NULL, the handle 0, or a status; everything stays as it was, and a counter of
@@ -680,76 +686,202 @@ MM_API bool mm_slab_check(const mm_slab *slab) MM_NONNULL_ALL;
 
 /* ---- buffers of a few sizes ---- */
 
-#define MM_TIER_CLASSES_MAX 8        /* size classes at most */
-#define MM_TIER_KEEP_NONE UINT32_MAX /* for class_keep: this class caches nothing */
+typedef struct mm_budget mm_budget;
+
+#define MM_TIER_CLASSES_MAX 8                  /* size classes at most */
+#define MM_TIER_CLASS_MIN (4 * sizeof(void *)) /* the smallest class: cached buffers hold links */
+#define MM_TIER_KEEP_NONE UINT32_MAX           /* for class_keep and class_central: nothing */
+
+/* A TLS record as it lies on the wire: 5 bytes of header, 16384 of payload and 256 of type, padding
+   and tag (RFC 8446, 5.2), rounded up to 17 KiB. That is room, too, for what OpenSSL 3 reads into
+   (16384 + 320 + 5 bytes and alignment). TLS 1.2 allows 18437 bytes (RFC 5246, 6.2.3). */
+#define MM_TIER_TLS_RECORD 17408
+
+typedef enum mm_tier_wipe { /* what a put does with the bytes that were written */
+    MM_TIER_WIPE_NONE = 0,  /* nothing: the next user may see them */
+    MM_TIER_WIPE_ON_PUT,    /* zeroes the dirty ones */
+    MM_TIER_WIPE_SECRET     /* that, zeroes all of a buffer before it goes back to the allocator,
+                               and keeps its pages out of core dumps (Linux) */
+} mm_tier_wipe;
 
 typedef struct mm_tier_desc {
-    size_t class_size[MM_TIER_CLASSES_MAX];   /* bytes, ascending, then 0; each at least a pointer's
-                                                 size; all 0: 4096, 16384, 65536 */
-    uint32_t class_keep[MM_TIER_CLASSES_MAX]; /* most buffers cached; 0: 1 MiB of them, or 1 */
-    const mm_allocator *allocator;            /* where buffers come from; NULL: MM_MALLOC */
-    bool wipe;                                /* put zeroes the dirty bytes, for privacy */
+    size_t class_size[MM_TIER_CLASSES_MAX];      /* bytes, ascending, then 0; MM_TIER_CLASS_MIN at
+                                                    least; all 0: 4096, 16384, MM_TIER_TLS_RECORD,
+                                                    65536 */
+    uint32_t class_keep[MM_TIER_CLASSES_MAX];    /* most buffers that a thread has cached; 0: 1 MiB
+                                                    of them, or 1 */
+    uint32_t class_central[MM_TIER_CLASSES_MAX]; /* most in the central list, which threads share,
+                                                    up to 32 times class_keep; 0: 4 times */
+    const mm_allocator *allocator;               /* where buffers come from; NULL: MM_MALLOC; is
+                                                    thread-safe if other threads attach caches */
+    mm_budget *budget;                           /* told by maintain, trim and deinit how many bytes
+                                                    are cached and wasted; charged is, and only,
+                                                    what the allocator charges. NULL: nobody */
+    mm_tier_wipe wipe;                           /* for privacy */
 } mm_tier_desc;
 
-typedef struct mmi_tier_class {
-    void *free_list; /* cached buffers, the one put last first, each beginning with a link */
-    size_t size;     /* bytes of a buffer; 0 in the row of those served directly */
-    uint32_t keep;   /* most buffers cached */
-    uint32_t cached; /* buffers cached now */
-    size_t live;     /* buffers out */
-    size_t peak;     /* most that were out at a time */
-    size_t failures; /* requests refused */
-} mmi_tier_class;
+typedef struct mm_tier_stats { /* one class, over all threads */
+    size_t size;               /* bytes of a buffer; 0 for what was served directly */
+    size_t live;               /* buffers out with users */
+    size_t cached;             /* buffers held for the next get, the central list included */
+    size_t central;            /* buffers in the central list */
+    size_t peak;               /* most that were out at a time; see mm_tier_get_stats */
+    size_t failures;           /* requests refused */
+    size_t waste;              /* bytes that live buffers have beyond what was asked for: live times
+                                  the mean of the requests that found the front list empty */
+    size_t bytes;              /* bytes held from the allocator, live and cached */
+} mm_tier_stats;
 
-typedef struct mm_tier {
-    mmi_tier_class classes[MM_TIER_CLASSES_MAX + 1]; /* after the last class: served directly */
-    size_t class_count;                              /* classes in use, without that row */
-    size_t direct_bytes;                             /* bytes out that were served directly */
-    const mm_allocator *allocator;                   /* as in the desc */
-    mm_allocator as_allocator;                       /* what mm_tier_allocator returns */
-    bool wipe;                                       /* as in the desc */
-} mm_tier;
+/* One class in one cache. Its thread alone writes the numbers, others read them for statistics.
+   Buffers that are out are not counted: they are owned - stored - count. */
+typedef struct mmi_tier_row {
+    void *head;      /* the magazine in use: cached buffers, the one put last first, linked */
+    size_t count;    /* buffers in it */
+    size_t low;      /* least that count has been since it was noted */
+    size_t room;     /* most that count may be, before the slow path has to look */
+    size_t size;     /* bytes of a buffer; 0 in the row of those served directly */
+    void *batches;   /* full magazines, the one filled last first */
+    size_t stored;   /* buffers in these */
+    size_t owned;    /* buffers that came into this cache less those that left it for good; wraps */
+    size_t idle;     /* least that was cached since the last maintain, as far as noted */
+    size_t peak;     /* most that were out at a time, as far as noted */
+    size_t failures; /* requests refused */
+    size_t samples;  /* requests that came to the slow path */
+    size_t slack;    /* bytes that these got beyond what they asked for */
+    size_t keep;     /* most that may be cached */
+    size_t batch;    /* buffers in a full magazine */
+    size_t reserved; /* a row is 16 words: found by a shift */
+} mmi_tier_row;
+
+typedef struct mm_tier_cache mm_tier_cache;
+typedef struct mm_tier mm_tier;
+
+struct mm_tier_cache {                          /* a thread's part of a tier */
+    size_t inverted[MM_TIER_CLASSES_MAX + 1];   /* ~size of each class, then 0: the end */
+    size_t wipe;                                /* mm_tier_wipe */
+    mmi_tier_row rows[MM_TIER_CLASSES_MAX + 1]; /* after the last class: served directly */
+    size_t class_count;                         /* classes in use, without that row */
+    size_t direct_bytes;                        /* bytes out that were served directly; wraps */
+    size_t obeyed;                              /* the tier's last order that was followed */
+    const mm_allocator *allocator;              /* the tier's */
+    mm_tier *tier;                              /* attached to it; NULL: a tier's own, or none */
+    mm_tier_cache *next;                        /* the tier's next cache, under its lock */
+    bool is_own;                                /* the first member of an mm_tier */
+    mm_allocator as_allocator;                  /* what mm_tier_cache_allocator returns */
+};
+
+#define MMI_TIER_SLOTS 32 /* 4 * keep in batches of keep / 8 */
+
+/* One class of the central list: an array of batches, each taken and left by one compare-and-swap.
+   No lists, hence no ABA: who has swapped a slot owns what was in it, whatever it was before. */
+typedef struct mmi_tier_shelf {
+    size_t slots[MMI_TIER_SLOTS]; /* atomic: the first buffer of a batch, or 0 */
+    size_t used;                  /* slots that the limit allows; fixed */
+    size_t count;                 /* atomic: buffers in the slots, or on their way in */
+    size_t idle;                  /* atomic: least that count was since the last maintain */
+} mmi_tier_shelf;
+
+struct mm_tier {
+    mm_tier_cache own;                           /* first; of the thread that uses the tier */
+    mmi_tier_shelf shelves[MM_TIER_CLASSES_MAX]; /* the central list */
+    size_t shared;                               /* atomic: a cache has been attached, some time */
+    size_t orders;                               /* atomic: trims, for the caches to follow */
+    size_t order_percent;                        /* atomic: what the last one said */
+    size_t lock;                                 /* atomic: guards what follows */
+    mm_tier_cache *caches;                       /* attached now */
+    size_t gone_owned[MM_TIER_CLASSES_MAX + 1];  /* sums of caches that have been detached */
+    size_t gone_failures[MM_TIER_CLASSES_MAX + 1];
+    size_t gone_samples[MM_TIER_CLASSES_MAX + 1];
+    size_t gone_slack[MM_TIER_CLASSES_MAX + 1];
+    size_t gone_bytes;                           /* their direct_bytes */
+    size_t peaks[MM_TIER_CLASSES_MAX + 1];       /* most live that was seen, once shared */
+    mm_budget *budget;                           /* as in the desc */
+    size_t told_cached;                          /* what the budget was told */
+    size_t told_waste;
+};
 
 /* Makes an empty tier; allocates nothing. INVALID: class sizes that do not ascend, have a gap, or
-   are too small for a pointer. Then the tier is all zero. */
+   are too small. Then the tier is all zero. */
 MM_API MM_NODISCARD mm_status mm_tier_init(mm_tier *tier, const mm_tier_desc *desc) MM_NONNULL_ALL;
 
-/* Frees what is cached and returns how many buffers are still out. Those can no longer be put: give
-   them back before. The tier is then all zero. */
+/* Frees what is cached, by every thread, and returns how many buffers are still out. Those can no
+   longer be put: give them back before. Tier and attached caches are then all zero, and a
+   mm_tier_cache_deinit that comes later does nothing. No other thread may use them meanwhile. */
 MM_API size_t mm_tier_deinit(mm_tier *tier) MM_NONNULL_ALL;
 
 /* A buffer of at least min_size bytes, its true capacity in *size: the smallest class that fits, or
    exactly min_size above the largest class. The content is indeterminate. When memory is refused
-   everything cached is freed and the request tried once more; then NULL and 0. */
-MM_API MM_NODISCARD void *mm_tier_get(mm_tier *tier, size_t min_size, size_t *size) MM_NONNULL_ALL;
+   everything cached here and centrally is freed and the request tried once more; then NULL, 0. */
+MM_NODISCARD MM_INLINE void *mm_tier_get(mm_tier *tier, size_t min_size, size_t *size)
+    MM_NONNULL_ALL;
 
 /* Gives a buffer back with the size that get gave. dirty: how many bytes, from its start, may have
    been written; they are zeroed if the desc says wipe. More than size counts as size. */
-MM_API void mm_tier_put(mm_tier *tier, void *ptr, size_t size, size_t dirty) MM_NONNULL_ALL;
+MM_INLINE void mm_tier_put(mm_tier *tier, void *ptr, size_t size, size_t dirty) MM_NONNULL_ALL;
 
-/* Shrinks what each class has cached to percent of what it is now, rounded down: 0 frees all. Those
-   unused for longest go first. */
+/* Shrinks at once what each class has cached, by the tier's own thread and centrally, to percent
+   of what it is now, rounded down: 0 frees all. Those unused for longest go first. Attached caches
+   follow when they next look beyond their front lists, or are maintained. */
 MM_API void mm_tier_trim(mm_tier *tier, unsigned percent) MM_NONNULL_ALL;
+
+/* For a timer: frees half of what each class had cached all the time since the last call, the
+   largest first, but at most `most` buffers (0: 16); the rest waits for the next call. An idle tier
+   empties by and by, a busy one keeps what it needs. Returns how many buffers were freed. */
+MM_API size_t mm_tier_maintain(mm_tier *tier, size_t most) MM_NONNULL_ALL;
 
 /* The number of size classes. */
 MM_INLINE size_t mm_tier_class_count(const mm_tier *tier) MM_NONNULL_ALL;
 
-/* The figures of one class; index mm_tier_class_count() is all that was served directly. */
-MM_API void mm_tier_get_stats(const mm_tier *tier, size_t index, mm_pool_stats *stats)
-    MM_NONNULL_ALL;
+/* The figures of one class; index mm_tier_class_count() is all that was served directly. From any
+   thread; takes a short lock. Exact when no other thread is within a call, else off by the batches
+   that are on their way. peak is exact as long as no cache was ever attached; then the largest sum
+   seen when a class fetched new memory, and by this function. */
+MM_API void mm_tier_get_stats(mm_tier *tier, size_t index, mm_tier_stats *stats) MM_NONNULL_ALL;
 
-/* Whether lists and counts agree and no class holds more than it may keep. */
+/* Whether lists and counts agree and nothing holds more than it may. No other thread may use the
+   tier meanwhile. */
 MM_API bool mm_tier_check(const mm_tier *tier) MM_NONNULL_ALL;
 
+/* The most bytes that a tier of this desc can have cached on so many threads, its own one of them,
+   and centrally; 0 for a wrong desc. */
+MM_API uint64_t mm_tier_cached_max(const mm_tier_desc *desc, uint32_t threads) MM_NONNULL_ALL;
+
 /* The tier as an allocator. A size that fills at least half of the smallest class that holds it
-   gets a buffer of that class (by default 2-4, 8-16, 32-64 KiB); others go to the tier's allocator.
+   gets a buffer of that class (by default 2-4, 8-17, 32-64 KiB); others go to the tier's allocator.
    Blocks have no header: the size given on free tells. With wipe, all of a freed block is zeroed.
    Valid as long as the tier is, and does not move. Not to be mixed with mm_tier_get and put. */
 MM_API const mm_allocator *mm_tier_allocator(mm_tier *tier) MM_NONNULL_ALL;
 
-/* ---- budgets ---- */
+/* For mm_budget_desc.reclaim_fn, with the tier as user data: frees cached buffers, the largest
+   first, until `wanted` bytes are free, and returns how many are. For a budget that only the tier's
+   own thread charges. */
+MM_API size_t mm_tier_reclaim(size_t wanted, void *tier) MM_NONNULL_ALL;
 
-typedef struct mm_budget mm_budget;
+/* ---- a tier on several threads: each has a cache, the central list is between them ---- */
+
+/* Attaches a cache to the tier, for one thread. Allocates nothing. A cache must not move, and be
+   deinitialised before its memory goes. From any thread. */
+MM_API void mm_tier_cache_init(mm_tier_cache *cache, mm_tier *tier) MM_NONNULL_ALL;
+
+/* Hands everything that is cached back, for the other threads, and detaches the cache: what a
+   thread does when it ends. Buffers that it still has out are anybody's to put. Does nothing to a
+   cache of all zero, nor when the tier has been deinitialised before. */
+MM_API void mm_tier_cache_deinit(mm_tier_cache *cache) MM_NONNULL_ALL;
+
+/* As mm_tier_get and mm_tier_put. A buffer may be put to another cache than it came from. */
+MM_NODISCARD MM_INLINE void *mm_tier_cache_get(mm_tier_cache *cache, size_t min_size, size_t *size)
+    MM_NONNULL_ALL;
+MM_INLINE void mm_tier_cache_put(mm_tier_cache *cache, void *ptr, size_t size, size_t dirty)
+    MM_NONNULL_ALL;
+
+/* As mm_tier_trim and mm_tier_maintain, for what this cache holds alone. */
+MM_API void mm_tier_cache_trim(mm_tier_cache *cache, unsigned percent) MM_NONNULL_ALL;
+MM_API size_t mm_tier_cache_maintain(mm_tier_cache *cache, size_t most) MM_NONNULL_ALL;
+
+/* As mm_tier_allocator. */
+MM_API const mm_allocator *mm_tier_cache_allocator(mm_tier_cache *cache) MM_NONNULL_ALL;
+
+/* ---- budgets ---- */
 
 /* Asked to free `wanted` bytes or more of what is charged, on the thread whose charge needs them;
    returns how many it freed, for the statistics. It may release and charge, on any budget. */
@@ -999,9 +1131,102 @@ MM_INLINE uint32_t mm_slab_count(const mm_slab *slab)
     return slab->count;
 }
 
+/* Figures that one thread writes and others may read. */
+#if defined(_MSC_VER) && !defined(__clang__)
+#define mmi_tier_read(p) (*(const volatile size_t *)(p))
+#define mmi_tier_write(p, v) ((void)(*(volatile size_t *)(p) = (v)))
+#else
+#define mmi_tier_read(p) __atomic_load_n((p), __ATOMIC_RELAXED)
+#define mmi_tier_write(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+#endif
+
+/* Makes words inside a poisoned buffer readable; Valgrind distinguishes that they have a value. */
+#ifdef VALGRIND_MAKE_MEM_DEFINED
+#define MMI_TIER_REVEAL(ptr, size) (void)VALGRIND_MAKE_MEM_DEFINED(ptr, size)
+#else
+#define MMI_TIER_REVEAL(ptr, size) MM_TRACK_UNPOISON(ptr, size)
+#endif
+
+/* What a cached buffer begins with; the second and third only the first buffer of a magazine that
+   is not in use. Copied, not cast: users' types lie there too. */
+typedef struct mmi_tier_words {
+    void *next;   /* buffer of the same magazine */
+    void *batch;  /* the next magazine */
+    size_t count; /* buffers in this one */
+} mmi_tier_words;
+
+MM_API void *mmi_tier_get_slow(mm_tier_cache *cache, mmi_tier_row *row, size_t asked, size_t *size)
+    MM_COLD MM_NONNULL_ALL;
+MM_API void mmi_tier_put_slow(mm_tier_cache *cache, mmi_tier_row *row, void *ptr, size_t size,
+                              size_t dirty) MM_COLD MM_NONNULL_ALL;
+
+/* The smallest class that holds size bytes; the row after the last when there is none. */
+MM_INLINE mmi_tier_row *mmi_tier_find(mm_tier_cache *cache, size_t size)
+{
+    size_t i = 0, inverted = ~size;
+    while (inverted < cache->inverted[i]) i++; /* size > class */
+    return &cache->rows[i];
+}
+
+/* The buffer put last, of a row that has one. */
+MM_INLINE void *mmi_tier_pop(mm_tier_cache *cache, mmi_tier_row *row)
+{
+    void *buffer = row->head, *next;
+    size_t count = row->count - 1;
+    MMI_TIER_REVEAL(buffer, sizeof(next));
+    MM_MEMCPY(&next, buffer, sizeof(next));
+    row->head = next;
+    mmi_tier_write(&row->count, count);
+    if (count < row->low) mmi_tier_write(&row->low, count);
+    MM_TRACK_UNPOISON(buffer, row->size);
+    if (MM_UNLIKELY(cache->wipe != 0)) { /* an address is worth hiding as well */
+        static const mmi_tier_words none = {NULL, NULL, 0};
+        MM_MEMCPY(buffer, &none, sizeof(none));
+    }
+    return buffer;
+}
+
+MM_INLINE void mmi_tier_push(mmi_tier_row *row, void *buffer)
+{
+    MM_MEMCPY(buffer, &row->head, sizeof(row->head));
+    MM_TRACK_POISON(buffer, row->size);
+    row->head = buffer;
+    mmi_tier_write(&row->count, row->count + 1);
+}
+
+MM_NODISCARD MM_INLINE void *mm_tier_cache_get(mm_tier_cache *cache, size_t min_size, size_t *size)
+{
+    mmi_tier_row *row = mmi_tier_find(cache, min_size);
+    if (MM_UNLIKELY(row->head == NULL)) return mmi_tier_get_slow(cache, row, min_size, size);
+    *size = row->size;
+    return mmi_tier_pop(cache, row);
+}
+
+MM_INLINE void mm_tier_cache_put(mm_tier_cache *cache, void *ptr, size_t size, size_t dirty)
+{
+    mmi_tier_row *row = mmi_tier_find(cache, size);
+#ifndef MM_DEBUG /* where every put is looked at */
+    if (MM_LIKELY(row->count < row->room && row->size == size && cache->wipe == 0)) {
+        mmi_tier_push(row, ptr);
+        return;
+    }
+#endif
+    mmi_tier_put_slow(cache, row, ptr, size, dirty);
+}
+
+MM_NODISCARD MM_INLINE void *mm_tier_get(mm_tier *tier, size_t min_size, size_t *size)
+{
+    return mm_tier_cache_get(&tier->own, min_size, size);
+}
+
+MM_INLINE void mm_tier_put(mm_tier *tier, void *ptr, size_t size, size_t dirty)
+{
+    mm_tier_cache_put(&tier->own, ptr, size, dirty);
+}
+
 MM_INLINE size_t mm_tier_class_count(const mm_tier *tier)
 {
-    return tier->class_count;
+    return tier->own.class_count;
 }
 
 MM_INLINE size_t mm_budget_live(const mm_budget *budget)
@@ -2414,138 +2639,351 @@ MM_API bool mm_slab_check(const mm_slab *slab)
 
 // >>tier: buffers of a few sizes
 
-#define MMI_TIER_KEEP_BYTES 1048576u /* what a class may cache by default */
+#if defined(_WIN32)
+#ifndef WIN32_LEAN_AND_MEAN
+#define WIN32_LEAN_AND_MEAN
+#endif
+#ifndef NOMINMAX
+#define NOMINMAX
+#endif
+#ifdef __cplusplus
+}
+#endif
+#include <windows.h> /* SwitchToThread */
+#ifdef __cplusplus
+extern "C" {
+#endif
+#define MMI_TIER_YIELD() ((void)SwitchToThread())
+#elif defined(__unix__) || defined(__APPLE__)
+#ifdef __cplusplus
+}
+#endif
+#include <sched.h>  /* sched_yield, while another thread has the tier's lock */
+#include <unistd.h> /* sysconf, for the size of a page */
+#ifdef __cplusplus
+extern "C" {
+#endif
+#define MMI_TIER_YIELD() ((void)sched_yield())
+#else
+#define MMI_TIER_YIELD() ((void)0)
+#endif
 
-static uint32_t mmi_tier_keep(size_t size, uint32_t keep)
+#define MMI_TIER_KEEP_BYTES 1048576u /* what a class may cache by default */
+#define MMI_TIER_BATCH_MIN 4u        /* buffers that are worth a compare-and-swap */
+#define MMI_TIER_MAINTAIN 16u        /* buffers freed by a call of maintain, by default */
+#define MMI_TIER_SAMPLES 1024u       /* after so many the older half of the mean is forgotten */
+
+/* A row is found by a shift: 16 words. */
+typedef char mmi_tier_row_size[sizeof(mmi_tier_row) == 16 * sizeof(void *) ? 1 : -1];
+typedef char mmi_tier_words_size[sizeof(mmi_tier_words) <= MM_TIER_CLASS_MIN ? 1 : -1];
+
+static size_t mmi_tier_keep(size_t size, uint32_t keep)
 {
     if (keep == MM_TIER_KEEP_NONE) return 0;
     if (keep != 0) return keep;
-    return size < MMI_TIER_KEEP_BYTES ? (uint32_t)(MMI_TIER_KEEP_BYTES / size) : 1;
+    return size < MMI_TIER_KEEP_BYTES ? MMI_TIER_KEEP_BYTES / size : 1;
+}
+
+/* Most buffers in the central list, not yet rounded down to batches. */
+static size_t mmi_tier_central_keep(size_t keep, uint32_t central)
+{
+    if (central == MM_TIER_KEEP_NONE) return 0;
+    if (central != 0) return central;
+    return keep > SIZE_MAX / 4 ? SIZE_MAX : keep * 4;
+}
+
+/* Eight batches to a cache, so that a few threads that trade buffers meet seldom; more where the
+   slots of the central list would not hold its limit. */
+static size_t mmi_tier_batch(size_t keep, size_t central)
+{
+    size_t batch = keep / 8, least = central / MMI_TIER_SLOTS;
+    if (central % MMI_TIER_SLOTS != 0) least++;
+    if (batch < MMI_TIER_BATCH_MIN) batch = MMI_TIER_BATCH_MIN;
+    if (batch < least) batch = least;
+    if (central != 0 && batch > central) batch = central;
+    return batch < keep ? batch : keep;
+}
+
+static void mmi_tier_set_up_class(mm_tier *tier, size_t i, size_t size, uint32_t keep,
+                                  uint32_t central)
+{
+    mmi_tier_row *row = &tier->own.rows[i];
+    mmi_tier_shelf *shelf = &tier->shelves[i];
+    size_t most;
+    row->size = size;
+    row->keep = mmi_tier_keep(size, keep);
+    most = mmi_tier_central_keep(row->keep, central);
+    row->batch = mmi_tier_batch(row->keep, most);
+    shelf->used = row->batch == 0 ? 0 : most / row->batch;
+    if (shelf->used > MMI_TIER_SLOTS) shelf->used = MMI_TIER_SLOTS;
+    tier->own.inverted[i] = ~size;
+}
+
+/* The classes of a desc, and how many they are; SIZE_MAX: wrong. */
+static size_t mmi_tier_classes(const mm_tier_desc *desc, const size_t **sizes)
+{
+    static const size_t standard[MM_TIER_CLASSES_MAX] = {
+        4096, 16384, MM_TIER_TLS_RECORD, 65536, 0, 0, 0, 0};
+    size_t i, count = 0, last = 0;
+    for (i = 0; i < MM_TIER_CLASSES_MAX; i++) last |= desc->class_size[i];
+    *sizes = last == 0 ? standard : desc->class_size;
+    while (count < MM_TIER_CLASSES_MAX && (*sizes)[count] != 0) count++;
+    last = MM_TIER_CLASS_MIN - 1;
+    for (i = 0; i < MM_TIER_CLASSES_MAX; i++) {
+        if (i < count ? (*sizes)[i] <= last : (*sizes)[i] != 0) return SIZE_MAX;
+        last = (*sizes)[i];
+    }
+    return count;
 }
 
 MM_API mm_status mm_tier_init(mm_tier *tier, const mm_tier_desc *desc)
 {
-    static const size_t standard[MM_TIER_CLASSES_MAX] = {4096, 16384, 65536, 0, 0, 0, 0, 0};
-    const size_t *sizes = desc->class_size;
-    size_t i, count = 0, last = 0;
+    const size_t *sizes;
+    size_t i, count = mmi_tier_classes(desc, &sizes);
     memset(tier, 0, sizeof(*tier));
-    for (i = 0; i < MM_TIER_CLASSES_MAX; i++) last |= sizes[i];
-    if (last == 0) sizes = standard;
-    while (count < MM_TIER_CLASSES_MAX && sizes[count] != 0) count++;
-    last = sizeof(void *) - 1; /* the least that is too small: a link must fit */
-    for (i = 0; i < MM_TIER_CLASSES_MAX; i++) {
-        if (i < count ? sizes[i] <= last : sizes[i] != 0) return MM_STATUS_INVALID;
-        last = sizes[i];
-    }
+    if (count == SIZE_MAX) return MM_STATUS_INVALID;
     for (i = 0; i < count; i++) {
-        tier->classes[i].size = sizes[i];
-        tier->classes[i].keep = mmi_tier_keep(sizes[i], desc->class_keep[i]);
+        mmi_tier_set_up_class(tier, i, sizes[i], desc->class_keep[i], desc->class_central[i]);
     }
-    tier->class_count = count;
-    tier->allocator = desc->allocator;
-    tier->wipe = desc->wipe;
+    tier->own.class_count = count;
+    tier->own.allocator = desc->allocator;
+    tier->own.wipe = (size_t)desc->wipe;
+    tier->own.is_own = true;
+    tier->budget = desc->budget;
     return MM_STATUS_OK;
 }
 
-/* Frees all but the first `keep` cached buffers of a class, and says how many that were. */
-static size_t mmi_tier_shrink_class(mm_tier *tier, mmi_tier_class *row, uint32_t keep)
+MM_API uint64_t mm_tier_cached_max(const mm_tier_desc *desc, uint32_t threads)
 {
-    void *last = NULL, *doomed = row->free_list, *next;
-    uint32_t i, excess = row->cached > keep ? row->cached - keep : 0;
-    if (excess == 0) return 0;
-    for (i = 0; i < keep; i++) {
-        last = doomed;
-        doomed = mmi_pool_peek(last, row->size);
+    const size_t *sizes;
+    size_t i, count = mmi_tier_classes(desc, &sizes);
+    uint64_t bytes = 0;
+    if (count == SIZE_MAX) return 0;
+    for (i = 0; i < count; i++) {
+        uint64_t keep = mmi_tier_keep(sizes[i], desc->class_keep[i]);
+        uint64_t central = mmi_tier_central_keep((size_t)keep, desc->class_central[i]);
+        if (central > keep * MMI_TIER_SLOTS) central = keep * MMI_TIER_SLOTS;
+        bytes += (keep * threads + (threads > 1 ? central : 0)) * sizes[i];
     }
-    if (last == NULL) row->free_list = NULL;
-    else mmi_pool_set_link(last, NULL, row->size);
-    for (; doomed != NULL; doomed = next) {
-        next = mmi_pool_link(doomed);
-        MM_TRACK_UNPOISON(doomed, row->size);
-        mmi_free(tier->allocator, doomed, row->size);
+    return bytes;
+}
+
+// >>tier-lists: magazines, and the central list of them
+
+static mmi_tier_words mmi_tier_peek(void *buffer, size_t size)
+{
+    mmi_tier_words words;
+    MMI_TIER_REVEAL(buffer, sizeof(words));
+    MM_MEMCPY(&words, buffer, sizeof(words));
+    MM_TRACK_POISON(buffer, size);
+    return words;
+}
+
+static void mmi_tier_seal(void *buffer, void *next, void *batch, size_t count, size_t size)
+{
+    mmi_tier_words words;
+    words.next = next;
+    words.batch = batch;
+    words.count = count;
+    MM_TRACK_UNPOISON(buffer, sizeof(words));
+    MM_MEMCPY(buffer, &words, sizeof(words));
+    MM_TRACK_POISON(buffer, size);
+}
+
+/* The next of a buffer; the other two words may hold anything. */
+static void *mmi_tier_next(void *buffer, size_t size)
+{
+    void *next;
+    MMI_TIER_REVEAL(buffer, sizeof(next));
+    MM_MEMCPY(&next, buffer, sizeof(next));
+    MM_TRACK_POISON(buffer, size);
+    return next;
+}
+
+/* Keeps the first `keep` buffers of a list, and returns the others. */
+static void *mmi_tier_split(void **head, size_t keep, size_t size)
+{
+    void *last = NULL, *rest = *head, *nothing = NULL;
+    for (; keep > 0; keep--) {
+        last = rest;
+        rest = mmi_tier_next(last, size);
     }
-    row->cached = keep;
-    return excess;
-}
-
-static size_t mmi_tier_shrink(mm_tier *tier, unsigned percent)
-{
-    size_t i, freed = 0;
-    if (percent >= 100) return 0;
-    for (i = 0; i < tier->class_count; i++) {
-        mmi_tier_class *row = &tier->classes[i];
-        uint32_t keep = (uint32_t)((uint64_t)row->cached * percent / 100);
-        freed += mmi_tier_shrink_class(tier, row, keep);
+    if (last == NULL) {
+        *head = NULL;
+    } else {
+        MM_TRACK_UNPOISON(last, sizeof(nothing));
+        MM_MEMCPY(last, &nothing, sizeof(nothing));
+        MM_TRACK_POISON(last, size);
     }
-    return freed;
+    return rest;
 }
 
-MM_API void mm_tier_trim(mm_tier *tier, unsigned percent)
+/* Puts a sealed batch in a free slot; false when there is none. */
+static bool mmi_tier_shelf_put(mmi_tier_shelf *shelf, void *batch, size_t count)
 {
-    (void)mmi_tier_shrink(tier, percent);
+    size_t i;
+    (void)mmi_atomic_add(&shelf->count, count); /* before it can be taken: never below zero */
+    for (i = 0; i < shelf->used; i++) {
+        size_t empty = 0;
+        if (mmi_tier_read(&shelf->slots[i]) != 0) continue;
+        if (mmi_atomic_cas(&shelf->slots[i], &empty, (size_t)(uintptr_t)batch)) return true;
+    }
+    (void)mmi_atomic_add(&shelf->count, (size_t)0 - count);
+    return false;
 }
 
-MM_API size_t mm_tier_deinit(mm_tier *tier)
+static void mmi_tier_shelf_note(mmi_tier_shelf *shelf, size_t count)
 {
-    size_t i, live = 0;
-    (void)mmi_tier_shrink(tier, 0);
-    for (i = 0; i <= tier->class_count; i++) live += tier->classes[i].live;
-    memset(tier, 0, sizeof(*tier));
-    return live;
+    size_t idle = mmi_atomic_load(&shelf->idle);
+    while (count < idle && !mmi_atomic_cas(&shelf->idle, &idle, count)) continue;
 }
 
-/* The smallest class that holds size bytes; the row after the last when there is none. */
-static mmi_tier_class *mmi_tier_find(mm_tier *tier, size_t size)
+/* Takes a batch out of a slot; NULL when all are empty. */
+static void *mmi_tier_shelf_take(mmi_tier_shelf *shelf, size_t size, size_t *count)
 {
-    size_t i = 0;
-    while (i < tier->class_count && tier->classes[i].size < size) i++;
-    return &tier->classes[i];
+    size_t i;
+    if (mmi_atomic_load(&shelf->count) == 0) return NULL;
+    for (i = 0; i < shelf->used; i++) {
+        size_t seen = mmi_tier_read(&shelf->slots[i]);
+        void *batch;
+        if (seen == 0 || !mmi_atomic_cas(&shelf->slots[i], &seen, (size_t)0)) continue;
+        batch = (void *)(uintptr_t)seen;
+        *count = mmi_tier_peek(batch, size).count;
+        mmi_tier_shelf_note(shelf, mmi_atomic_add(&shelf->count, (size_t)0 - *count) - *count);
+        return batch;
+    }
+    return NULL;
 }
 
-/* The class from which the allocator serves a size; the row after the last: none is near enough. */
-static mmi_tier_class *mmi_tier_near(mm_tier *tier, size_t size)
+// >>tier-rows: a class in a cache
+
+/* The tier whose central list is in use; NULL: the cache is all there is. */
+static mm_tier *mmi_tier_central(mm_tier_cache *cache)
 {
-    mmi_tier_class *row = mmi_tier_find(tier, size);
-    return row->size != 0 && row->size - size > size ? &tier->classes[tier->class_count] : row;
+    mm_tier *tier = cache->tier;
+    if (tier == NULL && cache->is_own) tier = (mm_tier *)(void *)cache; /* its first member */
+    return tier != NULL && mmi_atomic_load(&tier->shared) != 0 ? tier : NULL;
 }
 
-static bool mmi_tier_is_direct(const mmi_tier_class *row)
+static bool mmi_tier_is_direct(const mmi_tier_row *row)
 {
     return row->size == 0;
 }
 
-static void *mmi_tier_pop(const mm_tier *tier, mmi_tier_class *row)
+static size_t mmi_tier_live(const mmi_tier_row *row)
 {
-    void *buffer = row->free_list;
-    row->free_list = mmi_pool_link(buffer);
-    row->cached--;
-    if (tier->wipe) memset(buffer, 0, sizeof(void *)); /* an address is worth hiding as well */
-    MM_TRACK_UNPOISON(buffer, row->size);
-    return buffer;
+    return mmi_tier_read(&row->owned) - mmi_tier_read(&row->stored) - mmi_tier_read(&row->count);
 }
 
-/* A buffer of a class, or size bytes for the row served directly; what is cached makes room before
-   the request fails. */
-static void *mmi_tier_take(mm_tier *tier, mmi_tier_class *row, size_t size)
+/* Most that were live. Between two marks owned and stored are fixed: most were out when the count
+   was lowest. A cache to which others' buffers are put can be below zero. */
+static size_t mmi_tier_row_peak(const mmi_tier_row *row)
 {
-    size_t bytes = mmi_tier_is_direct(row) ? size : row->size;
-    void *buffer;
-    if (row->cached != 0) {
-        buffer = mmi_tier_pop(tier, row);
-    } else {
-        buffer = mmi_alloc(tier->allocator, bytes);
-        if (buffer == NULL && mmi_tier_shrink(tier, 0) != 0) {
-            buffer = mmi_alloc(tier->allocator, bytes);
-        }
-    }
-    if (buffer == NULL) {
-        row->failures++;
-        return NULL;
-    }
-    if (mmi_tier_is_direct(row)) tier->direct_bytes += size;
-    if (++row->live > row->peak) row->peak = row->live;
-    return buffer;
+    size_t peak = mmi_tier_read(&row->peak);
+    size_t live = mmi_tier_read(&row->owned) - mmi_tier_read(&row->stored);
+    live -= mmi_tier_read(&row->low);
+    return live <= SIZE_MAX / 2 && live > peak ? live : peak;
 }
+
+/* Before stored, owned, or count otherwise than by get and put are changed. */
+static void mmi_tier_note(mmi_tier_row *row)
+{
+    size_t least = row->stored + row->low;
+    mmi_tier_write(&row->peak, mmi_tier_row_peak(row));
+    if (least < row->idle) row->idle = least;
+}
+
+/* After that. A cache that is alone knows how many can come back: one more is a mistake, and must
+   not take the short way. */
+static void mmi_tier_mark(mmi_tier_row *row, bool alone)
+{
+    size_t room = row->keep - row->stored, home = row->owned - row->stored;
+    if (room > row->batch) room = row->batch;
+    if (alone && room > home) room = home;
+    row->room = room;
+    mmi_tier_write(&row->low, row->count);
+}
+
+static void mmi_tier_set(mmi_tier_row *row, size_t count, size_t stored, size_t owned)
+{
+    mmi_tier_write(&row->count, count);
+    mmi_tier_write(&row->stored, stored);
+    mmi_tier_write(&row->owned, owned);
+}
+
+static size_t mmi_tier_cached(const mmi_tier_row *row)
+{
+    return row->stored + row->count;
+}
+
+/* The magazine in use joins the full ones. */
+static void mmi_tier_store(mmi_tier_row *row, bool alone)
+{
+    void *next = mmi_tier_next(row->head, row->size);
+    mmi_tier_note(row);
+    mmi_tier_seal(row->head, next, row->batches, row->count, row->size);
+    row->batches = row->head;
+    row->head = NULL;
+    mmi_tier_set(row, 0, row->stored + row->count, row->owned);
+    mmi_tier_mark(row, alone);
+}
+
+/* A magazine for an empty front list: the last one stored, or one of the central list. */
+static bool mmi_tier_refill(mm_tier *central, mm_tier_cache *cache, mmi_tier_row *row)
+{
+    size_t count = 0;
+    void *batch = row->batches;
+    mmi_tier_note(row);
+    if (batch != NULL) {
+        mmi_tier_words words = mmi_tier_peek(batch, row->size);
+        row->batches = words.batch;
+        mmi_tier_set(row, words.count, row->stored - words.count, row->owned);
+    } else {
+        if (central == NULL) return false;
+        batch = mmi_tier_shelf_take(&central->shelves[row - cache->rows], row->size, &count);
+        if (batch == NULL) return false;
+        mmi_tier_set(row, count, 0, row->owned + count);
+    }
+    row->head = batch;
+    mmi_tier_mark(row, central == NULL);
+    return true;
+}
+
+/* Gives the magazine that has been idle longest to the central list; false when that is full. It is
+   not touched any more once it is there. */
+static bool mmi_tier_hand_over(mm_tier *central, mm_tier_cache *cache, mmi_tier_row *row)
+{
+    mmi_tier_shelf *shelf = &central->shelves[row - cache->rows];
+    void *above = NULL, *oldest = row->batches;
+    mmi_tier_words words = {NULL, NULL, 0};
+    if (oldest == NULL && row->head == NULL) return false;
+    for (; oldest != NULL; above = oldest, oldest = words.batch) {
+        words = mmi_tier_peek(oldest, row->size);
+        if (words.batch == NULL) break;
+    }
+    if (oldest == NULL) { /* the magazine in use is all */
+        words.count = row->count;
+        mmi_tier_seal(row->head, mmi_tier_next(row->head, row->size), NULL, row->count, row->size);
+    }
+    if (!mmi_tier_shelf_put(shelf, oldest == NULL ? row->head : oldest, words.count)) return false;
+    mmi_tier_note(row);
+    if (oldest == NULL) {
+        row->head = NULL;
+        mmi_tier_set(row, 0, row->stored, row->owned - words.count);
+    } else {
+        if (above == NULL) {
+            row->batches = NULL;
+        } else {
+            mmi_tier_words upper = mmi_tier_peek(above, row->size);
+            mmi_tier_seal(above, upper.next, NULL, upper.count, row->size);
+        }
+        mmi_tier_set(row, row->count, row->stored - words.count, row->owned - words.count);
+    }
+    mmi_tier_mark(row, false);
+    return true;
+}
+
+// >>tier-memory: from and to the allocator
 
 /* Not memset by name: a compiler may drop that in front of a free. */
 static void mmi_tier_wipe(void *ptr, size_t size)
@@ -2554,79 +2992,634 @@ static void mmi_tier_wipe(void *ptr, size_t size)
     (void)wipe(ptr, 0, size);
 }
 
-static void mmi_tier_give(mm_tier *tier, mmi_tier_class *row, void *ptr, size_t size, size_t dirty)
+#if defined(__linux__) && defined(__GNUC__) && !defined(__hppa__)
+/* <sys/mman.h> hides it from strict C programs, hence under a name of our own. */
+extern int mmi_tier_madvise(void *address, size_t size, int advice) __asm__("madvise");
+#define MMI_TIER_DONTDUMP 16
+#define MMI_TIER_DODUMP 17
+
+/* Every page with a byte of the buffer stays out of core dumps; those that are wholly its own come
+   back when it is freed. Advice that the kernel refuses (before Linux 3.4) changes nothing else. */
+static void mmi_tier_hide(void *ptr, size_t size, bool hide)
 {
-    MM_ASSERT(row->live > 0); /* put twice, or not from this tier */
-    if (tier->wipe) mmi_tier_wipe(ptr, dirty < size ? dirty : size);
-    row->live--;
-    if (mmi_tier_is_direct(row)) {
-        tier->direct_bytes -= size;
-        mmi_free(tier->allocator, ptr, size);
-        return;
-    }
-    if (row->cached >= row->keep) {
-        mmi_free(tier->allocator, ptr, row->size);
-        return;
-    }
-    mmi_pool_set_link(ptr, row->free_list, row->size);
-    row->free_list = ptr;
-    row->cached++;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)ptr, end = begin + size;
+    if (hide) end += page - 1;
+    else begin += page - 1;
+    begin &= ~(page - 1);
+    end &= ~(page - 1);
+    if (begin >= end) return;
+    (void)mmi_tier_madvise((void *)begin, end - begin, hide ? MMI_TIER_DONTDUMP : MMI_TIER_DODUMP);
+}
+#else
+static void mmi_tier_hide(void *ptr, size_t size, bool hide)
+{
+    (void)ptr, (void)size, (void)hide;
+}
+#endif
+
+static void *mmi_tier_fetch(const mm_tier_cache *cache, size_t size)
+{
+    void *buffer = mmi_alloc(cache->allocator, size);
+    if (buffer != NULL && cache->wipe == MM_TIER_WIPE_SECRET) mmi_tier_hide(buffer, size, true);
+    return buffer;
 }
 
-MM_API void *mm_tier_get(mm_tier *tier, size_t min_size, size_t *size)
+static void mmi_tier_drop(const mm_tier_cache *cache, void *buffer, size_t size)
 {
-    mmi_tier_class *row = mmi_tier_find(tier, min_size);
-    size_t bytes = row->size;
+    MM_TRACK_UNPOISON(buffer, size);
+    if (cache->wipe == MM_TIER_WIPE_SECRET) {
+        mmi_tier_wipe(buffer, size);
+        mmi_tier_hide(buffer, size, false);
+    }
+    mmi_free(cache->allocator, buffer, size);
+}
+
+static void mmi_tier_drop_list(const mm_tier_cache *cache, void *buffer, size_t size)
+{
+    while (buffer != NULL) {
+        void *next = mmi_tier_next(buffer, size);
+        mmi_tier_drop(cache, buffer, size);
+        buffer = next;
+    }
+}
+
+static void mmi_tier_drop_batches(const mm_tier_cache *cache, void *batch, size_t size)
+{
+    while (batch != NULL) {
+        void *next = mmi_tier_peek(batch, size).batch;
+        mmi_tier_drop_list(cache, batch, size);
+        batch = next;
+    }
+}
+
+/* Takes all but the first `keep` buffers out of the full magazines: whole ones, returned, and the
+   end of one, in *tail. */
+static void *mmi_tier_cut_batches(mmi_tier_row *row, size_t keep, void **tail)
+{
+    void *above = NULL, *at = row->batches;
+    mmi_tier_words words = mmi_tier_peek(at, row->size), upper;
+    while (words.count <= keep) { /* ends: fewer are kept than there are */
+        keep -= words.count;
+        above = at;
+        at = words.batch;
+        words = mmi_tier_peek(at, row->size);
+    }
+    if (keep > 0) {
+        *tail = mmi_tier_split(&at, keep, row->size);
+        mmi_tier_seal(at, mmi_tier_next(at, row->size), NULL, keep, row->size);
+        return words.batch;
+    }
+    if (above == NULL) {
+        row->batches = NULL;
+    } else {
+        upper = mmi_tier_peek(above, row->size);
+        mmi_tier_seal(above, upper.next, NULL, upper.count, row->size);
+    }
+    return at;
+}
+
+/* Frees all but `keep` cached buffers of a row, those put first before others, and says how many.
+   Freed last: the allocator may come back to the tier. */
+static size_t mmi_tier_cut(mm_tier_cache *cache, mmi_tier_row *row, size_t keep)
+{
+    size_t cached = mmi_tier_cached(row), count = row->count;
+    void *tail = NULL, *batches;
+    if (cached <= keep) return 0;
+    mmi_tier_note(row);
+    if (keep < count) {
+        tail = mmi_tier_split(&row->head, keep, row->size);
+        batches = row->batches;
+        row->batches = NULL;
+        count = keep;
+    } else {
+        batches = mmi_tier_cut_batches(row, keep - count, &tail);
+    }
+    mmi_tier_set(row, count, keep - count, row->owned - (cached - keep));
+    if (row->idle > keep) row->idle = keep;
+    mmi_tier_mark(row, mmi_tier_central(cache) == NULL);
+    mmi_tier_drop_list(cache, tail, row->size);
+    mmi_tier_drop_batches(cache, batches, row->size);
+    return cached - keep;
+}
+
+/* Frees up to count buffers of the central list. */
+static size_t mmi_tier_cut_shelf(mm_tier *tier, size_t index, size_t count)
+{
+    mmi_tier_shelf *shelf = &tier->shelves[index];
+    size_t freed = 0, size = tier->own.rows[index].size, have;
+    while (freed < count) {
+        void *batch = mmi_tier_shelf_take(shelf, size, &have), *rest = NULL;
+        if (batch == NULL) break;
+        if (have > count - freed) { /* a part of it goes back */
+            rest = mmi_tier_split(&batch, count - freed, size);
+            have -= count - freed;
+            mmi_tier_seal(rest, mmi_tier_next(rest, size), NULL, have, size);
+            freed = count;
+            if (!mmi_tier_shelf_put(shelf, rest, have)) { /* another thread took the slot */
+                mmi_tier_drop_list(&tier->own, rest, size);
+                freed += have;
+            }
+        } else {
+            freed += have;
+        }
+        mmi_tier_drop_list(&tier->own, batch, size);
+    }
+    return freed;
+}
+
+static size_t mmi_tier_percent(size_t count, unsigned percent)
+{
+    return count / 100 * percent + count % 100 * percent / 100;
+}
+
+static size_t mmi_tier_shrink(mm_tier_cache *cache, unsigned percent)
+{
+    size_t i, freed = 0;
+    if (percent >= 100) return 0;
+    for (i = 0; i < cache->class_count; i++) {
+        mmi_tier_row *row = &cache->rows[i];
+        freed += mmi_tier_cut(cache, row, mmi_tier_percent(mmi_tier_cached(row), percent));
+    }
+    return freed;
+}
+
+static size_t mmi_tier_shrink_shelves(mm_tier *tier, unsigned percent)
+{
+    size_t i, freed = 0;
+    if (percent >= 100) return 0;
+    for (i = 0; i < tier->own.class_count; i++) {
+        size_t count = mmi_atomic_load(&tier->shelves[i].count);
+        freed += mmi_tier_cut_shelf(tier, i, count - mmi_tier_percent(count, percent));
+    }
+    return freed;
+}
+
+/* All that this thread can free, when memory was refused. */
+static bool mmi_tier_give_way(mm_tier_cache *cache)
+{
+    mm_tier *central = mmi_tier_central(cache);
+    size_t freed = mmi_tier_shrink(cache, 0);
+    if (central != NULL) freed += mmi_tier_shrink_shelves(central, 0);
+    return freed != 0;
+}
+
+/* Follows an order to trim that another thread gave. The tier's own cache was trimmed by it. */
+static void mmi_tier_obey(const mm_tier *central, mm_tier_cache *cache)
+{
+    size_t orders;
+    if (central == NULL || cache->tier == NULL) return;
+    orders = mmi_atomic_load(&central->orders);
+    if (orders == cache->obeyed) return;
+    cache->obeyed = orders;
+    (void)mmi_tier_shrink(cache, (unsigned)mmi_atomic_load(&central->order_percent));
+}
+
+// >>tier-sums: over all caches, under a lock that get and put do not take
+
+static void mmi_tier_lock(mm_tier *tier)
+{
+    size_t expected = 0;
+    while (!mmi_atomic_cas(&tier->lock, &expected, (size_t)1)) {
+        expected = 0;
+        MMI_TIER_YIELD();
+    }
+}
+
+static void mmi_tier_unlock(mm_tier *tier)
+{
+    mmi_atomic_store(&tier->lock, (size_t)0);
+}
+
+/* Buffers out of a class, over all threads; 0 when moving ones make it look like less. */
+static size_t mmi_tier_sum_live(const mm_tier *tier, size_t index)
+{
+    const mm_tier_cache *cache;
+    size_t live = tier->gone_owned[index] + mmi_tier_live(&tier->own.rows[index]);
+    for (cache = tier->caches; cache != NULL; cache = cache->next) {
+        live += mmi_tier_live(&cache->rows[index]);
+    }
+    return live <= SIZE_MAX / 2 ? live : 0;
+}
+
+static void mmi_tier_sample(mm_tier *tier, size_t index)
+{
+    size_t live;
+    mmi_tier_lock(tier);
+    live = mmi_tier_sum_live(tier, index);
+    if (live > tier->peaks[index]) tier->peaks[index] = live;
+    mmi_tier_unlock(tier);
+}
+
+/* live times the mean of what requests got beyond their size. */
+static size_t mmi_tier_waste(size_t live, size_t slack, size_t samples)
+{
+    if (samples == 0) return 0;
+    return (size_t)((double)slack / (double)samples * (double)live);
+}
+
+static void mmi_tier_add_row(const mm_tier_cache *cache, size_t index, mm_tier_stats *stats,
+                             size_t *slack, size_t *samples)
+{
+    const mmi_tier_row *row = &cache->rows[index];
+    stats->cached += mmi_tier_read(&row->stored) + mmi_tier_read(&row->count);
+    stats->failures += mmi_tier_read(&row->failures);
+    *slack += mmi_tier_read(&row->slack);
+    *samples += mmi_tier_read(&row->samples);
+    if (mmi_tier_is_direct(row)) stats->bytes += mmi_tier_read(&cache->direct_bytes);
+}
+
+MM_API void mm_tier_get_stats(mm_tier *tier, size_t index, mm_tier_stats *stats)
+{
+    const mm_tier_cache *cache;
+    size_t slack, samples;
+    MM_ASSERT(index <= tier->own.class_count);
+    memset(stats, 0, sizeof(*stats));
+    stats->size = tier->own.rows[index].size;
+    mmi_tier_lock(tier);
+    stats->failures = tier->gone_failures[index];
+    slack = tier->gone_slack[index];
+    samples = tier->gone_samples[index];
+    if (stats->size == 0) stats->bytes = tier->gone_bytes;
+    mmi_tier_add_row(&tier->own, index, stats, &slack, &samples);
+    for (cache = tier->caches; cache != NULL; cache = cache->next) {
+        mmi_tier_add_row(cache, index, stats, &slack, &samples);
+    }
+    stats->live = mmi_tier_sum_live(tier, index);
+    stats->peak = tier->peaks[index];
+    if (mmi_atomic_load(&tier->shared) == 0) {
+        stats->peak = mmi_tier_row_peak(&tier->own.rows[index]);
+    }
+    if (stats->peak < stats->live) stats->peak = tier->peaks[index] = stats->live;
+    mmi_tier_unlock(tier);
+    if (index < MM_TIER_CLASSES_MAX) stats->central = mmi_atomic_load(&tier->shelves[index].count);
+    stats->cached += stats->central;
+    if (stats->size != 0) stats->bytes = (stats->live + stats->cached) * stats->size;
+    stats->waste = mmi_tier_waste(stats->live, slack, samples);
+}
+
+/* Tells the budget what has changed since it was told last. */
+static void mmi_tier_tell(mm_tier *tier)
+{
+    size_t i, cached = 0, waste = 0;
+    if (tier->budget == NULL) return;
+    for (i = 0; i < tier->own.class_count; i++) {
+        mm_tier_stats stats;
+        mm_tier_get_stats(tier, i, &stats);
+        cached += stats.cached * stats.size;
+        waste += stats.waste;
+    }
+    mm_budget_note(tier->budget, (ptrdiff_t)(cached - tier->told_cached),
+                   (ptrdiff_t)(waste - tier->told_waste));
+    tier->told_cached = cached;
+    tier->told_waste = waste;
+}
+
+MM_API void mm_tier_trim(mm_tier *tier, unsigned percent)
+{
+    (void)mmi_tier_shrink(&tier->own, percent);
+    (void)mmi_tier_shrink_shelves(tier, percent);
+    if (percent < 100) {
+        mmi_atomic_store(&tier->order_percent, (size_t)percent);
+        (void)mmi_atomic_add(&tier->orders, 1);
+    }
+    mmi_tier_tell(tier);
+}
+
+MM_API void mm_tier_cache_trim(mm_tier_cache *cache, unsigned percent)
+{
+    (void)mmi_tier_shrink(cache, percent);
+}
+
+static size_t mmi_tier_maintain_row(mm_tier_cache *cache, mmi_tier_row *row, size_t most)
+{
+    size_t freed = 0, spare;
+    mmi_tier_note(row);
+    spare = row->idle - row->idle / 2;
+    if (spare > most) spare = most;
+    if (spare > 0) freed = mmi_tier_cut(cache, row, mmi_tier_cached(row) - spare);
+    row->idle = mmi_tier_cached(row);
+    mmi_tier_write(&row->low, row->count);
+    return freed;
+}
+
+MM_API size_t mm_tier_cache_maintain(mm_tier_cache *cache, size_t most)
+{
+    size_t i, left = most == 0 ? MMI_TIER_MAINTAIN : most, all = left;
+    mmi_tier_obey(mmi_tier_central(cache), cache);
+    for (i = cache->class_count; i-- > 0 && left > 0;) {
+        left -= mmi_tier_maintain_row(cache, &cache->rows[i], left);
+    }
+    return all - left;
+}
+
+MM_API size_t mm_tier_maintain(mm_tier *tier, size_t most)
+{
+    size_t i, all = most == 0 ? MMI_TIER_MAINTAIN : most, left;
+    left = all - mm_tier_cache_maintain(&tier->own, all);
+    for (i = tier->own.class_count; i-- > 0 && left > 0;) {
+        mmi_tier_shelf *shelf = &tier->shelves[i];
+        size_t idle = mmi_atomic_load(&shelf->idle), spare = idle - idle / 2, freed;
+        freed = spare == 0 ? 0 : mmi_tier_cut_shelf(tier, i, spare < left ? spare : left);
+        left -= freed < left ? freed : left; /* more, where a slot was lost to another thread */
+        mmi_atomic_store(&shelf->idle, mmi_atomic_load(&shelf->count));
+    }
+    mmi_tier_tell(tier);
+    return all - left;
+}
+
+MM_API size_t mm_tier_reclaim(size_t wanted, void *user_data)
+{
+    mm_tier *tier = (mm_tier *)user_data;
+    size_t i, freed = 0;
+    for (i = tier->own.class_count; i-- > 0 && freed < wanted;) {
+        mmi_tier_row *row = &tier->own.rows[i];
+        size_t count = (wanted - freed - 1) / row->size + 1, cached = mmi_tier_cached(row);
+        freed += mmi_tier_cut(&tier->own, row, cached > count ? cached - count : 0) * row->size;
+        if (freed >= wanted) break;
+        count = (wanted - freed - 1) / row->size + 1;
+        freed += mmi_tier_cut_shelf(tier, i, count) * row->size;
+    }
+    return freed;
+}
+
+// >>tier-get: the ways beyond the front list
+
+static void mmi_tier_add_sample(mmi_tier_row *row, size_t slack)
+{
+    if (row->samples >= MMI_TIER_SAMPLES) {
+        mmi_tier_write(&row->samples, row->samples / 2);
+        mmi_tier_write(&row->slack, row->slack / 2);
+    }
+    mmi_tier_write(&row->samples, row->samples + 1);
+    mmi_tier_write(&row->slack, row->slack + slack);
+}
+
+/* One buffer more, or less, that is no business of the lists. */
+static void mmi_tier_count(mm_tier_cache *cache, mmi_tier_row *row, size_t owned, size_t direct)
+{
+    mmi_tier_note(row);
+    mmi_tier_write(&row->owned, row->owned + owned);
+    mmi_tier_write(&cache->direct_bytes, cache->direct_bytes + direct);
+    mmi_tier_mark(row, mmi_tier_central(cache) == NULL);
+}
+
+/* A buffer where the front list is empty, or bytes for the row served directly; what is cached
+   makes room before the request fails. During an allocation the lists are in order: a reclaim
+   function may get, put and trim. */
+static void *mmi_tier_take_slow(mm_tier_cache *cache, mmi_tier_row *row, size_t asked, size_t bytes)
+{
+    mm_tier *central = mmi_tier_central(cache);
     void *buffer;
-    if (mmi_tier_is_direct(row)) bytes = min_size == 0 ? 1 : min_size; /* 0: a tier of all zero */
-    buffer = mmi_tier_take(tier, row, bytes);
+    mmi_tier_obey(central, cache);
+    if (!mmi_tier_is_direct(row)) mmi_tier_add_sample(row, bytes - asked);
+    if (!mmi_tier_is_direct(row) && mmi_tier_refill(central, cache, row)) {
+        return mmi_tier_pop(cache, row);
+    }
+    buffer = mmi_tier_fetch(cache, bytes);
+    if (buffer == NULL && mmi_tier_give_way(cache)) buffer = mmi_tier_fetch(cache, bytes);
+    if (buffer == NULL) {
+        mmi_tier_write(&row->failures, row->failures + 1);
+        return NULL;
+    }
+    mmi_tier_count(cache, row, 1, mmi_tier_is_direct(row) ? bytes : 0);
+    if (central != NULL) mmi_tier_sample(central, (size_t)(row - cache->rows));
+    return buffer;
+}
+
+static void *mmi_tier_take(mm_tier_cache *cache, mmi_tier_row *row, size_t size)
+{
+    if (MM_LIKELY(row->head != NULL)) return mmi_tier_pop(cache, row);
+    return mmi_tier_take_slow(cache, row, size, mmi_tier_is_direct(row) ? size : row->size);
+}
+
+MM_API void *mmi_tier_get_slow(mm_tier_cache *cache, mmi_tier_row *row, size_t asked, size_t *size)
+{
+    size_t bytes = mmi_tier_is_direct(row) ? asked : row->size;
+    void *buffer;
+    if (bytes == 0) bytes = 1; /* a tier of all zero */
+    buffer = mmi_tier_take_slow(cache, row, asked, bytes);
     *size = buffer == NULL ? 0 : bytes;
     return buffer;
 }
 
-MM_API void mm_tier_put(mm_tier *tier, void *ptr, size_t size, size_t dirty)
+/* Whether the buffer is in no list of the row: looked up with MM_DEBUG only. */
+static bool mmi_tier_is_absent(const mmi_tier_row *row, const void *ptr)
 {
-    mmi_tier_class *row = mmi_tier_find(tier, size);
-    MM_ASSERT(mmi_tier_is_direct(row) || row->size == size); /* the size that get gave */
-    mmi_tier_give(tier, row, ptr, size, dirty);
+#ifdef MM_DEBUG
+    void *buffer, *batch;
+    for (buffer = row->head; buffer != NULL; buffer = mmi_tier_next(buffer, row->size)) {
+        if (buffer == ptr) return false;
+    }
+    for (batch = row->batches; batch != NULL; batch = mmi_tier_peek(batch, row->size).batch) {
+        for (buffer = batch; buffer != NULL; buffer = mmi_tier_next(buffer, row->size)) {
+            if (buffer == ptr) return false;
+        }
+    }
+#else
+    (void)row, (void)ptr;
+#endif
+    return true;
 }
 
-MM_API void mm_tier_get_stats(const mm_tier *tier, size_t index, mm_pool_stats *stats)
+/* A buffer, already wiped, where the short way is barred: the magazine is full, or the cache is, or
+   the tier has since been shared, or there is debugging or wiping to do. */
+static void mmi_tier_give(mm_tier_cache *cache, mmi_tier_row *row, void *ptr, size_t size)
 {
-    const mmi_tier_class *row;
-    MM_ASSERT(index <= tier->class_count);
-    row = &tier->classes[index];
-    stats->size = row->size;
-    stats->live = row->live;
-    stats->cached = row->cached;
-    stats->peak = row->peak;
-    stats->failures = row->failures;
-    stats->bytes =
-        mmi_tier_is_direct(row) ? tier->direct_bytes : (row->live + row->cached) * row->size;
+    mm_tier *central = mmi_tier_central(cache);
+    MM_ASSERT(central != NULL || mmi_tier_live(row) > 0); /* put twice, or not from this tier */
+    MM_ASSERT(mmi_tier_is_absent(row, ptr));              /* put twice */
+    if (mmi_tier_is_direct(row)) {
+        mmi_tier_count(cache, row, SIZE_MAX, (size_t)0 - size);
+        mmi_tier_drop(cache, ptr, size);
+        return;
+    }
+    mmi_tier_obey(central, cache);
+    if (mmi_tier_cached(row) >= row->keep &&
+        (central == NULL || !mmi_tier_hand_over(central, cache, row))) {
+        mmi_tier_count(cache, row, SIZE_MAX, 0);
+        mmi_tier_drop(cache, ptr, row->size);
+        return;
+    }
+    if (row->count >= row->room) {
+        if (row->count >= row->batch) {
+            mmi_tier_store(row, central == NULL);
+        } else {
+            mmi_tier_note(row);
+            mmi_tier_mark(row, central == NULL);
+        }
+    }
+    mmi_tier_push(row, ptr);
+}
+
+MM_API void mmi_tier_put_slow(mm_tier_cache *cache, mmi_tier_row *row, void *ptr, size_t size,
+                              size_t dirty)
+{
+    MM_ASSERT(mmi_tier_is_direct(row) || row->size == size); /* the size that get gave */
+    if (cache->wipe != MM_TIER_WIPE_NONE) mmi_tier_wipe(ptr, dirty < size ? dirty : size);
+    mmi_tier_give(cache, row, ptr, size);
+}
+
+// >>tier-caches: threads that come and go
+
+MM_API void mm_tier_cache_init(mm_tier_cache *cache, mm_tier *tier)
+{
+    size_t i;
+    memset(cache, 0, sizeof(*cache));
+    cache->class_count = tier->own.class_count;
+    cache->allocator = tier->own.allocator;
+    cache->wipe = tier->own.wipe;
+    cache->tier = tier;
+    cache->obeyed = mmi_atomic_load(&tier->orders);
+    for (i = 0; i < cache->class_count; i++) {
+        cache->inverted[i] = tier->own.inverted[i];
+        cache->rows[i].size = tier->own.rows[i].size;
+        cache->rows[i].keep = tier->own.rows[i].keep;
+        cache->rows[i].batch = tier->own.rows[i].batch;
+        mmi_tier_mark(&cache->rows[i], false);
+    }
+    mmi_tier_lock(tier);
+    for (i = 0; i <= cache->class_count && mmi_atomic_load(&tier->shared) == 0; i++) {
+        tier->peaks[i] = mmi_tier_row_peak(&tier->own.rows[i]);
+    }
+    cache->next = tier->caches;
+    tier->caches = cache;
+    mmi_atomic_store(&tier->shared, (size_t)1);
+    mmi_tier_unlock(tier);
+}
+
+/* Everything to the central list, and what that has no room for to the allocator. */
+static void mmi_tier_hand_back(mm_tier *tier, mm_tier_cache *cache)
+{
+    size_t i;
+    for (i = 0; i < cache->class_count; i++) {
+        while (mmi_tier_hand_over(tier, cache, &cache->rows[i])) continue;
+    }
+    (void)mmi_tier_shrink(cache, 0);
+}
+
+MM_API void mm_tier_cache_deinit(mm_tier_cache *cache)
+{
+    mm_tier *tier = cache->tier;
+    mm_tier_cache **link;
+    size_t i;
+    if (tier == NULL) return;
+    mmi_tier_hand_back(tier, cache);
+    mmi_tier_lock(tier);
+    for (link = &tier->caches; *link != cache; link = &(*link)->next) MM_ASSERT(*link != NULL);
+    *link = cache->next;
+    for (i = 0; i <= cache->class_count; i++) {
+        tier->gone_owned[i] += cache->rows[i].owned;
+        tier->gone_failures[i] += cache->rows[i].failures;
+        tier->gone_samples[i] += cache->rows[i].samples;
+        tier->gone_slack[i] += cache->rows[i].slack;
+    }
+    tier->gone_bytes += cache->direct_bytes;
+    mmi_tier_unlock(tier);
+    memset(cache, 0, sizeof(*cache));
+}
+
+MM_API size_t mm_tier_deinit(mm_tier *tier)
+{
+    size_t i, live = 0;
+    for (i = 0; i <= tier->own.class_count; i++) live += mmi_tier_sum_live(tier, i);
+    while (tier->caches != NULL) {
+        mm_tier_cache *cache = tier->caches;
+        tier->caches = cache->next;
+        (void)mmi_tier_shrink(cache, 0);
+        memset(cache, 0, sizeof(*cache));
+    }
+    (void)mmi_tier_shrink(&tier->own, 0);
+    (void)mmi_tier_shrink_shelves(tier, 0);
+    if (tier->budget != NULL) {
+        mm_budget_note(tier->budget, (ptrdiff_t)((size_t)0 - tier->told_cached),
+                       (ptrdiff_t)((size_t)0 - tier->told_waste));
+    }
+    memset(tier, 0, sizeof(*tier));
+    return live;
+}
+
+// >>tier-check
+
+/* Whether a list has as many buffers as it should. */
+static bool mmi_tier_check_list(void *buffer, size_t count, size_t size)
+{
+    for (; buffer != NULL && count > 0; count--) buffer = mmi_tier_next(buffer, size);
+    return buffer == NULL && count == 0;
+}
+
+static bool mmi_tier_check_row(const mmi_tier_row *row)
+{
+    size_t stored = 0;
+    void *batch = row->batches;
+    if (mmi_tier_cached(row) > row->keep || row->count > row->batch) return false;
+    if (row->low > row->count || row->room > row->batch) return false;
+    if (!mmi_tier_check_list(row->head, row->count, row->size)) return false;
+    while (batch != NULL) {
+        mmi_tier_words words = mmi_tier_peek(batch, row->size);
+        if (words.count == 0 || words.count > row->stored - stored) return false;
+        if (!mmi_tier_check_list(batch, words.count, row->size)) return false;
+        stored += words.count;
+        batch = words.batch;
+    }
+    return stored == row->stored;
+}
+
+static bool mmi_tier_check_shelf(const mmi_tier_shelf *shelf, const mmi_tier_row *row)
+{
+    size_t i, count = 0;
+    for (i = 0; i < MMI_TIER_SLOTS; i++) {
+        void *batch = (void *)(uintptr_t)shelf->slots[i];
+        size_t have;
+        if (batch == NULL) continue;
+        have = mmi_tier_peek(batch, row->size).count;
+        if (i >= shelf->used || have == 0 || have > row->batch) return false;
+        if (!mmi_tier_check_list(batch, have, row->size)) return false;
+        count += have;
+    }
+    return count == shelf->count;
+}
+
+static bool mmi_tier_check_cache(const mm_tier_cache *cache, const mm_tier *tier)
+{
+    size_t i, last = 0;
+    if (cache->class_count > MM_TIER_CLASSES_MAX) return false;
+    if (cache->class_count != tier->own.class_count) return false;
+    for (i = 0; i < cache->class_count; i++) {
+        const mmi_tier_row *row = &cache->rows[i];
+        if (row->size <= last || cache->inverted[i] != ~row->size) return false;
+        if (!mmi_tier_check_row(row)) return false;
+        last = row->size;
+    }
+    return cache->inverted[i] == 0 && cache->rows[i].size == 0 && cache->rows[i].count == 0;
 }
 
 MM_API bool mm_tier_check(const mm_tier *tier)
 {
-    size_t i, last = 0;
-    if (tier->class_count > MM_TIER_CLASSES_MAX) return false;
-    for (i = 0; i < tier->class_count; i++) {
-        const mmi_tier_class *row = &tier->classes[i];
-        void *buffer, *next;
-        uint32_t seen = 0;
-        if (row->size <= last || row->cached > row->keep || row->live > row->peak) return false;
-        last = row->size;
-        for (buffer = row->free_list; buffer != NULL; buffer = next) {
-            if (seen++ == row->cached) return false;
-            next = mmi_pool_peek(buffer, row->size);
-        }
-        if (seen != row->cached) return false;
+    const mm_tier_cache *cache;
+    size_t i;
+    if (!mmi_tier_check_cache(&tier->own, tier)) return false;
+    for (i = 0; i < tier->own.class_count; i++) {
+        const mmi_tier_row *row = &tier->own.rows[i];
+        if (!mmi_tier_check_shelf(&tier->shelves[i], row)) return false;
+        if (tier->shared == 0 && row->owned < mmi_tier_cached(row)) return false;
     }
-    return tier->classes[i].size == 0 && tier->classes[i].cached == 0 &&
-           tier->classes[i].live <= tier->direct_bytes;
+    for (cache = tier->caches; cache != NULL; cache = cache->next) {
+        if (cache->tier != tier || !mmi_tier_check_cache(cache, tier)) return false;
+    }
+    return tier->shared != 0 || tier->own.rows[i].owned <= tier->own.direct_bytes;
+}
+
+// >>tier-allocator
+
+/* The class from which the allocator serves a size; the row after the last: none is near enough. */
+static mmi_tier_row *mmi_tier_near(mm_tier_cache *cache, size_t size)
+{
+    mmi_tier_row *row = mmi_tier_find(cache, size);
+    return row->size != 0 && row->size - size > size ? &cache->rows[cache->class_count] : row;
 }
 
 /* Leaves a block of a class to the byte that was asked for. */
-static void mmi_tier_fence(const mmi_tier_class *row, void *ptr, size_t size)
+static void mmi_tier_fence(const mmi_tier_row *row, void *ptr, size_t size)
 {
     if (mmi_tier_is_direct(row)) return;
     MM_TRACK_POISON((unsigned char *)ptr + size, row->size - size);
@@ -2634,65 +3627,81 @@ static void mmi_tier_fence(const mmi_tier_class *row, void *ptr, size_t size)
 
 static void *mmi_tier_alloc_fn(size_t size, void *user_data)
 {
-    mm_tier *tier = (mm_tier *)user_data;
-    mmi_tier_class *row = mmi_tier_near(tier, size);
-    void *block = mmi_tier_take(tier, row, size);
+    mm_tier_cache *cache = (mm_tier_cache *)user_data;
+    mmi_tier_row *row = mmi_tier_near(cache, size);
+    void *block = mmi_tier_take(cache, row, size);
     if (block != NULL) mmi_tier_fence(row, block, size);
     return block;
 }
 
 static void mmi_tier_free_fn(void *ptr, size_t size, void *user_data)
 {
-    mm_tier *tier = (mm_tier *)user_data;
-    mmi_tier_class *row = mmi_tier_near(tier, size);
+    mm_tier_cache *cache = (mm_tier_cache *)user_data;
+    mmi_tier_row *row = mmi_tier_near(cache, size);
     if (!mmi_tier_is_direct(row)) {
         MM_TRACK_UNPOISON((unsigned char *)ptr + size, row->size - size);
     }
-    mmi_tier_give(tier, row, ptr, size, size);
+    if (cache->wipe != MM_TIER_WIPE_NONE) mmi_tier_wipe(ptr, size);
+    mmi_tier_give(cache, row, ptr, size);
 }
 
-static void *mmi_tier_realloc_direct(mm_tier *tier, void *ptr, size_t old_size, size_t new_size)
+/* Not with wiping: a realloc that moves leaves a copy behind. */
+static void *mmi_tier_realloc_direct(mm_tier_cache *cache, void *ptr, size_t old_size,
+                                     size_t new_size)
 {
-    mmi_tier_class *row = &tier->classes[tier->class_count];
-    void *block = mmi_realloc(tier->allocator, ptr, old_size, new_size);
-    if (block == NULL && mmi_tier_shrink(tier, 0) != 0) {
-        block = mmi_realloc(tier->allocator, ptr, old_size, new_size);
+    mmi_tier_row *row = &cache->rows[cache->class_count];
+    void *block = mmi_realloc(cache->allocator, ptr, old_size, new_size);
+    if (block == NULL && mmi_tier_give_way(cache)) {
+        block = mmi_realloc(cache->allocator, ptr, old_size, new_size);
     }
-    if (block == NULL) row->failures++;
-    else tier->direct_bytes += new_size - old_size; /* either sign: unsigned wraps */
+    if (block == NULL) mmi_tier_write(&row->failures, row->failures + 1);
+    else mmi_tier_count(cache, row, 0, new_size - old_size); /* either sign: unsigned wraps */
     return block;
+}
+
+/* The same buffer for another size. */
+static void *mmi_tier_resize(const mm_tier_cache *cache, const mmi_tier_row *row, void *ptr,
+                             size_t old_size, size_t new_size)
+{
+    unsigned char *bytes = (unsigned char *)ptr;
+    if (new_size > old_size) MM_TRACK_UNPOISON(bytes + old_size, new_size - old_size);
+    else if (cache->wipe != MM_TIER_WIPE_NONE) mmi_tier_wipe(bytes + new_size, old_size - new_size);
+    mmi_tier_fence(row, ptr, new_size);
+    return ptr;
 }
 
 static void *mmi_tier_realloc_fn(void *ptr, size_t old_size, size_t new_size, void *user_data)
 {
-    mm_tier *tier = (mm_tier *)user_data;
-    mmi_tier_class *from = mmi_tier_near(tier, old_size), *to = mmi_tier_near(tier, new_size);
+    mm_tier_cache *cache = (mm_tier_cache *)user_data;
+    mmi_tier_row *from, *to = mmi_tier_near(cache, new_size);
     void *block;
-    if (ptr == NULL) return mmi_tier_alloc_fn(new_size, tier);
-    if (from == to && mmi_tier_is_direct(to)) {
-        return mmi_tier_realloc_direct(tier, ptr, old_size, new_size);
+    if (ptr == NULL) return mmi_tier_alloc_fn(new_size, cache);
+    from = mmi_tier_near(cache, old_size);
+    if (from == to && !mmi_tier_is_direct(to)) {
+        return mmi_tier_resize(cache, to, ptr, old_size, new_size);
     }
-    if (from == to) {
-        if (new_size > old_size) {
-            MM_TRACK_UNPOISON((unsigned char *)ptr + old_size, new_size - old_size);
-        }
-        mmi_tier_fence(to, ptr, new_size);
-        return ptr;
+    if (from == to && cache->wipe == MM_TIER_WIPE_NONE) {
+        return mmi_tier_realloc_direct(cache, ptr, old_size, new_size);
     }
-    block = mmi_tier_alloc_fn(new_size, tier);
+    block = mmi_tier_alloc_fn(new_size, cache);
     if (block == NULL) return NULL;
     MM_MEMCPY(block, ptr, old_size < new_size ? old_size : new_size);
-    mmi_tier_free_fn(ptr, old_size, tier);
+    mmi_tier_free_fn(ptr, old_size, cache);
     return block;
+}
+
+MM_API const mm_allocator *mm_tier_cache_allocator(mm_tier_cache *cache)
+{
+    cache->as_allocator.alloc_fn = mmi_tier_alloc_fn;
+    cache->as_allocator.realloc_fn = mmi_tier_realloc_fn;
+    cache->as_allocator.free_fn = mmi_tier_free_fn;
+    cache->as_allocator.user_data = cache;
+    return &cache->as_allocator;
 }
 
 MM_API const mm_allocator *mm_tier_allocator(mm_tier *tier)
 {
-    tier->as_allocator.alloc_fn = mmi_tier_alloc_fn;
-    tier->as_allocator.realloc_fn = mmi_tier_realloc_fn;
-    tier->as_allocator.free_fn = mmi_tier_free_fn;
-    tier->as_allocator.user_data = tier;
-    return &tier->as_allocator;
+    return mm_tier_cache_allocator(&tier->own);
 }
 
 // >>budget: a tree of accounts

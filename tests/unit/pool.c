@@ -97,14 +97,14 @@ static mm_status tier_open(mm_tier *tier, const mm_allocator *allocator, bool wi
 {
     mm_tier_desc desc = {0};
     desc.allocator = allocator;
-    desc.wipe = wipe;
+    desc.wipe = wipe ? MM_TIER_WIPE_ON_PUT : MM_TIER_WIPE_NONE;
     memset(tier, 0xEE, sizeof(*tier));
     return mm_tier_init(tier, &desc);
 }
 
-static mm_pool_stats tier_stats(const mm_tier *tier, size_t index)
+static mm_tier_stats tier_stats(mm_tier *tier, size_t index)
 {
-    mm_pool_stats stats;
+    mm_tier_stats stats;
     mm_tier_get_stats(tier, index, &stats);
     return stats;
 }
@@ -117,8 +117,8 @@ TEST(tier_desc_is_checked)
     } cases[] = {
         {{0}, MM_STATUS_OK},
         {{64}, MM_STATUS_OK},
-        {{sizeof(void *)}, MM_STATUS_OK},
-        {{sizeof(void *) - 1}, MM_STATUS_INVALID},
+        {{MM_TIER_CLASS_MIN}, MM_STATUS_OK},
+        {{MM_TIER_CLASS_MIN - 1}, MM_STATUS_INVALID},
         {{64, 64}, MM_STATUS_INVALID},
         {{64, 32}, MM_STATUS_INVALID},
         {{64, 0, 128}, MM_STATUS_INVALID},
@@ -145,28 +145,30 @@ TEST(tier_defaults)
     mm_tier_desc desc = {0};
     mm_tier tier;
     CHECK_EQ(mm_tier_init(&tier, &desc), MM_STATUS_OK);
-    CHECK_EQ(mm_tier_class_count(&tier), 3);
+    CHECK_EQ(mm_tier_class_count(&tier), 4);
     CHECK_EQ(tier_stats(&tier, 0).size, 4096);
     CHECK_EQ(tier_stats(&tier, 1).size, 16384);
-    CHECK_EQ(tier_stats(&tier, 2).size, 65536);
-    CHECK_EQ(tier_stats(&tier, 3).size, 0);
-    CHECK_EQ(tier.classes[0].keep, 256);
-    CHECK_EQ(tier.classes[1].keep, 64);
-    CHECK_EQ(tier.classes[2].keep, 16);
+    CHECK_EQ(tier_stats(&tier, 2).size, MM_TIER_TLS_RECORD);
+    CHECK_EQ(tier_stats(&tier, 3).size, 65536);
+    CHECK_EQ(tier_stats(&tier, 4).size, 0);
+    CHECK_EQ(tier.own.rows[0].keep, 256);
+    CHECK_EQ(tier.own.rows[1].keep, 64);
+    CHECK_EQ(tier.own.rows[2].keep, 60);
+    CHECK_EQ(tier.own.rows[3].keep, 16);
     desc.class_keep[1] = 5;
     desc.class_keep[2] = MM_TIER_KEEP_NONE;
     CHECK_EQ(mm_tier_init(&tier, &desc), MM_STATUS_OK);
-    CHECK_EQ(tier.classes[0].keep, 256);
-    CHECK_EQ(tier.classes[1].keep, 5);
-    CHECK_EQ(tier.classes[2].keep, 0);
+    CHECK_EQ(tier.own.rows[0].keep, 256);
+    CHECK_EQ(tier.own.rows[1].keep, 5);
+    CHECK_EQ(tier.own.rows[2].keep, 0);
     desc.class_size[0] = 18437;
     desc.class_size[1] = 4194304;
     CHECK_EQ(mm_tier_init(&tier, &desc), MM_STATUS_OK);
     CHECK_EQ(mm_tier_class_count(&tier), 2);
-    CHECK_EQ(tier.classes[0].keep, 56);
+    CHECK_EQ(tier.own.rows[0].keep, 56);
     desc.class_keep[1] = 0;
     CHECK_EQ(mm_tier_init(&tier, &desc), MM_STATUS_OK);
-    CHECK_EQ(tier.classes[1].keep, 1);
+    CHECK_EQ(tier.own.rows[1].keep, 1);
 }
 
 TEST(tier_sizes)
@@ -175,8 +177,9 @@ TEST(tier_sizes)
         size_t ask, get, class_index;
     } cases[] = {
         {0, 4096, 0},      {1, 4096, 0},      {4095, 4096, 0},       {4096, 4096, 0},
-        {4097, 16384, 1},  {16384, 16384, 1}, {16385, 65536, 2},     {65536, 65536, 2},
-        {65537, 65537, 3}, {70001, 70001, 3}, {1000000, 1000000, 3},
+        {4097, 16384, 1},  {16384, 16384, 1}, {16385, 17408, 2},     {17408, 17408, 2},
+        {17409, 65536, 3}, {65536, 65536, 3}, {65537, 65537, 4},     {70001, 70001, 4},
+        {1000000, 1000000, 4},
     };
     test_allocator memory;
     mm_tier tier;
@@ -192,13 +195,13 @@ TEST(tier_sizes)
         CHECK_EQ(tier_stats(&tier, cases[i].class_index).live, before + 1);
         fill(buffer, size, i);
         mm_tier_put(&tier, buffer, size, size);
-        if (cases[i].class_index < 3) CHECK_POISONED(buffer + size - 1, 1);
+        if (cases[i].class_index < 4) CHECK_POISONED(buffer + size - 1, 1);
         CHECK_EQ(tier_stats(&tier, cases[i].class_index).live, before);
         CHECK(mm_tier_check(&tier));
     }
-    CHECK_EQ(memory.live_blocks, 3); /* one of each class; none of those served directly */
-    CHECK_EQ(memory.live_bytes, 4096 + 16384 + 65536);
-    CHECK_EQ(tier_stats(&tier, 3).peak, 1);
+    CHECK_EQ(memory.live_blocks, 4); /* one of each class; none of those served directly */
+    CHECK_EQ(memory.live_bytes, 4096 + 16384 + 17408 + 65536);
+    CHECK_EQ(tier_stats(&tier, 4).peak, 1);
     CHECK_EQ(mm_tier_deinit(&tier), 0);
     CHECK_EQ(memory.live_blocks, 0);
     CHECK_EQ(memory.bad_sizes, 0);
@@ -213,8 +216,8 @@ TEST(tier_huge_requests_fail)
     CHECK_EQ(tier_open(&tier, &memory.base, false), MM_STATUS_OK);
     CHECK(mm_tier_get(&tier, SIZE_MAX, &size) == NULL);
     CHECK_EQ(size, 0);
-    CHECK_EQ(tier_stats(&tier, 3).failures, 1);
-    CHECK_EQ(tier_stats(&tier, 3).bytes, 0);
+    CHECK_EQ(tier_stats(&tier, 4).failures, 1);
+    CHECK_EQ(tier_stats(&tier, 4).bytes, 0);
     CHECK(mm_tier_check(&tier));
     CHECK_EQ(mm_tier_deinit(&tier), 0);
 }
@@ -285,7 +288,7 @@ TEST(tier_trim_frees_the_coldest)
         CHECK_EQ(tier_stats(&tier, 1).cached, left[i]);
         CHECK_EQ(memory.live_blocks, left[i]);
         CHECK(mm_tier_check(&tier));
-        if (left[i] != 0) CHECK(tier.classes[1].free_list == buffers[9]);
+        if (left[i] != 0) CHECK(tier.own.rows[1].head == buffers[9]);
     }
     CHECK_EQ(mm_tier_deinit(&tier), 0);
     CHECK_EQ(memory.bad_sizes, 0);
@@ -319,12 +322,12 @@ TEST(tier_wipes_what_is_dirty)
     memset(buffer, 'x', size);
     mm_tier_put(&tier, buffer, size, 1000);
     CHECK(mm_tier_get(&tier, 4096, &size) == buffer);
-    MMI_POOL_REVEAL(buffer, size);
+    MMI_TIER_REVEAL(buffer, size);
     CHECK(is_zero(buffer, 1000)); /* the link that lay there as well */
     CHECK(buffer[1000] == 'x');
     mm_tier_put(&tier, buffer, size, SIZE_MAX); /* as much as there is */
     CHECK(mm_tier_get(&tier, 4096, &size) == buffer);
-    MMI_POOL_REVEAL(buffer, size);
+    MMI_TIER_REVEAL(buffer, size);
     CHECK(is_zero(buffer, size));
     mm_tier_put(&tier, buffer, size, 0);
     freed_dirty_bytes = 0;
@@ -347,7 +350,7 @@ TEST(tier_without_wipe_leaves_bytes_alone)
     memset(buffer, 'x', size);
     mm_tier_put(&tier, buffer, size, size);
     CHECK(mm_tier_get(&tier, 4096, &size) == buffer);
-    MMI_POOL_REVEAL(buffer, size);
+    MMI_TIER_REVEAL(buffer, size);
     CHECK(buffer[sizeof(void *)] == 'x' && buffer[4095] == 'x');
     mm_tier_put(&tier, buffer, size, size);
     CHECK_EQ(mm_tier_deinit(&tier), 0);
@@ -372,18 +375,18 @@ TEST(tier_gives_up_its_cache_before_it_fails)
     CHECK_EQ(mm_budget_live(&budget), 65536 + 4096);
     CHECK(mm_tier_get(&tier, 4096, &size) == NULL);
     CHECK_EQ(tier_stats(&tier, 0).failures, 1);
-    CHECK_EQ(tier_stats(&tier, 2).failures, 0);
+    CHECK_EQ(tier_stats(&tier, 3).failures, 0);
     mm_tier_put(&tier, large, 65536, 0);
     a = mm_tier_allocator(&tier);
     mm_budget_set_limit(&budget, 65536 + 4096 + 1000);
     block = a->alloc_fn(1000, a->user_data);
     CHECK(block != NULL); /* a block that grows outside the classes finds room as well */
-    CHECK_EQ(tier_stats(&tier, 2).cached, 1);
+    CHECK_EQ(tier_stats(&tier, 3).cached, 1);
     grown = a->realloc_fn(block, 1000, 20000, a->user_data);
     CHECK(grown != NULL);
-    CHECK_EQ(tier_stats(&tier, 2).cached, 0);
+    CHECK_EQ(tier_stats(&tier, 3).cached, 0);
     CHECK(a->realloc_fn(grown, 20000, 70000, a->user_data) == NULL);
-    CHECK_EQ(tier_stats(&tier, 3).failures, 1);
+    CHECK_EQ(tier_stats(&tier, 4).failures, 1);
     a->free_fn(grown, 20000, a->user_data);
     mm_tier_put(&tier, small[0], 4096, 0);
     CHECK_EQ(mm_tier_deinit(&tier), 0);
@@ -432,7 +435,7 @@ static void tier_model_step(mm_tier *tier, const mm_allocator *a, tier_entry *en
     entry->tag = random;
     fill(entry->ptr, size, random);
     CHECK_POISONED(entry->ptr + size - 1, 0);
-    if (entry->by_allocator && mmi_tier_near(tier, size)->size > size) {
+    if (entry->by_allocator && mmi_tier_near(&tier->own, size)->size > size) {
         CHECK_POISONED(entry->ptr + size, 1);
     }
 }
@@ -454,7 +457,7 @@ TEST(tier_against_a_model)
         CHECK_SUB(tier_model_step(&tier, a, &entries[(random >> 50) % COUNT], random));
         if (step % 200 == 0) mm_tier_trim(&tier, (unsigned)(random >> 48) % 110);
         CHECK(mm_tier_check(&tier));
-        for (i = live = bytes = 0; i < 4; i++) {
+        for (i = live = bytes = 0; i < 5; i++) {
             live += tier_stats(&tier, i).live;
             bytes += tier_stats(&tier, i).bytes;
         }
@@ -477,8 +480,9 @@ TEST(tier_as_allocator)
 {
     static const struct {
         size_t size, class_index;
-    } cases[] = {{1, 3},     {2047, 3},  {2048, 0},  {4096, 0},  {4097, 3},  {8191, 3},  {8192, 1},
-                 {16384, 1}, {16385, 3}, {32768, 2}, {65536, 2}, {65537, 3}, {200000, 3}};
+    } cases[] = {{1, 4},     {2047, 4},  {2048, 0},  {4096, 0},  {4097, 4},
+                 {8191, 4},  {8192, 1},  {16384, 1}, {16385, 2}, {17408, 2},
+                 {17409, 4}, {32768, 3}, {65536, 3}, {65537, 4}, {200000, 4}};
     const mm_allocator *a;
     mm_tier tier;
     size_t i;
@@ -490,12 +494,12 @@ TEST(tier_as_allocator)
         CHECK(block != NULL);
         fill(block, size, i);
         CHECK_EQ(tier_stats(&tier, cases[i].class_index).live, 1);
-        if (cases[i].class_index < 3 && tier.classes[cases[i].class_index].size > size) {
+        if (cases[i].class_index < 4 && tier.own.rows[cases[i].class_index].size > size) {
             CHECK_POISONED(block + size, 1);
         }
         a->free_fn(block, size, a->user_data);
         CHECK_EQ(tier_stats(&tier, cases[i].class_index).live, 0);
-        if (cases[i].class_index < 3) CHECK_EQ(tier_stats(&tier, cases[i].class_index).cached, 1);
+        if (cases[i].class_index < 4) CHECK_EQ(tier_stats(&tier, cases[i].class_index).cached, 1);
     }
     CHECK_EQ(mm_tier_deinit(&tier), 0);
 }
@@ -528,7 +532,8 @@ static void tier_reallocs_with_failure(size_t n, int for_ever, size_t *failures)
     }
     *failures = memory.failures;
     CHECK_EQ(refused, tier_stats(&tier, 0).failures + tier_stats(&tier, 1).failures +
-                          tier_stats(&tier, 2).failures + tier_stats(&tier, 3).failures);
+                          tier_stats(&tier, 2).failures + tier_stats(&tier, 3).failures +
+                          tier_stats(&tier, 4).failures);
     if (block != NULL) a->free_fn(block, size, a->user_data);
     CHECK_EQ(mm_tier_deinit(&tier), 0);
     CHECK_EQ(memory.live_blocks, 0);
@@ -556,15 +561,15 @@ TEST(tier_check_finds_damage)
     buffer = mm_tier_get(&tier, 4096, &size);
     CHECK(buffer != NULL);
     mm_tier_put(&tier, buffer, size, 0);
-    mmi_pool_set_link(buffer, buffer, size); /* a circle, as a double put makes */
+    mmi_tier_seal(buffer, buffer, NULL, 0, size); /* a circle, as a double put makes */
     CHECK(!mm_tier_check(&tier));
-    mmi_pool_set_link(buffer, NULL, size);
-    tier.classes[0].cached = 0;
+    mmi_tier_seal(buffer, NULL, NULL, 0, size);
+    tier.own.rows[0].count = 0;
     CHECK(!mm_tier_check(&tier));
-    tier.classes[0].cached = 1;
-    tier.classes[0].keep = 0;
+    tier.own.rows[0].count = 1;
+    tier.own.rows[0].keep = 0;
     CHECK(!mm_tier_check(&tier));
-    tier.classes[0].keep = 1;
+    tier.own.rows[0].keep = 1;
     CHECK(mm_tier_check(&tier));
     CHECK_EQ(mm_tier_deinit(&tier), 0);
 }
@@ -572,7 +577,7 @@ TEST(tier_check_finds_damage)
 TEST(tier_misuse_is_found)
 {
     static mm_tier tier;
-    static mm_pool_stats stats;
+    static mm_tier_stats stats;
     static void *buffer;
     size_t size;
     CHECK_EQ(tier_open(&tier, NULL, false), MM_STATUS_OK);
@@ -580,7 +585,7 @@ TEST(tier_misuse_is_found)
     CHECK(buffer != NULL);
     CHECK_MISUSE(mm_tier_put(&tier, buffer, 4000, 0)); /* what was asked for, not what was got */
     CHECK_MISUSE(mm_tier_put(&tier, buffer, 16384, 0));
-    CHECK_MISUSE(mm_tier_get_stats(&tier, 4, &stats));
+    CHECK_MISUSE(mm_tier_get_stats(&tier, 5, &stats));
     mm_tier_put(&tier, buffer, 4096, 0);
     CHECK_MISUSE(mm_tier_put(&tier, buffer, 4096, 0));
     CHECK(mm_tier_check(&tier));

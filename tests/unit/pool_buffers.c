@@ -1,14 +1,50 @@
-/* mm_pool.h: budgets that reclaim. */
+/* mm_pool.h: tiered buffers on several threads, budgets that reclaim.
+ *
+ *     build/tests/unit/pool_buffers soak 100000000        the soak with so many operations */
 #ifndef NDEBUG
 #define MM_DEBUG
 #endif
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+static jmp_buf misuse_return;
+static int misuse_expected;
+
+static void assertion_failed(const char *text)
+{
+    if (misuse_expected) longjmp(misuse_return, 1);
+    printf("FAIL  assertion %s\n", text);
+    abort();
+}
+#define MM_ASSERT(condition) ((condition) ? (void)0 : assertion_failed(#condition))
 
 #define MM_POOL_IMPLEMENTATION
 #include "../../mm_pool.h"
 #include "../harness.h"
 #include <pthread.h>
+
+#define CHECK_MISUSE(call) \
+    do { \
+        misuse_expected = 1; \
+        if (setjmp(misuse_return) == 0) { \
+            call; \
+            misuse_expected = 0; \
+            test_fail(__FILE__, __LINE__, #call " is found"); \
+            return; \
+        } \
+        misuse_expected = 0; \
+    } while (0)
+
+static int is_zero(const void *ptr, size_t size)
+{
+    const unsigned char *bytes = (const unsigned char *)ptr;
+    size_t i;
+    for (i = 0; i < size; i++) {
+        if (bytes[i] != 0) return 0;
+    }
+    return 1;
+}
 
 enum { THREADS = 2 };
 
@@ -29,6 +65,909 @@ static void run_threads(void *(*body)(void *), void *arguments, size_t stride)
         if (pthread_create(&threads[i], NULL, body, argument) != 0) abort();
     }
     for (i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+}
+
+static mm_tier_stats tier_stats(mm_tier *tier, size_t index)
+{
+    mm_tier_stats stats;
+    mm_tier_get_stats(tier, index, &stats);
+    return stats;
+}
+
+/* A tier of one class. */
+static void tier_open(mm_tier *tier, size_t size, uint32_t keep, uint32_t central,
+                      const mm_allocator *allocator)
+{
+    mm_tier_desc desc = {0};
+    desc.class_size[0] = size;
+    desc.class_keep[0] = keep;
+    desc.class_central[0] = central;
+    desc.allocator = allocator;
+    memset(tier, 0xEE, sizeof(*tier));
+    CHECK_EQ(mm_tier_init(tier, &desc), MM_STATUS_OK);
+}
+
+#define BUFFERS 2000
+static void *buffers[BUFFERS];
+
+static void get_many(mm_tier_cache *cache, size_t count, size_t size)
+{
+    size_t i, got;
+    for (i = 0; i < count; i++) {
+        buffers[i] = mm_tier_cache_get(cache, size, &got);
+        CHECK(buffers[i] != NULL);
+        memset(buffers[i], (int)i, 64);
+    }
+}
+
+static void put_many(mm_tier_cache *cache, size_t count, size_t size)
+{
+    size_t i;
+    for (i = 0; i < count; i++) mm_tier_cache_put(cache, buffers[i], size, 0);
+}
+
+/* ---- tier: lists ---- */
+
+TEST(tier_has_a_class_for_a_tls_record)
+{
+    static mm_tier tier;
+    mm_tier_desc desc = {0};
+    size_t size, i;
+    CHECK_EQ(mm_tier_init(&tier, &desc), MM_STATUS_OK);
+    void *record = mm_tier_get(&tier, 16384 + 256 + 5, &size);
+    CHECK(record != NULL);
+    CHECK_EQ(size, MM_TIER_TLS_RECORD);
+    mm_tier_put(&tier, record, size, 0);
+    for (i = 0; i < 4; i++) { /* the seed's limits; what the TLS class has is as many bytes */
+        static const size_t keep[] = {256, 64, 60, 16}, central[] = {1024, 256, 240, 64};
+        CHECK_EQ(tier.own.rows[i].keep, keep[i]);
+        CHECK(tier.shelves[i].used * tier.own.rows[i].batch <= central[i]);
+        CHECK(tier.shelves[i].used * tier.own.rows[i].batch > central[i] * 9 / 10);
+    }
+    CHECK_EQ(mm_tier_deinit(&tier), 0);
+}
+
+TEST(tier_limits_of_all_sizes)
+{
+    static const uint32_t keeps[] = {
+        MM_TIER_KEEP_NONE, 1, 2, 3, 4, 5, 7, 8, 9, 31, 32, 33, 100, 4096};
+    static mm_tier tier;
+    static mm_tier_cache cache;
+    test_allocator memory;
+    size_t k, c, i, got;
+    test_allocator_init(&memory);
+    for (k = 0; k < sizeof(keeps) / sizeof(keeps[0]); k++) {
+        for (c = 0; c < sizeof(keeps) / sizeof(keeps[0]); c++) {
+            size_t keep = keeps[k] == MM_TIER_KEEP_NONE ? 0 : keeps[k];
+            size_t central = keeps[c] == MM_TIER_KEEP_NONE ? 0 : keeps[c];
+            tier_open(&tier, 64, keeps[k], keeps[c], &memory.base);
+            mm_tier_cache_init(&cache, &tier);
+            for (i = 0; i < 300; i++) buffers[i] = mm_tier_cache_get(&cache, 64, &got);
+            for (i = 0; i < 300; i++) {
+                mm_tier_cache_put(&cache, buffers[i], 64, 64);
+                CHECK(mmi_tier_cached(&cache.rows[0]) <= keep);
+                CHECK(tier.shelves[0].count <= central);
+            }
+            CHECK(mm_tier_check(&tier));
+            CHECK_EQ(tier_stats(&tier, 0).live, 0);
+            CHECK_EQ(tier_stats(&tier, 0).cached, memory.live_blocks);
+            if (keep + central >= 300 && central <= 32 * keep) CHECK(memory.live_blocks > 260);
+            mm_tier_cache_deinit(&cache);
+            CHECK(tier.shelves[0].count <= central);
+            CHECK_EQ(mm_tier_deinit(&tier), 0);
+            CHECK_EQ(memory.live_blocks, 0);
+        }
+    }
+    CHECK_EQ(memory.bad_sizes, 0);
+}
+
+TEST(tier_order_across_magazines)
+{
+    static mm_tier tier;
+    size_t keep, i, size;
+    tier_open(&tier, 4096, 256, 0, NULL);
+    for (keep = 257; keep-- > 0;) {
+        CHECK_SUB(get_many(&tier.own, 256, 4096));
+        put_many(&tier.own, 256, 4096);
+        CHECK_EQ(tier_stats(&tier, 0).cached, 256);
+        CHECK_EQ(mmi_tier_cut(&tier.own, &tier.own.rows[0], keep), 256 - keep);
+        CHECK(mm_tier_check(&tier));
+        for (i = 256; i > 256 - keep; i--) { /* the coldest have gone, wherever the cut was */
+            CHECK(mm_tier_get(&tier, 4096, &size) == buffers[i - 1]);
+        }
+        for (i = 256; i > 256 - keep; i--) mm_tier_put(&tier, buffers[i - 1], 4096, 0);
+        CHECK(mm_tier_check(&tier));
+    }
+    CHECK_EQ(mm_tier_deinit(&tier), 0);
+}
+
+TEST(tier_peak_is_exact_on_one_thread)
+{
+    static mm_tier tier;
+    uint64_t state = 3;
+    size_t step, live = 0, peak = 0, size;
+    tier_open(&tier, 64, 40, 0, NULL);
+    for (step = 0; step < 50000; step++) {
+        uint64_t random = test_random(&state);
+        size_t most = step % 5000 < 4000 ? 30 : 150;
+        if (random >> 60 < 8 && live < most) {
+            CHECK((buffers[live++] = mm_tier_get(&tier, 64, &size)) != NULL);
+            if (live > peak) peak = live;
+        } else if (live > 0) {
+            mm_tier_put(&tier, buffers[--live], 64, 0);
+        }
+        CHECK_EQ(tier_stats(&tier, 0).live, live);
+        CHECK_EQ(tier_stats(&tier, 0).peak, peak);
+        if (random % 500 == 0) mm_tier_trim(&tier, (unsigned)(random >> 32) % 110);
+        if (random % 501 == 0) (void)mm_tier_maintain(&tier, 0);
+    }
+    CHECK(peak > 20);
+    while (live > 0) mm_tier_put(&tier, buffers[--live], 64, 0);
+    CHECK_EQ(mm_tier_deinit(&tier), 0);
+}
+
+TEST(tier_tells_its_waste)
+{
+    static mm_tier tier;
+    size_t size;
+    tier_open(&tier, 4096, 0, 0, NULL);
+    buffers[0] = mm_tier_get(&tier, 1096, &size);
+    CHECK_EQ(tier_stats(&tier, 0).waste, 3000);
+    buffers[1] = mm_tier_get(&tier, 4096, &size);
+    CHECK_EQ(tier_stats(&tier, 0).waste, 3000);
+    mm_tier_put(&tier, buffers[0], size, 0);
+    CHECK_EQ(tier_stats(&tier, 0).waste, 1500);
+    mm_tier_put(&tier, buffers[1], size, 0);
+    CHECK_EQ(tier_stats(&tier, 0).waste, 0);
+    CHECK_EQ(mm_tier_deinit(&tier), 0);
+}
+
+/* ---- tier: several caches ---- */
+
+TEST(tier_cache_hands_everything_back)
+{
+    static mm_tier tier;
+    static mm_tier_cache a, b;
+    test_allocator memory;
+    test_allocator_init(&memory);
+    tier_open(&tier, 4096, 100, 400, &memory.base);
+    mm_tier_cache_init(&a, &tier);
+    CHECK_SUB(get_many(&a, 90, 4096));
+    CHECK_EQ(tier_stats(&tier, 0).live, 90);
+    put_many(&a, 90, 4096);
+    CHECK_EQ(tier_stats(&tier, 0).cached, 90);
+    CHECK_EQ(tier_stats(&tier, 0).central, 0);
+    mm_tier_cache_deinit(&a);
+    CHECK(is_zero(&a, sizeof(a)));
+    CHECK_EQ(tier_stats(&tier, 0).central, 90); /* the last, smaller magazine as well */
+    CHECK_EQ(tier_stats(&tier, 0).live, 0);
+    CHECK_EQ(tier_stats(&tier, 0).peak, 90);
+    CHECK(mm_tier_check(&tier));
+    mm_tier_cache_init(&b, &tier);
+    memory.calls = 0;
+    CHECK_SUB(get_many(&b, 90, 4096));
+    CHECK_EQ(memory.calls, 0); /* served with what the other left */
+    CHECK_EQ(tier_stats(&tier, 0).central, 0);
+    mm_tier_cache_deinit(&b); /* its buffers are still out: the tier's thread puts them */
+    CHECK_EQ(tier_stats(&tier, 0).live, 90);
+    put_many(&tier.own, 90, 4096);
+    CHECK_EQ(tier_stats(&tier, 0).live, 0);
+    CHECK_EQ(mm_tier_deinit(&tier), 0);
+    CHECK_EQ(memory.live_blocks, 0);
+}
+
+TEST(tier_cache_outlives_its_tier)
+{
+    static mm_tier tier, never; /* all zero: static */
+    static mm_tier_cache a, untouched, zero;
+    test_allocator memory;
+    void *buffer;
+    size_t size;
+    test_allocator_init(&memory);
+    mm_tier_cache_deinit(&zero);
+    tier_open(&tier, 4096, 100, 400, &memory.base);
+    mm_tier_cache_init(&a, &tier);
+    mm_tier_cache_init(&untouched, &tier);
+    CHECK_SUB(get_many(&a, 50, 4096));
+    put_many(&a, 49, 4096);
+    CHECK_EQ(mm_tier_deinit(&tier), 1);
+    CHECK_EQ(memory.live_blocks, 1);
+    memory.base.free_fn(buffers[49], 4096, &memory);
+    CHECK(is_zero(&a, sizeof(a)));
+    mm_tier_cache_deinit(&a);
+    mm_tier_cache_deinit(&untouched);
+    buffer = mm_tier_cache_get(&a, 100, &size); /* like a tier of all zero */
+    CHECK(buffer != NULL);
+    CHECK_EQ(size, 100);
+    mm_tier_cache_put(&a, buffer, size, 0);
+    mm_tier_cache_init(&a, &never); /* a tier that was never initialised passes all on as well */
+    buffer = mm_tier_cache_get(&a, 100, &size);
+    CHECK(buffer != NULL);
+    CHECK_EQ(tier_stats(&never, 0).live, 1);
+    mm_tier_cache_put(&a, buffer, size, 0);
+    mm_tier_cache_deinit(&a);
+    CHECK(mm_tier_check(&never));
+    CHECK_EQ(mm_tier_deinit(&never), 0);
+}
+
+TEST(tier_buffers_change_caches)
+{
+    static mm_tier tier;
+    static mm_tier_cache a, b;
+    test_allocator memory;
+    size_t round, size;
+    void *direct;
+    test_allocator_init(&memory);
+    tier_open(&tier, 4096, 64, 256, &memory.base);
+    mm_tier_cache_init(&a, &tier);
+    mm_tier_cache_init(&b, &tier);
+    for (round = 0; round < 100; round++) {
+        CHECK_SUB(get_many(&a, 200, 4096));
+        CHECK_EQ(tier_stats(&tier, 0).live, 200);
+        put_many(&b, 200, 4096);
+        CHECK_EQ(tier_stats(&tier, 0).live, 0);
+        CHECK(mm_tier_check(&tier));
+    }
+    CHECK_EQ(tier_stats(&tier, 0).peak, 200);
+    CHECK(memory.calls <= 300); /* they come back through the central list */
+    direct = mm_tier_cache_get(&a, 5000, &size);
+    CHECK(direct != NULL);
+    CHECK_EQ(tier_stats(&tier, 1).bytes, 5000);
+    mm_tier_cache_put(&b, direct, size, 0);
+    CHECK_EQ(tier_stats(&tier, 1).bytes, 0);
+    CHECK_EQ(tier_stats(&tier, 1).live, 0);
+    mm_tier_cache_deinit(&b);
+    mm_tier_cache_deinit(&a);
+    CHECK_EQ(tier_stats(&tier, 0).live, 0);
+    CHECK_EQ(mm_tier_deinit(&tier), 0);
+    CHECK_EQ(memory.live_blocks, 0);
+}
+
+typedef struct model_entry {
+    unsigned char *ptr;
+    size_t size;
+    unsigned char tag;
+} model_entry;
+
+enum { MODEL_CACHES = 3, MODEL_ENTRIES = 400 };
+
+typedef struct tier_model {
+    mm_tier tier;
+    mm_tier_cache caches[MODEL_CACHES];
+    model_entry entries[MODEL_ENTRIES];
+    test_allocator memory;
+    size_t refused;
+} tier_model;
+
+static mm_tier_cache *model_cache(tier_model *m, uint64_t random)
+{
+    size_t index = (size_t)(random >> 20) % (MODEL_CACHES + 1);
+    if (index == MODEL_CACHES) return &m->tier.own;
+    if (m->caches[index].tier == NULL) mm_tier_cache_init(&m->caches[index], &m->tier);
+    return &m->caches[index];
+}
+
+static void model_step(tier_model *m, uint64_t random)
+{
+    static const size_t sizes[] = {1, 64, 65, 256, 300, 1024, 2000};
+    model_entry *entry = &m->entries[(random >> 40) % MODEL_ENTRIES];
+    mm_tier_cache *cache = model_cache(m, random);
+    if (entry->ptr == NULL) {
+        entry->ptr = (unsigned char *)mm_tier_cache_get(cache, sizes[random % 7], &entry->size);
+        if (entry->ptr == NULL) {
+            m->refused++;
+            return;
+        }
+        entry->tag = (unsigned char)(random >> 8);
+        memset(entry->ptr, entry->tag, entry->size);
+        return;
+    }
+    CHECK(entry->ptr[0] == entry->tag && entry->ptr[entry->size - 1] == entry->tag);
+    CHECK(memcmp(entry->ptr, entry->ptr + 1, entry->size - 1) == 0);
+    mm_tier_cache_put(cache, entry->ptr, entry->size, random % 2 ? entry->size : 0);
+    entry->ptr = NULL;
+}
+
+static void model_shake(tier_model *m, uint64_t random)
+{
+    size_t which = (size_t)(random >> 30) % MODEL_CACHES;
+    if (random % 97 == 0) mm_tier_cache_deinit(&m->caches[which]);
+    if (random % 101 == 0) mm_tier_trim(&m->tier, (unsigned)(random >> 32) % 120);
+    if (random % 103 == 0) mm_tier_cache_trim(&m->caches[which], (unsigned)(random >> 32) % 120);
+    if (random % 53 == 0) (void)mm_tier_maintain(&m->tier, (size_t)(random >> 32) % 40);
+    if (random % 59 == 0) (void)mm_tier_cache_maintain(&m->caches[which], 0);
+    if (random % 211 == 0) (void)mm_tier_reclaim((size_t)(random >> 32) % 5000, &m->tier);
+}
+
+static void model_compare(tier_model *m)
+{
+    size_t i, live[4] = {0}, bytes = 0;
+    for (i = 0; i < MODEL_ENTRIES; i++) {
+        if (m->entries[i].ptr == NULL) continue;
+        live[m->entries[i].size == 64     ? 0
+             : m->entries[i].size == 256  ? 1
+             : m->entries[i].size == 1024 ? 2
+                                          : 3]++;
+    }
+    for (i = 0; i < 4; i++) {
+        CHECK_EQ(tier_stats(&m->tier, i).live, live[i]);
+        bytes += tier_stats(&m->tier, i).bytes;
+    }
+    CHECK_EQ(bytes, m->memory.live_bytes);
+    CHECK(mm_tier_check(&m->tier));
+}
+
+static void model_run(mm_tier_wipe wipe, size_t steps, size_t fail_every)
+{
+    static tier_model m;
+    mm_tier_desc desc = {{64, 256, 1024}, {10, 33, 64}, {0}, NULL, NULL, MM_TIER_WIPE_NONE};
+    uint64_t state = 11 + fail_every;
+    size_t step, i;
+    memset(&m, 0, sizeof(m));
+    test_allocator_init(&m.memory);
+    desc.allocator = &m.memory.base;
+    desc.wipe = wipe;
+    CHECK_EQ(mm_tier_init(&m.tier, &desc), MM_STATUS_OK);
+    for (step = 0; step < steps; step++) {
+        uint64_t random = test_random(&state);
+        if (fail_every != 0 && step % fail_every == 0) test_allocator_fail(&m.memory, 1, 0);
+        CHECK_SUB(model_step(&m, random));
+        model_shake(&m, test_random(&state));
+        if (step % 64 == 0) CHECK_SUB(model_compare(&m));
+    }
+    CHECK((m.refused > 0) <= (fail_every > 0));
+    for (i = 0; i < MODEL_ENTRIES; i++) {
+        if (m.entries[i].ptr != NULL) mm_tier_put(&m.tier, m.entries[i].ptr, m.entries[i].size, 0);
+    }
+    CHECK_EQ(mm_tier_deinit(&m.tier), 0);
+    CHECK_EQ(m.memory.live_blocks, 0);
+    CHECK_EQ(m.memory.bad_sizes, 0);
+}
+
+TEST(tier_caches_against_a_model)
+{
+    CHECK_SUB(model_run(MM_TIER_WIPE_NONE, 20000, 0));
+    CHECK_SUB(model_run(MM_TIER_WIPE_ON_PUT, 10000, 0));
+    CHECK_SUB(model_run(MM_TIER_WIPE_SECRET, 10000, 0));
+}
+
+TEST(tier_caches_with_memory_refused)
+{
+    size_t every;
+    for (every = 1; every < 12; every++) CHECK_SUB(model_run(MM_TIER_WIPE_NONE, 3000, every));
+}
+
+/* Fills and empties caches, the n-th allocation failing: what is refused is told, nothing else. */
+TEST(tier_cache_each_allocation_fails)
+{
+    static mm_tier tier;
+    static mm_tier_cache cache;
+    size_t n, i, got, failures = 1;
+    int for_ever;
+    for (for_ever = 0; for_ever < 2; for_ever++) {
+        for (n = 1, failures = 1; failures > 0; n++) {
+            test_allocator memory;
+            size_t refused = 0;
+            test_allocator_init(&memory);
+            tier_open(&tier, 128, 8, 8, &memory.base);
+            mm_tier_cache_init(&cache, &tier);
+            test_allocator_fail(&memory, n, for_ever);
+            for (i = 0; i < 20; i++) {
+                buffers[i] = mm_tier_cache_get(&cache, i % 10 == 9 ? 500 : 128, &got);
+                if (buffers[i] == NULL) CHECK_EQ(got, 0);
+                refused += buffers[i] == NULL;
+            }
+            for (i = 0; i < 20; i++) {
+                if (buffers[i] == NULL) continue;
+                mm_tier_cache_put(&cache, buffers[i], i % 10 == 9 ? 500 : 128, 0);
+            }
+            CHECK(mm_tier_check(&tier));
+            CHECK_EQ(refused, tier_stats(&tier, 0).failures + tier_stats(&tier, 1).failures);
+            failures = memory.failures;
+            mm_tier_cache_deinit(&cache);
+            CHECK_EQ(refused, tier_stats(&tier, 0).failures + tier_stats(&tier, 1).failures);
+            CHECK_EQ(mm_tier_deinit(&tier), 0);
+            CHECK_EQ(memory.live_blocks, 0);
+        }
+        CHECK(n > 20);
+    }
+}
+
+TEST(tier_gives_the_central_list_up_before_it_fails)
+{
+    static mm_tier tier;
+    static mm_tier_cache a, b;
+    mm_budget_desc limits = {0};
+    mm_budget budget;
+    size_t size;
+    void *large;
+    limits.limit = 10 * 4096;
+    mm_budget_init(&budget, &limits);
+    tier_open(&tier, 4096, 100, 400, mm_budget_allocator(&budget));
+    mm_tier_cache_init(&a, &tier);
+    mm_tier_cache_init(&b, &tier);
+    CHECK_SUB(get_many(&a, 10, 4096));
+    put_many(&a, 10, 4096);
+    CHECK(mm_tier_cache_get(&b, 5000, &size) == NULL); /* in another thread's cache: out of reach */
+    mm_tier_cache_deinit(&a);
+    large = mm_tier_cache_get(&b, 10 * 4096, &size);
+    CHECK(large != NULL);
+    CHECK_EQ(tier_stats(&tier, 0).cached, 0);
+    mm_tier_cache_put(&b, large, size, 0);
+    CHECK_EQ(mm_tier_deinit(&tier), 0);
+    CHECK_EQ(mm_budget_deinit(&budget), 0);
+}
+
+TEST(tier_cache_as_allocator)
+{
+    static mm_tier tier;
+    static mm_tier_cache cache;
+    const mm_allocator *a;
+    unsigned char *block;
+    size_t size, old = 0;
+    CHECK_EQ(mm_tier_init(&tier, &(mm_tier_desc){.wipe = MM_TIER_WIPE_ON_PUT}), MM_STATUS_OK);
+    mm_tier_cache_init(&cache, &tier);
+    a = mm_tier_cache_allocator(&cache);
+    block = NULL;
+    for (size = 1; size < 200000; size = size * 3 / 2 + 1) {
+        block = (unsigned char *)a->realloc_fn(block, old, size, a->user_data);
+        CHECK(block != NULL);
+        CHECK(old == 0 || (block[0] == 7 && block[old - 1] == 7));
+        memset(block, 7, size);
+        old = size;
+    }
+    for (; size > 0; size = size * 2 / 3) {
+        if (size > old) continue;
+        block = (unsigned char *)a->realloc_fn(block, old, size, a->user_data);
+        CHECK(block != NULL && block[0] == 7 && block[size - 1] == 7);
+        old = size;
+    }
+    a->free_fn(block, old, a->user_data);
+    mm_tier_cache_deinit(&cache);
+    CHECK_EQ(mm_tier_deinit(&tier), 0);
+}
+
+/* ---- tier: privacy ---- */
+
+static size_t freed_dirty_bytes;
+
+static void inspecting_free(void *ptr, size_t size, void *user_data)
+{
+    const unsigned char *bytes = (const unsigned char *)ptr;
+    size_t i;
+    MMI_TIER_REVEAL(ptr, size); /* to Valgrind they are nobody's by now */
+    for (i = 0; i < size; i++) freed_dirty_bytes += bytes[i] == 'x';
+    test_free(ptr, size, user_data);
+}
+
+static void *inspected_realloc(void *ptr, size_t old_size, size_t new_size, void *user_data)
+{
+    void *block = test_alloc(new_size, user_data); /* leaves what was there behind, as malloc may */
+    if (block == NULL || ptr == NULL) return block;
+    memcpy(block, ptr, old_size < new_size ? old_size : new_size);
+    inspecting_free(ptr, old_size, user_data);
+    return block;
+}
+
+TEST(tier_wipes_only_what_is_dirty)
+{
+    static mm_tier tier;
+    mm_tier_desc desc = {{4096}, {4}, {0}, NULL, NULL, MM_TIER_WIPE_ON_PUT};
+    size_t size, i;
+    unsigned char *buffer;
+    CHECK_EQ(mm_tier_init(&tier, &desc), MM_STATUS_OK);
+    buffer = (unsigned char *)mm_tier_get(&tier, 4096, &size);
+    CHECK(buffer != NULL);
+    memset(buffer, 'x', size);
+    mm_tier_put(&tier, buffer, size, 100);
+    CHECK(mm_tier_get(&tier, 4096, &size) == buffer);
+    MMI_TIER_REVEAL(buffer, size);
+    CHECK(is_zero(buffer, 100));
+    for (i = 100; i < size; i++) CHECK_EQ(buffer[i], 'x');
+    mm_tier_put(&tier, buffer, size, SIZE_MAX);
+    CHECK(mm_tier_get(&tier, 1, &size) == buffer);
+    MMI_TIER_REVEAL(buffer, size);
+    CHECK(is_zero(buffer, size)); /* the links that were in it as well */
+    mm_tier_put(&tier, buffer, size, 0);
+    CHECK_EQ(mm_tier_deinit(&tier), 0);
+}
+
+TEST(tier_leaves_no_secret_behind)
+{
+    static const mm_tier_wipe policies[] = {MM_TIER_WIPE_NONE, MM_TIER_WIPE_ON_PUT,
+                                            MM_TIER_WIPE_SECRET};
+    static mm_tier tier;
+    size_t p, size, dirty[3];
+    for (p = 0; p < 3; p++) {
+        mm_tier_desc desc = {{4096, 8192}, {4, 4}, {0}, NULL, NULL, MM_TIER_WIPE_NONE};
+        test_allocator memory;
+        const mm_allocator *a;
+        unsigned char *block;
+        test_allocator_init(&memory);
+        memory.base.free_fn = inspecting_free;
+        memory.base.realloc_fn = inspected_realloc;
+        desc.allocator = &memory.base;
+        desc.wipe = policies[p];
+        freed_dirty_bytes = 0;
+        CHECK_EQ(mm_tier_init(&tier, &desc), MM_STATUS_OK);
+        block = (unsigned char *)mm_tier_get(&tier, 4096, &size);
+        memset(block, 'x', size);
+        mm_tier_put(&tier, block, size, size);
+        a = mm_tier_allocator(&tier);
+        block = (unsigned char *)a->alloc_fn(8000, a->user_data);
+        memset(block, 'x', 8000);
+        block = (unsigned char *)a->realloc_fn(block, 8000, 5000, a->user_data);  /* stays */
+        block = (unsigned char *)a->realloc_fn(block, 5000, 4000, a->user_data);  /* other class */
+        block = (unsigned char *)a->realloc_fn(block, 4000, 10000, a->user_data); /* direct */
+        memset(block, 'x', 10000);
+        block = (unsigned char *)a->realloc_fn(block, 10000, 20000, a->user_data);
+        block = (unsigned char *)a->realloc_fn(block, 20000, 9000, a->user_data);
+        CHECK(block[0] == 'x' && block[8999] == 'x');
+        a->free_fn(block, 9000, a->user_data);
+        CHECK_EQ(mm_tier_deinit(&tier), 0);
+        CHECK_EQ(memory.live_blocks, 0);
+        CHECK_EQ(memory.bad_sizes, 0);
+        dirty[p] = freed_dirty_bytes;
+    }
+    CHECK(dirty[0] > 10000);
+    CHECK_EQ(dirty[1], 0);
+    CHECK_EQ(dirty[2], 0);
+}
+
+TEST(tier_secret_is_wiped_before_it_is_freed)
+{
+    static mm_tier tier;
+    mm_tier_desc desc = {{4096}, {4}, {0}, NULL, NULL, MM_TIER_WIPE_SECRET};
+    test_allocator memory;
+    void *buffer, *direct;
+    size_t size, large;
+    test_allocator_init(&memory);
+    memory.base.free_fn = inspecting_free;
+    desc.allocator = &memory.base;
+    freed_dirty_bytes = 0;
+    CHECK_EQ(mm_tier_init(&tier, &desc), MM_STATUS_OK);
+    buffer = mm_tier_get(&tier, 4096, &size);
+    direct = mm_tier_get(&tier, 9999, &large);
+    CHECK(buffer != NULL && direct != NULL);
+    memset(buffer, 'x', size);
+    memset(direct, 'x', large);
+    mm_tier_put(&tier, buffer, size, 0); /* says too little */
+    mm_tier_put(&tier, direct, large, 0);
+    CHECK_EQ(mm_tier_deinit(&tier), 0);
+    CHECK_EQ(freed_dirty_bytes, 0);
+}
+
+/* Whether the mapping of this address is marked to stay out of core dumps; -1: cannot tell. */
+static int is_kept_out_of_dumps(const void *ptr)
+{
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    char line[512];
+    int inside = 0, found = -1;
+    while (maps != NULL && found < 0 && fgets(line, sizeof(line), maps) != NULL) {
+        unsigned long long begin, end;
+        if (sscanf(line, "%llx-%llx ", &begin, &end) == 2) {
+            inside = (uintptr_t)ptr >= begin && (uintptr_t)ptr < end;
+        } else if (inside && strncmp(line, "VmFlags:", 8) == 0) {
+            found = strstr(line, " dd") != NULL;
+        }
+    }
+    if (maps != NULL) fclose(maps);
+    return found;
+}
+
+TEST(tier_secret_stays_out_of_core_dumps)
+{
+    static mm_tier tier;
+    mm_tier_desc desc = {{1 << 20}, {4}, {0}, NULL, NULL, MM_TIER_WIPE_SECRET};
+    unsigned char *buffer;
+    size_t size;
+    CHECK_EQ(mm_tier_init(&tier, &desc), MM_STATUS_OK);
+    buffer = (unsigned char *)mm_tier_get(&tier, 1 << 20, &size);
+    CHECK(buffer != NULL);
+#if defined(__linux__)
+    if (is_kept_out_of_dumps(&tier) == 0) { /* else: no smaps, or a Valgrind that hides flags */
+        CHECK(is_kept_out_of_dumps(buffer) != 0);
+        CHECK(is_kept_out_of_dumps(buffer + size - 1) != 0);
+    }
+#endif
+    mm_tier_put(&tier, buffer, size, 0);
+    CHECK_EQ(mm_tier_deinit(&tier), 0);
+}
+
+/* ---- tier: shrinking ---- */
+
+TEST(tier_decays_by_halves)
+{
+    static const size_t left[] = {100, 50, 25, 12, 6, 3, 1, 0, 0};
+    static mm_tier tier;
+    size_t i;
+    tier_open(&tier, 4096, 256, 0, NULL);
+    CHECK_SUB(get_many(&tier.own, 100, 4096));
+    put_many(&tier.own, 100, 4096);
+    for (i = 0; i < sizeof(left) / sizeof(left[0]); i++) {
+        size_t freed = mm_tier_maintain(&tier, 1000);
+        CHECK_EQ(freed, i == 0 ? 0 : left[i - 1] - left[i]); /* at first: not idle for a period */
+        CHECK_EQ(tier_stats(&tier, 0).cached, left[i]);
+        CHECK(mm_tier_check(&tier));
+    }
+    CHECK_EQ(mm_tier_deinit(&tier), 0);
+}
+
+TEST(tier_keeps_what_is_used)
+{
+    static mm_tier tier;
+    size_t i;
+    tier_open(&tier, 4096, 256, 0, NULL);
+    CHECK_SUB(get_many(&tier.own, 200, 4096));
+    put_many(&tier.own, 200, 4096);
+    for (i = 0; i < 30; i++) {
+        (void)mm_tier_maintain(&tier, 1000);
+        CHECK_SUB(get_many(&tier.own, 40, 4096)); /* in each period at least once */
+        put_many(&tier.own, 40, 4096);
+    }
+    CHECK_EQ(tier_stats(&tier, 0).cached, 40);
+    CHECK_EQ(mm_tier_deinit(&tier), 0);
+}
+
+TEST(tier_maintain_is_bounded)
+{
+    static mm_tier tier;
+    static mm_tier_cache cache;
+    test_allocator memory;
+    size_t calls, before;
+    test_allocator_init(&memory);
+    tier_open(&tier, 64, 100, 400, &memory.base);
+    mm_tier_cache_init(&cache, &tier);
+    CHECK_SUB(get_many(&cache, 400, 64));
+    put_many(&cache, 400, 64);
+    CHECK_EQ(tier_stats(&tier, 0).cached, 400);
+    CHECK(tier_stats(&tier, 0).central >= 300);
+    (void)mm_tier_maintain(&tier, 7);
+    (void)mm_tier_cache_maintain(&cache, 7);
+    for (calls = 0; memory.live_blocks > 0; calls++) {
+        before = memory.live_blocks;
+        CHECK(mm_tier_maintain(&tier, 7) <= 7);
+        CHECK(before - memory.live_blocks <= 7);
+        before = memory.live_blocks;
+        CHECK(mm_tier_cache_maintain(&cache, 7) <= 7);
+        CHECK(before - memory.live_blocks <= 7);
+        CHECK(mm_tier_check(&tier));
+        CHECK(calls < 500);
+    }
+    CHECK(calls > 20);
+    CHECK_EQ(mm_tier_deinit(&tier), 0);
+}
+
+TEST(tier_trim_reaches_all_caches)
+{
+    static mm_tier tier;
+    static mm_tier_cache a, b;
+    size_t size, before;
+    void *buffer;
+    tier_open(&tier, 64, 100, 400, NULL);
+    mm_tier_cache_init(&a, &tier);
+    mm_tier_cache_init(&b, &tier);
+    CHECK_SUB(get_many(&a, 300, 64));
+    put_many(&a, 300, 64);
+    CHECK_SUB(get_many(&tier.own, 40, 64));
+    put_many(&tier.own, 40, 64);
+    before = mmi_tier_cached(&tier.own.rows[0]);
+    mm_tier_trim(&tier, 50);
+    CHECK_EQ(mmi_tier_cached(&tier.own.rows[0]), before / 2);
+    CHECK(tier_stats(&tier, 0).central <= 100);
+    CHECK(mmi_tier_cached(&a.rows[0]) > 80); /* not this thread's to touch */
+    (void)mm_tier_cache_maintain(&a, 0);
+    CHECK(mmi_tier_cached(&a.rows[0]) <= 50);
+    mm_tier_trim(&tier, 0);
+    CHECK_EQ(tier_stats(&tier, 0).central, 0);
+    buffer = mm_tier_cache_get(&b, 64, &size); /* follows as soon as it looks beyond its list */
+    CHECK(buffer != NULL);
+    mm_tier_cache_put(&b, buffer, size, 0);
+    (void)mm_tier_cache_maintain(&a, 0);
+    CHECK_EQ(mmi_tier_cached(&a.rows[0]), 0);
+    CHECK_EQ(tier_stats(&tier, 0).cached, 1);
+    CHECK_EQ(mm_tier_deinit(&tier), 0);
+}
+
+TEST(tier_tells_its_budget)
+{
+    static mm_tier tier;
+    mm_budget_desc limits = {0};
+    mm_tier_desc desc = {{4096}, {100}, {0}, NULL, NULL, MM_TIER_WIPE_NONE};
+    mm_budget root, budget;
+    mm_budget_stats stats;
+    size_t size;
+    mm_budget_init(&root, &limits);
+    limits.parent = &root;
+    mm_budget_init(&budget, &limits);
+    desc.allocator = mm_budget_allocator(&budget);
+    desc.budget = &budget;
+    CHECK_EQ(mm_tier_init(&tier, &desc), MM_STATUS_OK);
+    CHECK_SUB(get_many(&tier.own, 10, 4000));
+    put_many(&tier.own, 7, 4096);
+    (void)mm_tier_maintain(&tier, 0);
+    mm_budget_get_stats(&root, &stats);
+    CHECK_EQ(stats.live, 40960);
+    CHECK_EQ(stats.cached, 7 * 4096);
+    CHECK_EQ(stats.waste, 3 * 96);
+    mm_tier_trim(&tier, 0);
+    mm_budget_get_stats(&budget, &stats);
+    CHECK_EQ(stats.cached, 0);
+    CHECK_EQ(stats.live, 3 * 4096);
+    buffers[0] = mm_tier_get(&tier, 4000, &size);
+    mm_tier_put(&tier, buffers[0], size, 0);
+    (void)mm_tier_maintain(&tier, 0);
+    mm_budget_get_stats(&root, &stats);
+    CHECK_EQ(stats.cached, 4096);
+    for (size = 7; size < 10; size++) mm_tier_put(&tier, buffers[size], 4096, 0);
+    CHECK_EQ(mm_tier_deinit(&tier), 0);
+    mm_budget_get_stats(&root, &stats);
+    CHECK_EQ(stats.cached, 0);
+    CHECK_EQ(stats.waste, 0);
+    CHECK_EQ(mm_budget_deinit(&budget), 0);
+    CHECK_EQ(mm_budget_deinit(&root), 0);
+}
+
+TEST(tier_cache_misuse_is_found)
+{
+    static mm_tier tier;
+    static mm_tier_cache cache;
+    static void *buffer;
+    size_t size;
+    tier_open(&tier, 4096, 100, 0, NULL);
+    mm_tier_cache_init(&cache, &tier);
+    buffer = mm_tier_cache_get(&cache, 4000, &size);
+    CHECK_MISUSE(mm_tier_cache_put(&cache, buffer, 4000, 0)); /* what was asked for */
+    mm_tier_cache_put(&cache, buffer, size, 0);
+#ifdef MM_DEBUG
+    CHECK_MISUSE(mm_tier_cache_put(&cache, buffer, size, 0));
+#endif
+    CHECK(mm_tier_check(&tier));
+    tier.shelves[0].count = 1;
+    CHECK(!mm_tier_check(&tier));
+    tier.shelves[0].count = 0;
+    cache.rows[0].stored = 1;
+    CHECK(!mm_tier_check(&tier));
+    cache.rows[0].stored = 0;
+    CHECK_EQ(mm_tier_deinit(&tier), 0);
+}
+
+/* ---- tier: threads ---- */
+
+enum { RING = 64 };
+
+static mm_tier shared;
+static size_t thread_steps = 100000; /* of each soak thread */
+
+/* Buffers on their way from one thread to another; each slot is a pointer or 0. */
+static size_t ring[RING];
+
+static void *producer_and_consumer(void *argument)
+{
+    static mm_tier_cache caches[THREADS];
+    size_t self = *(size_t *)argument, i, done = 0, size;
+    mm_tier_cache *cache = &caches[self];
+    mm_tier_cache_init(cache, &shared);
+    for (i = 0; done < 30000; i = (i + 1) % RING) {
+        size_t seen = mmi_atomic_load(&ring[i]), empty = 0;
+        if (self == 0 && seen == 0) {
+            unsigned char *buffer = (unsigned char *)mm_tier_cache_get(cache, 4096, &size);
+            if (buffer == NULL) abort();
+            memset(buffer, (int)(done & 0xFF), 512);
+            if (!mmi_atomic_cas(&ring[i], &empty, (size_t)(uintptr_t)buffer)) abort();
+            done++;
+        } else if (self == 1 && seen != 0) {
+            unsigned char *buffer = (unsigned char *)(uintptr_t)seen;
+            thread_check(buffer[0] == buffer[511]);
+            mmi_atomic_store(&ring[i], (size_t)0);
+            mm_tier_cache_put(cache, buffer, 4096, 512);
+            done++;
+        } else if (i == 0) {
+            MMI_TIER_YIELD();
+        }
+    }
+    mm_tier_cache_deinit(cache);
+    return NULL;
+}
+
+TEST(tier_one_thread_gets_the_other_puts)
+{
+    size_t arguments[THREADS] = {0, 1};
+    tier_open(&shared, 4096, 64, 256, NULL);
+    run_threads(producer_and_consumer, arguments, sizeof(arguments[0]));
+    CHECK_EQ(thread_errors, 0);
+    CHECK_EQ(tier_stats(&shared, 0).live, 0);
+    CHECK_EQ(tier_stats(&shared, 0).cached, tier_stats(&shared, 0).central);
+    CHECK(tier_stats(&shared, 0).peak <= RING + 2);
+    CHECK(mm_tier_check(&shared));
+    CHECK_EQ(mm_tier_deinit(&shared), 0);
+}
+
+/* Random traffic of two threads: private buffers, and a table through which they change owners. */
+static void *soak_thread(void *argument)
+{
+    static size_t seeds; /* atomic: another sequence for each thread and run */
+    static const size_t sizes[] = {100, 4096, 16000, 17000, 60000, 70000};
+    void *own[32] = {NULL};
+    size_t held[32] = {0}, step, i;
+    uint64_t state = (mmi_atomic_add(&seeds, 1) + 1) * 7919;
+    mm_tier_cache cache;
+    (void)argument;
+    mm_tier_cache_init(&cache, &shared);
+    for (step = 0; step < thread_steps; step++) {
+        uint64_t random = test_random(&state);
+        i = (size_t)(random >> 40) % 32;
+        if (own[i] == NULL) {
+            own[i] = mm_tier_cache_get(&cache, sizes[(random >> 20) % 6], &held[i]);
+            if (own[i] == NULL) continue; /* the budget: all is out */
+            ((unsigned char *)own[i])[0] = ((unsigned char *)own[i])[held[i] - 1] =
+                (unsigned char)i;
+        } else if (random % 8 == 0 && held[i] == 4096) { /* to whoever comes next */
+            size_t *slot = &ring[(random >> 32) % RING], seen = mmi_atomic_load(slot);
+            ((unsigned char *)own[i])[0] = ((unsigned char *)own[i])[4095] = 9;
+            if (!mmi_atomic_cas(slot, &seen, (size_t)(uintptr_t)own[i])) continue;
+            own[i] = (void *)(uintptr_t)seen;
+            if (seen != 0) {
+                thread_check(((unsigned char *)own[i])[0] == ((unsigned char *)own[i])[4095]);
+                ((unsigned char *)own[i])[0] = ((unsigned char *)own[i])[4095] = (unsigned char)i;
+            }
+        } else {
+            thread_check(((unsigned char *)own[i])[0] == (unsigned char)i || held[i] == 4096);
+            thread_check(((unsigned char *)own[i])[0] == ((unsigned char *)own[i])[held[i] - 1]);
+            mm_tier_cache_put(&cache, own[i], held[i], 64);
+            own[i] = NULL;
+        }
+        if (random % 5003 == 0) (void)mm_tier_cache_maintain(&cache, 0);
+        if (random % 9001 == 0) mm_tier_cache_trim(&cache, 50);
+        if (random % 20011 == 0) { /* a thread that ends, and its successor */
+            mm_tier_cache_deinit(&cache);
+            mm_tier_cache_init(&cache, &shared);
+        }
+        if (random % 30011 == 0) {
+            mm_tier_stats stats;
+            mm_tier_get_stats(&shared, 0, &stats);
+            thread_check(stats.live < 32 * THREADS + RING + 100);
+        }
+    }
+    for (i = 0; i < 32; i++) {
+        if (own[i] != NULL) mm_tier_cache_put(&cache, own[i], held[i], 64);
+    }
+    mm_tier_cache_deinit(&cache);
+    return NULL;
+}
+
+TEST(soak_two_threads_one_tier_one_budget)
+{
+    mm_budget_desc limits = {0};
+    mm_tier_desc desc = {0};
+    mm_budget root, budget;
+    size_t i, class_index;
+    limits.limit = 2500000;
+    mm_budget_init(&root, &limits);
+    limits.parent = &root;
+    limits.soft_limit = 2000000;
+    mm_budget_init(&budget, &limits);
+    desc.allocator = mm_budget_allocator(&budget);
+    desc.budget = &budget;
+    CHECK_EQ(mm_tier_init(&shared, &desc), MM_STATUS_OK);
+    memset(ring, 0, sizeof(ring));
+    run_threads(soak_thread, &shared, 0);
+    CHECK_EQ(thread_errors, 0);
+    for (i = 0; i < RING; i++) {
+        if (ring[i] != 0) mm_tier_put(&shared, (void *)(uintptr_t)ring[i], 4096, 0);
+        ring[i] = 0;
+    }
+    CHECK(mm_tier_check(&shared));
+    for (class_index = 0; class_index < 5; class_index++) {
+        CHECK_EQ(tier_stats(&shared, class_index).live, 0);
+    }
+    CHECK(mm_budget_live(&budget) > 0); /* what is cached */
+    CHECK(mm_budget_peak(&root) <= 2500000);
+    mm_tier_trim(&shared, 0);
+    CHECK_EQ(mm_budget_live(&budget), 0);
+    CHECK_EQ(mm_tier_deinit(&shared), 0);
+    CHECK_EQ(mm_budget_deinit(&budget), 0);
+    CHECK_EQ(mm_budget_deinit(&root), 0);
 }
 
 /* ---- budget: soft limits and reclaim ---- */
@@ -242,6 +1181,42 @@ TEST(budget_asks_when_the_allocator_fails)
     CHECK_EQ(memory.live_blocks, 0);
 }
 
+/* The callback trims the very tier whose allocation waits for it. */
+TEST(budget_reclaims_from_a_tier)
+{
+    static mm_tier tier;
+    mm_budget_desc limits = {0};
+    mm_tier_desc desc = {0};
+    mm_budget budget;
+    void *other;
+    size_t size;
+    const mm_allocator *a;
+    limits.limit = 400000;
+    limits.reclaim_fn = mm_tier_reclaim;
+    limits.reclaim_data = &tier;
+    mm_budget_init(&budget, &limits);
+    a = mm_budget_allocator(&budget);
+    desc.allocator = a;
+    CHECK_EQ(mm_tier_init(&tier, &desc), MM_STATUS_OK);
+    CHECK_SUB(get_many(&tier.own, 90, 4096));
+    put_many(&tier.own, 90, 4096);
+    other = a->alloc_fn(100000, a->user_data); /* something else needs the memory */
+    CHECK(other != NULL);
+    CHECK_EQ(tier_stats(&tier, 0).cached, 73); /* 368640 + 100000 - 400000, in whole buffers */
+    CHECK_EQ(budget_stats(&budget).reclaimed, 17 * 4096);
+    buffers[0] = mm_tier_get(&tier, 65536, &size);
+    CHECK(buffers[0] != NULL);
+    CHECK(tier_stats(&tier, 0).cached < 73);
+    CHECK(mm_tier_check(&tier));
+    mm_tier_put(&tier, buffers[0], size, 0);
+    a->free_fn(other, 100000, a->user_data);
+    size = mm_budget_live(&budget);
+    CHECK_EQ(mm_tier_reclaim(SIZE_MAX, &tier), size);
+    CHECK_EQ(mm_budget_live(&budget), 0);
+    CHECK_EQ(mm_tier_deinit(&tier), 0);
+    CHECK_EQ(mm_budget_deinit(&budget), 0);
+}
+
 static mm_budget threads_root, threads_child;
 static size_t threads_stop; /* atomic */
 
@@ -322,12 +1297,39 @@ TEST(budget_with_reclaim_on_two_threads)
 
 int main(int argc, char **argv)
 {
-    static const test_case cases[] = {T(budget_asks_before_it_refuses),
+    static const test_case cases[] = {T(tier_has_a_class_for_a_tls_record),
+                                      T(tier_limits_of_all_sizes),
+                                      T(tier_order_across_magazines),
+                                      T(tier_peak_is_exact_on_one_thread),
+                                      T(tier_tells_its_waste),
+                                      T(tier_cache_hands_everything_back),
+                                      T(tier_cache_outlives_its_tier),
+                                      T(tier_buffers_change_caches),
+                                      T(tier_caches_against_a_model),
+                                      T(tier_caches_with_memory_refused),
+                                      T(tier_cache_each_allocation_fails),
+                                      T(tier_gives_the_central_list_up_before_it_fails),
+                                      T(tier_cache_as_allocator),
+                                      T(tier_wipes_only_what_is_dirty),
+                                      T(tier_leaves_no_secret_behind),
+                                      T(tier_secret_is_wiped_before_it_is_freed),
+                                      T(tier_secret_stays_out_of_core_dumps),
+                                      T(tier_decays_by_halves),
+                                      T(tier_keeps_what_is_used),
+                                      T(tier_maintain_is_bounded),
+                                      T(tier_trim_reaches_all_caches),
+                                      T(tier_tells_its_budget),
+                                      T(tier_cache_misuse_is_found),
+                                      T(tier_one_thread_gets_the_other_puts),
+                                      T(soak_two_threads_one_tier_one_budget),
+                                      T(budget_asks_before_it_refuses),
                                       T(budget_reclaim_is_not_reentered),
                                       T(budget_asks_from_below_up_to_who_refuses),
                                       T(budget_soft_limit_is_told_once),
                                       T(budget_asks_when_the_allocator_fails),
+                                      T(budget_reclaims_from_a_tier),
                                       T(budget_refused_above_disturbs_nobody_below),
                                       T(budget_with_reclaim_on_two_threads)};
+    if (argc > 2) thread_steps = (size_t)strtoull(argv[2], NULL, 10) / THREADS;
     return test_main(argc > 1 ? argv[1] : "", cases, sizeof(cases) / sizeof(cases[0]));
 }
