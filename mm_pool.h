@@ -41,6 +41,8 @@ OVERVIEW
                 without a lock. mm_tier_maintain on a timer gives back what is not needed.
     mm_budget   a tree of accounts (process > worker > connection) that counts bytes and refuses
                 to go over its limits, after it has asked a reclaim function to make room.
+    mm_pressure levels read off a budget, with hysteresis: your actions are called when one is
+                entered and when it is left.
 
     Each takes an mm_allocator in its desc, and pool, tier and budget are one in turn, so they
     stack: a slab or a tier that is given mm_budget_allocator() is charged for all that it holds.
@@ -91,7 +93,7 @@ THREADS
     Budgets are thread-safe, init and deinit aside: charges are exact, no two threads can together
     pass a limit. All levels are asked before anything is reserved. Only when an ancestor fills up
     between the two, a charge that it refuses can make that of another thread, on the same budget
-    below, be refused as well.
+    below, be refused as well. An mm_pressure belongs to one thread, its level can be read by all.
 
 MEMORY
     Free objects and cached buffers are poisoned: ASan, and Valgrind with MM_VALGRIND, report an
@@ -978,6 +980,80 @@ MM_API void mm_budget_get_stats(const mm_budget *budget, mm_budget_stats *stats)
    the allocator below it is. Valid until deinit. */
 MM_API const mm_allocator *mm_budget_allocator(mm_budget *budget) MM_NONNULL_ALL;
 
+/* ---- pressure ---- */
+
+typedef enum mm_pressure_level { /* how near a budget is to its limit, and by default: */
+    MM_PRESSURE_NORMAL = 0,      /* below 70 % */
+    MM_PRESSURE_ELEVATED,        /* 70 to 85 %: make caches smaller */
+    MM_PRESSURE_HIGH,            /* 85 to 95 %: empty caches, close what is idle */
+    MM_PRESSURE_CRITICAL         /* above 95 %: take nothing new */
+} mm_pressure_level;
+
+#define MM_PRESSURE_NO_DWELL UINT64_MAX /* for dwell: levels may be left at once */
+
+typedef struct mm_pressure_action mm_pressure_action;
+
+/* Called once when the action's level is entered, and once when it is left. */
+typedef void (*mm_pressure_fn)(const mm_pressure_action *action, bool entering);
+
+struct mm_pressure_action {   /* the caller's; it must stay where it is until deinit */
+    mm_pressure_level level;  /* not NORMAL */
+    mm_pressure_fn fn;        /* what to do */
+    void *user_data;          /* for fn: the tier, for example */
+    unsigned percent;         /* for fn: what to shrink to, for example */
+    mm_pressure_action *next; /* set by mm_pressure_add */
+};
+
+typedef struct mm_pressure_desc {
+    const mm_budget *budget; /* whose live bytes count; must outlive the object */
+    unsigned enter[3];       /* percent at which ELEVATED and HIGH, above which CRITICAL, begin,
+                                ascending; all 0: 70, 85, 95 */
+    unsigned leave[3];       /* percent below which they end; not above enter; 0: 5 below it */
+    uint64_t dwell;          /* least time from a change to one downwards, in the unit of update's
+                                now; 0: 1000, a second in milliseconds */
+} mm_pressure_desc;
+
+typedef struct mm_pressure {
+    const mm_budget *budget;     /* as in the desc, defaults filled in, as the next three */
+    unsigned enter[3];
+    unsigned leave[3];
+    uint64_t dwell;
+    uint64_t since;              /* when the level changed last */
+    size_t level;                /* atomic: mm_pressure_level */
+    size_t changes;              /* atomic: steps, up or down */
+    mm_pressure_action *actions; /* in the order they were added */
+    bool updating;               /* an action is running */
+} mm_pressure;
+
+/* NORMAL, with no actions. INVALID: thresholds that do not ascend or are above 100, leave above
+   enter. Then the object is all zero, and remains NORMAL for ever. */
+MM_API MM_NODISCARD mm_status mm_pressure_init(mm_pressure *pressure, const mm_pressure_desc *desc)
+    MM_NONNULL_ALL;
+
+/* Calls the actions of all levels that are left by this, the highest first. */
+MM_API void mm_pressure_deinit(mm_pressure *pressure) MM_NONNULL_ALL;
+
+/* Adds an action; those of a level are called in the order they were added, on leaving backwards.
+   If the level holds already it is entered, for this action, now. */
+MM_API void mm_pressure_add(mm_pressure *pressure, mm_pressure_action *action) MM_NONNULL_ALL;
+
+/* Reads the budget and takes the steps that follow. Upwards at once, one level after the other, and
+   no further when the actions of one have helped. Downwards when the last change is dwell ago, as
+   far as live is below the leave thresholds. now: any clock that does not go back (an earlier now
+   than before counts as no time passed). An unlimited budget is NORMAL at once. Within an action:
+   changes nothing. Returns the level. */
+MM_API mm_pressure_level mm_pressure_update(mm_pressure *pressure, uint64_t now) MM_NONNULL_ALL;
+
+/* The level as of the last update; from any thread. */
+MM_INLINE mm_pressure_level mm_pressure_get(const mm_pressure *pressure) MM_NONNULL_ALL;
+
+/* Ready-made actions: on entering, trim the tier or cache in user_data to percent (0: clear it). */
+MM_API void mm_pressure_trim_tier(const mm_pressure_action *action, bool entering) MM_NONNULL_ALL;
+MM_API void mm_pressure_trim_cache(const mm_pressure_action *action, bool entering) MM_NONNULL_ALL;
+
+/* "normal", "elevated", "high", "critical". */
+MM_API const char *mm_pressure_string(mm_pressure_level level);
+
 /* ---- inline ---- */
 
 MM_API void *mmi_pool_get_slow(mm_pool *pool) MM_COLD MM_NONNULL_ALL;
@@ -1247,6 +1323,11 @@ MM_INLINE size_t mm_budget_limit(const mm_budget *budget)
 MM_INLINE size_t mm_budget_soft_limit(const mm_budget *budget)
 {
     return mmi_atomic_load(&budget->soft_limit);
+}
+
+MM_INLINE mm_pressure_level mm_pressure_get(const mm_pressure *pressure)
+{
+    return (mm_pressure_level)mmi_atomic_load(&pressure->level);
 }
 
 #ifdef __cplusplus
@@ -3963,6 +4044,146 @@ MM_API size_t mm_budget_deinit(mm_budget *budget)
 MM_API const mm_allocator *mm_budget_allocator(mm_budget *budget)
 {
     return &budget->as_allocator;
+}
+
+// >>pressure: levels of a budget
+
+static const unsigned mmi_pressure_enter[3] = {70, 85, 95}; /* of the limit: seed values */
+#define MMI_PRESSURE_GAP 5u                                 /* percent between entering, leaving */
+#define MMI_PRESSURE_DWELL 1000u                            /* a second in milliseconds */
+
+MM_API mm_status mm_pressure_init(mm_pressure *pressure, const mm_pressure_desc *desc)
+{
+    const unsigned *enter = desc->enter;
+    unsigned i;
+    memset(pressure, 0, sizeof(*pressure));
+    if ((enter[0] | enter[1] | enter[2]) == 0) enter = mmi_pressure_enter;
+    for (i = 0; i < 3; i++) {
+        unsigned leave = desc->leave[i];
+        if (leave == 0) leave = enter[i] > MMI_PRESSURE_GAP ? enter[i] - MMI_PRESSURE_GAP : 1;
+        pressure->enter[i] = enter[i];
+        pressure->leave[i] = leave;
+        if (enter[i] > 100 || leave > enter[i]) break;
+        if (i > 0 && (enter[i] <= enter[i - 1] || leave <= pressure->leave[i - 1])) break;
+    }
+    if (i < 3) {
+        memset(pressure, 0, sizeof(*pressure));
+        return MM_STATUS_INVALID;
+    }
+    pressure->budget = desc->budget;
+    pressure->dwell = desc->dwell == 0 ? MMI_PRESSURE_DWELL : desc->dwell;
+    if (desc->dwell == MM_PRESSURE_NO_DWELL) pressure->dwell = 0;
+    return MM_STATUS_OK;
+}
+
+/* percent of the limit, rounded down, and whether that is exact. */
+static size_t mmi_pressure_share(size_t limit, unsigned percent, bool *exact)
+{
+    *exact = limit % 100 * percent % 100 == 0;
+    return limit / 100 * percent + limit % 100 * percent / 100;
+}
+
+/* Whether what is live calls for the level: at its threshold, or above it for the last one. */
+static bool mmi_pressure_enters(const mm_pressure *pressure, size_t level)
+{
+    size_t live = mm_budget_live(pressure->budget), limit = mm_budget_limit(pressure->budget);
+    bool exact;
+    size_t share = mmi_pressure_share(limit, pressure->enter[level - 1], &exact);
+    if (limit == 0) return false;
+    return live > share || (live == share && exact && level != MM_PRESSURE_CRITICAL);
+}
+
+static bool mmi_pressure_leaves(const mm_pressure *pressure, size_t level)
+{
+    size_t live = mm_budget_live(pressure->budget), limit = mm_budget_limit(pressure->budget);
+    bool exact;
+    size_t share = mmi_pressure_share(limit, pressure->leave[level - 1], &exact);
+    return limit == 0 || live < share || (live == share && !exact);
+}
+
+static void mmi_pressure_call(const mm_pressure_action *first, const mm_pressure_action *end,
+                              size_t level, bool entering)
+{
+    const mm_pressure_action *action, *last;
+    if (entering) {
+        for (action = first; action != NULL; action = action->next) {
+            if ((size_t)action->level == level) action->fn(action, true);
+        }
+        return;
+    }
+    while (end != first) { /* backwards; the lists are short */
+        for (action = first, last = NULL; action != end; action = action->next) last = action;
+        if ((size_t)last->level == level) last->fn(last, false);
+        end = last;
+    }
+}
+
+static void mmi_pressure_step(mm_pressure *pressure, size_t level, bool entering, uint64_t now)
+{
+    mmi_atomic_store(&pressure->level, entering ? level : level - 1);
+    (void)mmi_atomic_add(&pressure->changes, 1);
+    pressure->since = now;
+    mmi_pressure_call(pressure->actions, NULL, level, entering);
+}
+
+MM_API mm_pressure_level mm_pressure_update(mm_pressure *pressure, uint64_t now)
+{
+    size_t level = pressure->level;
+    bool rested = now >= pressure->since && now - pressure->since >= pressure->dwell;
+    if (pressure->updating || pressure->budget == NULL) return (mm_pressure_level)level;
+    if (mm_budget_limit(pressure->budget) == 0) rested = true;
+    pressure->updating = true;
+    if (level < MM_PRESSURE_CRITICAL && mmi_pressure_enters(pressure, level + 1)) {
+        do {
+            mmi_pressure_step(pressure, ++level, true, now);
+        } while (level < MM_PRESSURE_CRITICAL && mmi_pressure_enters(pressure, level + 1));
+    } else {
+        for (; rested && level > 0 && mmi_pressure_leaves(pressure, level); level--) {
+            mmi_pressure_step(pressure, level, false, now);
+        }
+    }
+    pressure->updating = false;
+    return (mm_pressure_level)level;
+}
+
+MM_API void mm_pressure_add(mm_pressure *pressure, mm_pressure_action *action)
+{
+    mm_pressure_action **link = &pressure->actions;
+    MM_ASSERT(action->level > MM_PRESSURE_NORMAL && action->level <= MM_PRESSURE_CRITICAL);
+    while (*link != NULL) link = &(*link)->next;
+    *link = action;
+    action->next = NULL;
+    if ((size_t)action->level <= pressure->level) {
+        bool updating = pressure->updating;
+        pressure->updating = true;
+        action->fn(action, true);
+        pressure->updating = updating;
+    }
+}
+
+MM_API void mm_pressure_deinit(mm_pressure *pressure)
+{
+    size_t level = pressure->level;
+    pressure->updating = true;
+    for (; level > 0; level--) mmi_pressure_step(pressure, level, false, pressure->since);
+    memset(pressure, 0, sizeof(*pressure));
+}
+
+MM_API void mm_pressure_trim_tier(const mm_pressure_action *action, bool entering)
+{
+    if (entering) mm_tier_trim((mm_tier *)action->user_data, action->percent);
+}
+
+MM_API void mm_pressure_trim_cache(const mm_pressure_action *action, bool entering)
+{
+    if (entering) mm_tier_cache_trim((mm_tier_cache *)action->user_data, action->percent);
+}
+
+MM_API const char *mm_pressure_string(mm_pressure_level level)
+{
+    static const char *const text[] = {"normal", "elevated", "high", "critical"};
+    size_t index = (size_t)level;
+    return index < sizeof(text) / sizeof(text[0]) ? text[index] : "unknown";
 }
 
 #ifdef __cplusplus

@@ -1,4 +1,4 @@
-/* mm_pool.h: tiered buffers on several threads, budgets that reclaim.
+/* mm_pool.h: tiered buffers on several threads, budgets that reclaim, pressure.
  *
  *     build/tests/unit/pool_buffers soak 100000000        the soak with so many operations */
 #ifndef NDEBUG
@@ -1295,6 +1295,255 @@ TEST(budget_with_reclaim_on_two_threads)
     CHECK_EQ(mm_budget_deinit(&threads_root), 0);
 }
 
+/* ---- pressure ---- */
+
+static mm_budget load; /* what the pressure is read off */
+
+static void set_load(size_t live)
+{
+    size_t now = mm_budget_live(&load);
+    if (live < now) mm_budget_release(&load, now - live);
+    else if (mm_budget_charge(&load, live - now) != MM_STATUS_OK) abort();
+}
+
+/* Writes down what happens: E+ is ELEVATED entered, C- CRITICAL left. */
+static char journal[4096];
+
+static void note_action(const mm_pressure_action *action, bool entering)
+{
+    const char *mark = (const char *)action->user_data;
+    size_t used = strlen(journal);
+    if (used + 8 > sizeof(journal)) abort();
+    snprintf(journal + used, sizeof(journal) - used, "%s%c", mark, entering ? '+' : '-');
+}
+
+static mm_pressure_action noters[3];
+
+static void pressure_open(mm_pressure *pressure, size_t limit)
+{
+    static const char *const marks[] = {"E", "H", "C"};
+    mm_pressure_desc desc = {0};
+    size_t i;
+    budget_open(&load, limit, 0, NULL, NULL);
+    desc.budget = &load;
+    memset(pressure, 0xEE, sizeof(*pressure));
+    CHECK_EQ(mm_pressure_init(pressure, &desc), MM_STATUS_OK);
+    journal[0] = '\0';
+    for (i = 0; i < 3; i++) {
+        noters[i].level = (mm_pressure_level)(i + 1);
+        noters[i].fn = note_action;
+        noters[i].user_data = (void *)(uintptr_t)marks[i];
+        mm_pressure_add(pressure, &noters[i]);
+    }
+}
+
+TEST(pressure_thresholds_are_exact)
+{
+    static const struct {
+        size_t live;
+        mm_pressure_level level;
+    } cases[] = {{0, MM_PRESSURE_NORMAL},      {6999, MM_PRESSURE_NORMAL},
+                 {7000, MM_PRESSURE_ELEVATED}, {8499, MM_PRESSURE_ELEVATED},
+                 {8500, MM_PRESSURE_HIGH},     {9500, MM_PRESSURE_HIGH},
+                 {9501, MM_PRESSURE_CRITICAL}, {10000, MM_PRESSURE_CRITICAL}};
+    mm_pressure pressure;
+    size_t i;
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        CHECK_SUB(pressure_open(&pressure, 10000));
+        set_load(cases[i].live);
+        CHECK_EQ(mm_pressure_update(&pressure, 5), cases[i].level);
+        CHECK_EQ(mm_pressure_get(&pressure), cases[i].level);
+        CHECK_EQ(pressure.changes, cases[i].level);
+        mm_pressure_deinit(&pressure);
+    }
+    CHECK_STR(journal, "E+H+C+C-H-E-");
+    CHECK_SUB(pressure_open(&pressure, 33)); /* 70 % of it is 23.1, 85 % 28.05, 95 % 31.35 */
+    set_load(23);
+    CHECK_EQ(mm_pressure_update(&pressure, 0), MM_PRESSURE_NORMAL);
+    set_load(24);
+    CHECK_EQ(mm_pressure_update(&pressure, 0), MM_PRESSURE_ELEVATED);
+    set_load(28);
+    CHECK_EQ(mm_pressure_update(&pressure, 0), MM_PRESSURE_ELEVATED);
+    set_load(31);
+    CHECK_EQ(mm_pressure_update(&pressure, 0), MM_PRESSURE_HIGH);
+    set_load(32);
+    CHECK_EQ(mm_pressure_update(&pressure, 0), MM_PRESSURE_CRITICAL);
+    CHECK_SUB(pressure_open(&pressure, SIZE_MAX));
+    set_load(SIZE_MAX / 100 * 71);
+    CHECK_EQ(mm_pressure_update(&pressure, 0), MM_PRESSURE_ELEVATED);
+    set_load(SIZE_MAX);
+    CHECK_EQ(mm_pressure_update(&pressure, 0), MM_PRESSURE_CRITICAL);
+}
+
+TEST(pressure_falls_late_and_below)
+{
+    mm_pressure pressure;
+    CHECK_SUB(pressure_open(&pressure, 1000));
+    set_load(960);
+    CHECK_EQ(mm_pressure_update(&pressure, 10000), MM_PRESSURE_CRITICAL);
+    set_load(100);
+    CHECK_EQ(mm_pressure_update(&pressure, 10999), MM_PRESSURE_CRITICAL); /* not yet */
+    set_load(900);
+    CHECK_EQ(mm_pressure_update(&pressure, 11000), MM_PRESSURE_CRITICAL); /* not below 90 */
+    set_load(899);
+    CHECK_EQ(mm_pressure_update(&pressure, 11001), MM_PRESSURE_HIGH);
+    CHECK_STR(journal, "E+H+C+C-");
+    set_load(0);
+    CHECK_EQ(mm_pressure_update(&pressure, 12000), MM_PRESSURE_HIGH);
+    CHECK_EQ(mm_pressure_update(&pressure, 9), MM_PRESSURE_HIGH);       /* a clock that went back */
+    CHECK_EQ(mm_pressure_update(&pressure, 12001), MM_PRESSURE_NORMAL); /* all that fits, at once */
+    CHECK_STR(journal, "E+H+C+C-H-E-");
+    set_load(849);
+    CHECK_EQ(mm_pressure_update(&pressure, 12002), MM_PRESSURE_ELEVATED); /* upwards: at once */
+    set_load(850);
+    CHECK_EQ(mm_pressure_update(&pressure, 12003), MM_PRESSURE_HIGH);
+    CHECK_EQ(mm_pressure_update(&pressure, 12003), MM_PRESSURE_HIGH);
+    CHECK_STR(journal, "E+H+C+C-H-E-E+H+");
+}
+
+/* A load that climbs over a whole minute and falls again, and trembles by 4 % of the limit all the
+   time: each level is entered once and left once. */
+TEST(pressure_does_not_flap)
+{
+    mm_pressure pressure;
+    uint64_t state = 1, now;
+    CHECK_SUB(pressure_open(&pressure, 100000));
+    for (now = 0; now < 120000; now += 10) {
+        size_t slope = (size_t)(now < 60000 ? now : 120000 - now);
+        size_t tremble = (size_t)(test_random(&state) % 4000);
+        set_load(slope * 96 / 60 + tremble);
+        (void)mm_pressure_update(&pressure, now);
+    }
+    CHECK_STR(journal, "E+H+C+C-H-E-");
+    CHECK_EQ(pressure.changes, 6);
+}
+
+/* Worse: from empty to full and back every 10 ms. Changes are as rare as dwell says. */
+TEST(pressure_dwells_whatever_the_load)
+{
+    mm_pressure pressure;
+    uint64_t now;
+    CHECK_SUB(pressure_open(&pressure, 1000));
+    for (now = 0; now < 10000; now += 10) {
+        set_load(now / 10 % 2 == 0 ? 1000 : 0);
+        (void)mm_pressure_update(&pressure, now);
+    }
+    CHECK(pressure.changes <= 6 * 10);
+    CHECK(pressure.changes >= 6 * 9);
+    CHECK(strncmp(journal, "E+H+C+C-H-E-E+H+C+C-H-E-", 24) == 0);
+}
+
+TEST(pressure_of_no_limit_is_normal)
+{
+    mm_pressure pressure, zero = {0};
+    CHECK_SUB(pressure_open(&pressure, 0));
+    set_load(1000000);
+    CHECK_EQ(mm_pressure_update(&pressure, 1), MM_PRESSURE_NORMAL);
+    mm_budget_set_limit(&load, 1000000);
+    CHECK_EQ(mm_pressure_update(&pressure, 2), MM_PRESSURE_CRITICAL);
+    mm_budget_set_limit(&load, 0);
+    CHECK_EQ(mm_pressure_update(&pressure, 3), MM_PRESSURE_NORMAL); /* without waiting */
+    CHECK_STR(journal, "E+H+C+C-H-E-");
+    CHECK_EQ(mm_pressure_update(&zero, 3), MM_PRESSURE_NORMAL);
+    mm_pressure_deinit(&zero);
+}
+
+TEST(pressure_desc_is_checked)
+{
+    static const struct {
+        unsigned enter[3], leave[3];
+        mm_status status;
+    } cases[] = {{{0, 0, 0}, {0, 0, 0}, MM_STATUS_OK},
+                 {{50, 60, 100}, {50, 60, 100}, MM_STATUS_OK},
+                 {{3, 10, 20}, {0, 0, 0}, MM_STATUS_OK},
+                 {{0, 0, 0}, {60, 0, 0}, MM_STATUS_OK},
+                 {{0, 60, 70}, {0, 0, 0}, MM_STATUS_INVALID},
+                 {{50, 50, 70}, {0, 0, 0}, MM_STATUS_INVALID},
+                 {{50, 60, 101}, {0, 0, 0}, MM_STATUS_INVALID},
+                 {{50, 60, 70}, {51, 0, 0}, MM_STATUS_INVALID},
+                 {{50, 60, 70}, {40, 40, 50}, MM_STATUS_INVALID}};
+    size_t i;
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        mm_pressure_desc desc = {0};
+        mm_pressure pressure;
+        memset(&pressure, 0xEE, sizeof(pressure));
+        desc.budget = &load;
+        memcpy(desc.enter, cases[i].enter, sizeof(desc.enter));
+        memcpy(desc.leave, cases[i].leave, sizeof(desc.leave));
+        CHECK_EQ(mm_pressure_init(&pressure, &desc), cases[i].status);
+        if (cases[i].status != MM_STATUS_OK) CHECK(is_zero(&pressure, sizeof(pressure)));
+    }
+    CHECK_STR(mm_pressure_string(MM_PRESSURE_HIGH), "high");
+    CHECK_STR(mm_pressure_string((mm_pressure_level)9), "unknown");
+}
+
+static mm_pressure nested;
+
+static void relieve(const mm_pressure_action *action, bool entering)
+{
+    if (entering) set_load(action->percent * 10);
+    (void)mm_pressure_update(&nested, 99999); /* not from within */
+}
+
+TEST(pressure_actions_are_steps)
+{
+    static mm_pressure_action helper = {MM_PRESSURE_ELEVATED, relieve, NULL, 72, NULL}, late, again;
+    CHECK_SUB(pressure_open(&nested, 1000));
+    mm_pressure_add(&nested, &helper);
+    set_load(990);
+    CHECK_EQ(mm_pressure_update(&nested, 0), MM_PRESSURE_ELEVATED); /* that helped: no further */
+    CHECK_STR(journal, "E+");
+    CHECK_EQ(mm_pressure_update(&nested, 5000), MM_PRESSURE_ELEVATED); /* and no second time */
+    CHECK_EQ(mm_budget_live(&load), 720);
+    late = noters[0];
+    late.user_data = (void *)(uintptr_t) "L";
+    mm_pressure_add(&nested, &late); /* the level holds already */
+    again = noters[1];
+    mm_pressure_add(&nested, &again);
+    CHECK_STR(journal, "E+L+");
+    set_load(0);
+    CHECK_EQ(mm_pressure_update(&nested, 5000), MM_PRESSURE_NORMAL);
+    CHECK_STR(journal, "E+L+L-E-"); /* left backwards */
+    set_load(720);
+    (void)mm_pressure_update(&nested, 5001);
+    mm_pressure_deinit(&nested);
+    CHECK_STR(journal, "E+L+L-E-E+L+L-E-");
+}
+
+TEST(pressure_trims_a_tier)
+{
+    static mm_tier tier;
+    static mm_tier_cache cache;
+    static mm_pressure_action elevated = {MM_PRESSURE_ELEVATED, mm_pressure_trim_tier, &tier, 50,
+                                          NULL};
+    static mm_pressure_action own = {MM_PRESSURE_ELEVATED, mm_pressure_trim_cache, &cache, 0, NULL};
+    static mm_pressure_action high = {MM_PRESSURE_HIGH, mm_pressure_trim_tier, &tier, 0, NULL};
+    mm_budget_desc limits = {0};
+    mm_pressure_desc desc = {0};
+    mm_budget budget;
+    mm_pressure pressure;
+    size_t size;
+    limits.limit = 100 * 4096;
+    mm_budget_init(&budget, &limits);
+    tier_open(&tier, 4096, 200, 0, mm_budget_allocator(&budget));
+    mm_tier_cache_init(&cache, &tier);
+    desc.budget = &budget;
+    CHECK_EQ(mm_pressure_init(&pressure, &desc), MM_STATUS_OK);
+    mm_pressure_add(&pressure, &elevated);
+    mm_pressure_add(&pressure, &own);
+    mm_pressure_add(&pressure, &high);
+    buffers[99] = mm_tier_cache_get(&cache, 4096, &size);
+    mm_tier_cache_put(&cache, buffers[99], size, 0);
+    CHECK_SUB(get_many(&tier.own, 90, 4096));
+    put_many(&tier.own, 80, 4096);
+    CHECK_EQ(mm_pressure_update(&pressure, 0), MM_PRESSURE_ELEVATED);
+    CHECK_EQ(mm_budget_live(&budget), 50 * 4096);
+    CHECK_SUB(get_many(&tier.own, 80, 4096));
+    CHECK_EQ(mm_pressure_update(&pressure, 0), MM_PRESSURE_HIGH);
+    put_many(&tier.own, 80, 4096);
+    CHECK_EQ(mm_tier_deinit(&tier), 10);
+}
+
 int main(int argc, char **argv)
 {
     static const test_case cases[] = {T(tier_has_a_class_for_a_tls_record),
@@ -1329,7 +1578,15 @@ int main(int argc, char **argv)
                                       T(budget_asks_when_the_allocator_fails),
                                       T(budget_reclaims_from_a_tier),
                                       T(budget_refused_above_disturbs_nobody_below),
-                                      T(budget_with_reclaim_on_two_threads)};
+                                      T(budget_with_reclaim_on_two_threads),
+                                      T(pressure_thresholds_are_exact),
+                                      T(pressure_falls_late_and_below),
+                                      T(pressure_does_not_flap),
+                                      T(pressure_dwells_whatever_the_load),
+                                      T(pressure_of_no_limit_is_normal),
+                                      T(pressure_desc_is_checked),
+                                      T(pressure_actions_are_steps),
+                                      T(pressure_trims_a_tier)};
     if (argc > 2) thread_steps = (size_t)strtoull(argv[2], NULL, 10) / THREADS;
     return test_main(argc > 1 ? argv[1] : "", cases, sizeof(cases) / sizeof(cases[0]));
 }
