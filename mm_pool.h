@@ -43,6 +43,7 @@ OVERVIEW
                 to go over its limits, after it has asked a reclaim function to make room.
     mm_pressure levels read off a budget, with hysteresis: your actions are called when one is
                 entered and when it is left.
+    mm_stats_write tells the figures of all these as Prometheus text or JSON.
 
     Each takes an mm_allocator in its desc, and pool, tier and budget are one in turn, so they
     stack: a slab or a tier that is given mm_budget_allocator() is charged for all that it holds.
@@ -1053,6 +1054,39 @@ MM_API void mm_pressure_trim_cache(const mm_pressure_action *action, bool enteri
 
 /* "normal", "elevated", "high", "critical". */
 MM_API const char *mm_pressure_string(mm_pressure_level level);
+
+/* ---- statistics of everything ---- */
+
+/* Takes the next size bytes of a report; anything but OK ends it. */
+typedef mm_status (*mm_stats_sink)(void *user_data, const char *bytes, size_t size);
+
+typedef enum mm_stats_format {
+    MM_STATS_PROMETHEUS, /* text exposition format 0.0.4: text/plain; version=0.0.4 */
+    MM_STATS_JSON        /* one object with the arrays objects, budgets, pressures: RFC 8259 */
+} mm_stats_format;
+
+typedef enum mm_stats_kind { /* what a source points to */
+    MM_STATS_POOL,           /* mm_pool */
+    MM_STATS_SLAB,           /* mm_slab */
+    MM_STATS_TIER,           /* mm_tier: a row for each class, one for what was served directly */
+    MM_STATS_BUDGET,         /* mm_budget */
+    MM_STATS_PRESSURE        /* mm_pressure */
+} mm_stats_kind;
+
+typedef struct mm_stats_source {
+    mm_stats_kind kind; /* the type of object */
+    const char *name;   /* label, UTF-8; NULL: a budget's own name, or empty. Within a kind no two
+                           may be alike: Prometheus would take them for one */
+    void *object;       /* not NULL */
+} mm_stats_source;
+
+/* Writes the figures of all sources through the sink, in pieces of up to some 500 bytes; allocates
+   nothing. Names are escaped, bytes that are no UTF-8 become U+FFFD. Each source has to be readable
+   by this thread: tiers, budgets and levels are from any, pools and slabs are not. Returns OK, what
+   the sink returned if not that, or INVALID for an unknown format or kind, nothing written. */
+MM_API MM_NODISCARD mm_status mm_stats_write(const mm_stats_source *sources, size_t count,
+                                             mm_stats_format format, mm_stats_sink sink,
+                                             void *user_data) MM_NONNULL(4);
 
 /* ---- inline ---- */
 
@@ -4184,6 +4218,361 @@ MM_API const char *mm_pressure_string(mm_pressure_level level)
     static const char *const text[] = {"normal", "elevated", "high", "critical"};
     size_t index = (size_t)level;
     return index < sizeof(text) / sizeof(text[0]) ? text[index] : "unknown";
+}
+
+// >>stats: one call for everything
+
+typedef struct mmi_stats_out { /* what is on its way to the sink */
+    mm_stats_sink sink;
+    void *user_data;
+    mm_status status; /* the first that was not OK; nothing is passed on after it */
+    size_t used;      /* bytes in text */
+    char text[512];
+} mmi_stats_out;
+
+static void mmi_stats_flush(mmi_stats_out *out)
+{
+    if (out->used != 0 && out->status == MM_STATUS_OK) {
+        out->status = out->sink(out->user_data, out->text, out->used);
+    }
+    out->used = 0;
+}
+
+static void mmi_stats_bytes(mmi_stats_out *out, const char *bytes, size_t size)
+{
+    for (; size > 0; size--) {
+        if (out->used == sizeof(out->text)) mmi_stats_flush(out);
+        out->text[out->used++] = *bytes++;
+    }
+}
+
+static void mmi_stats_text(mmi_stats_out *out, const char *text)
+{
+    mmi_stats_bytes(out, text, strlen(text));
+}
+
+static void mmi_stats_number(mmi_stats_out *out, size_t number)
+{
+    char digits[24], *at = digits + sizeof(digits);
+    do {
+        *--at = (char)('0' + number % 10);
+        number /= 10;
+    } while (number != 0);
+    mmi_stats_bytes(out, at, (size_t)(digits + sizeof(digits) - at));
+}
+
+/* The length of the UTF-8 sequence that begins here (RFC 3629); 0: none does. */
+static size_t mmi_stats_sequence(const unsigned char *at)
+{
+    unsigned char first = at[0], low = 0x80, high = 0xBF;
+    size_t i, length = first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+    if (length > 1 && (first < 0xC2 || first > 0xF4)) return 0;
+    if (first == 0xE0) low = 0xA0; /* overlong */
+    if (first == 0xED) high = 0x9F; /* surrogates */
+    if (first == 0xF0) low = 0x90; /* overlong */
+    if (first == 0xF4) high = 0x8F; /* above U+10FFFF */
+    for (i = 1; i < length; i++) {
+        if (at[i] < low || at[i] > high) return 0; /* the end of the string as well */
+        low = 0x80;
+        high = 0xBF;
+    }
+    return length;
+}
+
+/* A control character in JSON is \u00XX; a label of Prometheus escapes line feeds alone. */
+static void mmi_stats_control(mmi_stats_out *out, unsigned char byte, mm_stats_format format)
+{
+    static const char digits[] = "0123456789abcdef";
+    char text[6] = {'\\', 'u', '0', '0', '0', '0'};
+    if (byte == '\n') {
+        mmi_stats_bytes(out, "\\n", 2);
+    } else if (format == MM_STATS_JSON) {
+        text[4] = digits[byte >> 4];
+        text[5] = digits[byte & 15];
+        mmi_stats_bytes(out, text, sizeof(text));
+    } else {
+        text[0] = (char)byte;
+        mmi_stats_bytes(out, text, 1);
+    }
+}
+
+/* In quotes. */
+static void mmi_stats_string(mmi_stats_out *out, const char *string, mm_stats_format format)
+{
+    const unsigned char *at = (const unsigned char *)(string == NULL ? "" : string);
+    mmi_stats_bytes(out, "\"", 1);
+    while (*at != '\0') {
+        size_t length = mmi_stats_sequence(at);
+        if (length == 0) {
+            mmi_stats_text(out, "\xEF\xBF\xBD"); /* U+FFFD for each byte that is none */
+            length = 1;
+        } else if (*at < 0x20 || *at == 0x7F) {
+            mmi_stats_control(out, *at, format);
+        } else {
+            if (*at == '"' || *at == '\\') mmi_stats_bytes(out, "\\", 1);
+            mmi_stats_bytes(out, (const char *)at, length);
+        }
+        at += length;
+    }
+    mmi_stats_bytes(out, "\"", 1);
+}
+
+typedef struct mmi_stats_family { /* a figure: in JSON by its key, in Prometheus with the rest */
+    const char *key;
+    const char *metric;
+    const char *type;
+    const char *help;
+} mmi_stats_family;
+
+#define MMI_STATS_OBJECT_FIGURES 7
+static const mmi_stats_family mmi_stats_object_families[MMI_STATS_OBJECT_FIGURES] = {
+    {"size", "mm_object_size_bytes", "gauge", "Bytes of one object; 0: of different sizes."},
+    {"live", "mm_objects_live", "gauge", "Objects out with users."},
+    {"cached", "mm_objects_cached", "gauge", "Objects held for the next user."},
+    {"peak", "mm_objects_peak", "gauge", "Most objects that were live at a time."},
+    {"failures", "mm_object_failures_total", "counter", "Requests refused."},
+    {"waste", "mm_object_waste_bytes", "gauge", "Bytes held that nobody asked for."},
+    {"bytes", "mm_object_held_bytes", "gauge", "Bytes held from the allocator."}};
+
+#define MMI_STATS_BUDGET_FIGURES 10
+static const mmi_stats_family mmi_stats_budget_families[MMI_STATS_BUDGET_FIGURES] = {
+    {"live", "mm_budget_live_bytes", "gauge", "Bytes charged."},
+    {"cached", "mm_budget_cached_bytes", "gauge", "Bytes charged that lie in caches."},
+    {"peak", "mm_budget_peak_bytes", "gauge", "Most bytes charged at a time."},
+    {"failures", "mm_budget_failures_total", "counter", "Charges refused."},
+    {"waste", "mm_budget_waste_bytes", "gauge", "Bytes charged that nobody asked for."},
+    {"limit", "mm_budget_limit_bytes", "gauge", "Most bytes allowed; 0: unlimited."},
+    {"soft_limit", "mm_budget_soft_limit_bytes", "gauge", "Where reclaim begins; 0: nowhere."},
+    {"crossings", "mm_budget_crossings_total", "counter", "Charges over the soft limit."},
+    {"reclaims", "mm_budget_reclaims_total", "counter", "Times that reclaim was asked."},
+    {"reclaimed", "mm_budget_reclaimed_bytes_total", "counter", "Bytes that reclaim freed."}};
+
+#define MMI_STATS_PRESSURE_FIGURES 2
+static const mmi_stats_family mmi_stats_pressure_families[MMI_STATS_PRESSURE_FIGURES] = {
+    {"level", "mm_pressure_level", "gauge", "0 normal, 1 elevated, 2 high, 3 critical."},
+    {"changes", "mm_pressure_changes_total", "counter", "Levels entered and left."}};
+
+typedef enum mmi_stats_group { /* kinds that share their families */
+    MMI_STATS_OBJECTS,
+    MMI_STATS_BUDGETS,
+    MMI_STATS_PRESSURES,
+    MMI_STATS_GROUPS
+} mmi_stats_group;
+
+static const struct {
+    const char *key; /* of the array in JSON */
+    const mmi_stats_family *families;
+    size_t count;
+} mmi_stats_groups[MMI_STATS_GROUPS] = {
+    {"objects", mmi_stats_object_families, MMI_STATS_OBJECT_FIGURES},
+    {"budgets", mmi_stats_budget_families, MMI_STATS_BUDGET_FIGURES},
+    {"pressures", mmi_stats_pressure_families, MMI_STATS_PRESSURE_FIGURES}};
+
+static mmi_stats_group mmi_stats_group_of(mm_stats_kind kind)
+{
+    if (kind == MM_STATS_BUDGET) return MMI_STATS_BUDGETS;
+    return kind == MM_STATS_PRESSURE ? MMI_STATS_PRESSURES : MMI_STATS_OBJECTS;
+}
+
+/* Rows of a source: a tier has one for each class, and one more. */
+static size_t mmi_stats_rows(const mm_stats_source *source)
+{
+    if (source->kind != MM_STATS_TIER) return 1;
+    return mm_tier_class_count((const mm_tier *)source->object) + 1;
+}
+
+static void mmi_stats_read_object(const mm_stats_source *source, size_t *figures)
+{
+    mm_pool_stats stats;
+    memset(&stats, 0, sizeof(stats));
+    if (source->kind == MM_STATS_POOL) {
+        mm_pool_get_stats((const mm_pool *)source->object, &stats);
+    } else {
+        mm_slab_get_stats((const mm_slab *)source->object, &stats);
+    }
+    figures[0] = stats.size;
+    figures[1] = stats.live;
+    figures[2] = stats.cached;
+    figures[3] = stats.peak;
+    figures[4] = stats.failures;
+    figures[5] = stats.bytes - (stats.live + stats.cached) * stats.size; /* heads, padding */
+    figures[6] = stats.bytes;
+}
+
+static void mmi_stats_read_tier(mm_tier *tier, size_t row, size_t *figures)
+{
+    mm_tier_stats stats;
+    mm_tier_get_stats(tier, row, &stats);
+    figures[0] = stats.size;
+    figures[1] = stats.live;
+    figures[2] = stats.cached;
+    figures[3] = stats.peak;
+    figures[4] = stats.failures;
+    figures[5] = stats.waste;
+    figures[6] = stats.bytes;
+}
+
+static void mmi_stats_read_budget(const mm_budget *budget, size_t *figures)
+{
+    mm_budget_stats stats;
+    mm_budget_get_stats(budget, &stats);
+    figures[0] = stats.live;
+    figures[1] = stats.cached;
+    figures[2] = stats.peak;
+    figures[3] = stats.failures;
+    figures[4] = stats.waste;
+    figures[5] = stats.limit;
+    figures[6] = stats.soft_limit;
+    figures[7] = stats.crossings;
+    figures[8] = stats.reclaims;
+    figures[9] = stats.reclaimed;
+}
+
+/* The figures of a row, in the order of their families. */
+static void mmi_stats_read(const mm_stats_source *source, size_t row, size_t *figures)
+{
+    if (source->kind == MM_STATS_TIER) {
+        mmi_stats_read_tier((mm_tier *)source->object, row, figures);
+    } else if (source->kind == MM_STATS_BUDGET) {
+        mmi_stats_read_budget((const mm_budget *)source->object, figures);
+    } else if (source->kind == MM_STATS_PRESSURE) {
+        const mm_pressure *pressure = (const mm_pressure *)source->object;
+        figures[0] = mmi_atomic_load(&pressure->level);
+        figures[1] = mmi_atomic_load(&pressure->changes);
+    } else {
+        mmi_stats_read_object(source, figures);
+    }
+}
+
+static void mmi_stats_label(mmi_stats_out *out, mm_stats_format format, const char *key)
+{
+    if (format == MM_STATS_JSON) mmi_stats_string(out, key, format);
+    else mmi_stats_text(out, key);
+    mmi_stats_bytes(out, format == MM_STATS_JSON ? ":" : "=", 1);
+}
+
+/* Which row this is: kind="tier",name="worker 1",class="4096". */
+static void mmi_stats_labels(mmi_stats_out *out, const mm_stats_source *source, size_t row,
+                             mm_stats_format format)
+{
+    static const char *const kinds[] = {"pool", "slab", "tier", "budget", "pressure"};
+    const char *name = source->name;
+    if (name == NULL && source->kind == MM_STATS_BUDGET) {
+        name = ((const mm_budget *)source->object)->name;
+    }
+    if (mmi_stats_group_of(source->kind) == MMI_STATS_OBJECTS) {
+        mmi_stats_label(out, format, "kind");
+        mmi_stats_string(out, kinds[source->kind], format);
+        mmi_stats_bytes(out, ",", 1);
+    }
+    mmi_stats_label(out, format, "name");
+    mmi_stats_string(out, name, format);
+    if (source->kind != MM_STATS_TIER) return;
+    mmi_stats_bytes(out, ",", 1);
+    mmi_stats_label(out, format, "class");
+    if (row + 1 == mmi_stats_rows(source)) {
+        mmi_stats_string(out, "direct", format);
+    } else {
+        mmi_stats_bytes(out, "\"", 1);
+        mmi_stats_number(out, ((const mm_tier *)source->object)->own.rows[row].size);
+        mmi_stats_bytes(out, "\"", 1);
+    }
+}
+
+static void mmi_stats_help(mmi_stats_out *out, const mmi_stats_family *family)
+{
+    mmi_stats_text(out, "# HELP ");
+    mmi_stats_text(out, family->metric);
+    mmi_stats_bytes(out, " ", 1);
+    mmi_stats_text(out, family->help);
+    mmi_stats_text(out, "\n# TYPE ");
+    mmi_stats_text(out, family->metric);
+    mmi_stats_bytes(out, " ", 1);
+    mmi_stats_text(out, family->type);
+    mmi_stats_bytes(out, "\n", 1);
+}
+
+/* All rows of one figure together, as the format demands. A family of no rows is left out. */
+static void mmi_stats_family_out(mmi_stats_out *out, const mm_stats_source *sources, size_t count,
+                                 mmi_stats_group group, size_t figure)
+{
+    const mmi_stats_family *family = &mmi_stats_groups[group].families[figure];
+    size_t figures[MMI_STATS_BUDGET_FIGURES], i, row;
+    bool begun = false;
+    for (i = 0; i < count && out->status == MM_STATUS_OK; i++) {
+        if (mmi_stats_group_of(sources[i].kind) != group) continue;
+        if (!begun) mmi_stats_help(out, family);
+        begun = true;
+        for (row = 0; row < mmi_stats_rows(&sources[i]); row++) {
+            mmi_stats_read(&sources[i], row, figures);
+            mmi_stats_text(out, family->metric);
+            mmi_stats_bytes(out, "{", 1);
+            mmi_stats_labels(out, &sources[i], row, MM_STATS_PROMETHEUS);
+            mmi_stats_text(out, "} ");
+            mmi_stats_number(out, figures[figure]);
+            mmi_stats_bytes(out, "\n", 1);
+        }
+    }
+}
+
+static void mmi_stats_object_out(mmi_stats_out *out, const mm_stats_source *source, size_t row)
+{
+    mmi_stats_group group = mmi_stats_group_of(source->kind);
+    size_t figures[MMI_STATS_BUDGET_FIGURES], i;
+    mmi_stats_read(source, row, figures);
+    mmi_stats_bytes(out, "{", 1);
+    mmi_stats_labels(out, source, row, MM_STATS_JSON);
+    for (i = 0; i < mmi_stats_groups[group].count; i++) {
+        mmi_stats_bytes(out, ",", 1);
+        mmi_stats_label(out, MM_STATS_JSON, mmi_stats_groups[group].families[i].key);
+        mmi_stats_number(out, figures[i]);
+    }
+    mmi_stats_bytes(out, "}", 1);
+}
+
+static void mmi_stats_group_out(mmi_stats_out *out, const mm_stats_source *sources, size_t count,
+                                mmi_stats_group group)
+{
+    size_t i, row, rows = 0;
+    mmi_stats_label(out, MM_STATS_JSON, mmi_stats_groups[group].key);
+    mmi_stats_bytes(out, "[", 1);
+    for (i = 0; i < count && out->status == MM_STATUS_OK; i++) {
+        if (mmi_stats_group_of(sources[i].kind) != group) continue;
+        for (row = 0; row < mmi_stats_rows(&sources[i]); row++) {
+            if (rows++ != 0) mmi_stats_bytes(out, ",", 1);
+            mmi_stats_object_out(out, &sources[i], row);
+        }
+    }
+    mmi_stats_bytes(out, "]", 1);
+}
+
+MM_API mm_status mm_stats_write(const mm_stats_source *sources, size_t count,
+                                mm_stats_format format, mm_stats_sink sink, void *user_data)
+{
+    mmi_stats_out out;
+    size_t i, group;
+    if (format != MM_STATS_PROMETHEUS && format != MM_STATS_JSON) return MM_STATUS_INVALID;
+    for (i = 0; i < count; i++) {
+        if ((size_t)sources[i].kind > MM_STATS_PRESSURE) return MM_STATUS_INVALID;
+        if (sources[i].object == NULL) return MM_STATUS_INVALID;
+    }
+    out.sink = sink;
+    out.user_data = user_data;
+    out.status = MM_STATUS_OK;
+    out.used = 0;
+    for (group = 0; group < MMI_STATS_GROUPS; group++) {
+        if (format == MM_STATS_JSON) {
+            mmi_stats_bytes(&out, group == 0 ? "{" : ",", 1);
+            mmi_stats_group_out(&out, sources, count, (mmi_stats_group)group);
+            continue;
+        }
+        for (i = 0; i < mmi_stats_groups[group].count; i++) {
+            mmi_stats_family_out(&out, sources, count, (mmi_stats_group)group, i);
+        }
+    }
+    if (format == MM_STATS_JSON) mmi_stats_text(&out, "}\n");
+    mmi_stats_flush(&out);
+    return out.status;
 }
 
 #ifdef __cplusplus

@@ -1,4 +1,4 @@
-/* mm_pool.h: tiered buffers on several threads, budgets that reclaim, pressure.
+/* mm_pool.h: tiered buffers on several threads, budgets that reclaim, pressure, statistics.
  *
  *     build/tests/unit/pool_buffers soak 100000000        the soak with so many operations */
 #ifndef NDEBUG
@@ -22,6 +22,7 @@ static void assertion_failed(const char *text)
 #define MM_POOL_IMPLEMENTATION
 #include "../../mm_pool.h"
 #include "../harness.h"
+#include <ctype.h>
 #include <pthread.h>
 
 #define CHECK_MISUSE(call) \
@@ -1544,6 +1545,307 @@ TEST(pressure_trims_a_tier)
     CHECK_EQ(mm_tier_deinit(&tier), 10);
 }
 
+/* ---- statistics ---- */
+
+typedef struct text_sink {
+    char text[32768];
+    size_t used, calls, fail_at;
+} text_sink;
+
+static mm_status take_text(void *user_data, const char *bytes, size_t size)
+{
+    text_sink *sink = (text_sink *)user_data;
+    if (++sink->calls == sink->fail_at) return MM_STATUS_NO_SPACE;
+    if (size == 0 || size > sizeof(sink->text) - 1 - sink->used) return MM_STATUS_TOO_LARGE;
+    memcpy(sink->text + sink->used, bytes, size);
+    sink->used += size;
+    sink->text[sink->used] = '\0';
+    return MM_STATUS_OK;
+}
+
+/* Past one JSON value (RFC 8259) without spaces; NULL: there is none. */
+static const char *json_value(const char *at);
+
+static const char *json_string(const char *at)
+{
+    if (at == NULL || *at++ != '"') return NULL;
+    for (; *at != '"'; at++) {
+        if ((unsigned char)*at < 0x20) return NULL;
+        if (*at != '\\') continue;
+        at++;
+        if (*at == 'u') {
+            int i;
+            for (i = 0; i < 4; i++) {
+                if (!isxdigit((unsigned char)*++at)) return NULL;
+            }
+        } else if (*at == '\0' || strchr("\"\\/bfnrt", *at) == NULL) {
+            return NULL;
+        }
+    }
+    return at + 1;
+}
+
+static const char *json_list(const char *at, int is_object)
+{
+    char end = is_object ? '}' : ']';
+    if (*++at == end) return at + 1;
+    for (;; at++) {
+        if (is_object) {
+            at = json_string(at);
+            if (at == NULL || *at++ != ':') return NULL;
+        }
+        at = json_value(at);
+        if (at == NULL) return NULL;
+        if (*at == end) return at + 1;
+        if (*at != ',') return NULL;
+    }
+}
+
+static const char *json_value(const char *at)
+{
+    if (*at == '{' || *at == '[') return json_list(at, *at == '{');
+    if (*at == '"') return json_string(at);
+    if (*at == '0') return at + 1;
+    if (!isdigit((unsigned char)*at)) return NULL;
+    while (isdigit((unsigned char)*at)) at++;
+    return at;
+}
+
+/* The name of a metric, and what follows it; NULL: none. */
+static const char *metric_name(const char *at, char *name)
+{
+    size_t length = 0;
+    while (isalnum((unsigned char)at[length]) || at[length] == '_' || at[length] == ':') length++;
+    if (length == 0 || length > 63 || isdigit((unsigned char)*at)) return NULL;
+    memcpy(name, at, length);
+    name[length] = '\0';
+    return at + length;
+}
+
+/* {label="value",...} and a number, up to the end of the line. */
+static const char *metric_rest(const char *at)
+{
+    char label[64];
+    if (*at++ != '{') return NULL;
+    for (;; at++) {
+        at = metric_name(at, label);
+        if (at == NULL || *at++ != '=' || *at++ != '"') return NULL;
+        for (; *at != '"'; at++) {
+            if (*at == '\0' || *at == '\n') return NULL;
+            if (*at == '\\' && strchr("\\\"n", *++at) == NULL) return NULL;
+        }
+        if (*++at == '}') break;
+        if (*at != ',') return NULL;
+    }
+    if (*++at != ' ' || !isdigit((unsigned char)at[1])) return NULL;
+    for (at++; isdigit((unsigned char)*at);) at++;
+    return *at == '\n' ? at + 1 : NULL;
+}
+
+/* HELP, TYPE and samples of one family after the other, none twice, no line twice. */
+static int is_exposition(const char *text)
+{
+    static char seen[64][64];
+    size_t families = 0, i;
+    const char *at = text;
+    while (*at != '\0') {
+        char name[64], again[64];
+        if (strncmp(at, "# HELP ", 7) != 0 || (at = metric_name(at + 7, name)) == NULL) return 0;
+        for (i = 0; i < families; i++) {
+            if (strcmp(seen[i], name) == 0) return 0;
+        }
+        strcpy(seen[families++], name);
+        if (*at != ' ' || (at = strchr(at, '\n')) == NULL) return 0;
+        if (strncmp(++at, "# TYPE ", 7) != 0 || (at = metric_name(at + 7, again)) == NULL) return 0;
+        if (strcmp(name, again) != 0) return 0;
+        if (strncmp(at, " gauge\n", 7) != 0 && strncmp(at, " counter\n", 9) != 0) return 0;
+        if (strstr(name, "_total") != NULL && at[1] != 'c') return 0;
+        at = strchr(at, '\n') + 1;
+        if (*at == '#' || *at == '\0') return 0; /* a family has samples */
+        while (*at != '#' && *at != '\0') {
+            if ((at = metric_name(at, again)) == NULL || strcmp(name, again) != 0) return 0;
+            if ((at = metric_rest(at)) == NULL) return 0;
+        }
+    }
+    return families > 0;
+}
+
+typedef struct things { /* one of each */
+    mm_pool pool;
+    mm_slab slab;
+    mm_tier tier;
+    mm_budget budget;
+    mm_pressure pressure;
+    mm_stats_source sources[6];
+} things;
+
+static void things_open(things *t)
+{
+    mm_pool_desc pool = {0};
+    mm_slab_desc slab = {0};
+    mm_pressure_desc pressure = {0};
+    void *object;
+    size_t size;
+    memset(t, 0, sizeof(*t));
+    budget_open(&t->budget, 1000, 900, NULL, NULL);
+    t->budget.name = "budget's own";
+    pool.size = 24;
+    slab.size = 100;
+    pressure.budget = &t->budget;
+    CHECK_EQ(mm_pool_init(&t->pool, &pool), MM_STATUS_OK);
+    CHECK_EQ(mm_slab_init(&t->slab, &slab), MM_STATUS_OK);
+    CHECK_EQ(mm_pressure_init(&t->pressure, &pressure), MM_STATUS_OK);
+    tier_open(&t->tier, 4096, 10, 0, NULL);
+    CHECK(mm_slab_insert(&t->slab, &object) != 0);
+    CHECK((buffers[0] = mm_tier_get(&t->tier, 4000, &size)) != NULL);
+    CHECK((buffers[1] = mm_tier_get(&t->tier, 5000, &size)) != NULL);
+    CHECK_EQ(mm_budget_charge(&t->budget, 860), MM_STATUS_OK);
+    mm_budget_note(&t->budget, 60, 7);
+    CHECK_EQ(mm_budget_charge(&t->budget, 500), MM_STATUS_LIMIT);
+    (void)mm_pressure_update(&t->pressure, 0);
+    t->sources[0] = (mm_stats_source){MM_STATS_TIER, "worker 1", &t->tier};
+    t->sources[1] = (mm_stats_source){MM_STATS_POOL, "timers", &t->pool};
+    t->sources[2] = (mm_stats_source){MM_STATS_BUDGET, NULL, &t->budget};
+    t->sources[3] = (mm_stats_source){MM_STATS_SLAB, "connections", &t->slab};
+    t->sources[4] = (mm_stats_source){MM_STATS_PRESSURE, NULL, &t->pressure};
+    t->sources[5] = (mm_stats_source){MM_STATS_BUDGET, "again", &t->budget};
+}
+
+static void things_close(things *t)
+{
+    mm_tier_put(&t->tier, buffers[0], 4096, 0);
+    mm_tier_put(&t->tier, buffers[1], 5000, 0);
+    (void)mm_tier_deinit(&t->tier);
+    (void)mm_pool_deinit(&t->pool);
+    mm_slab_deinit(&t->slab);
+    mm_pressure_deinit(&t->pressure);
+    (void)mm_budget_deinit(&t->budget);
+}
+
+TEST(stats_as_prometheus)
+{
+    static const char *const lines[] = {
+        "\n# TYPE mm_objects_live gauge\n",
+        "\n# TYPE mm_object_failures_total counter\n",
+        "\nmm_objects_live{kind=\"tier\",name=\"worker 1\",class=\"4096\"} 1\n",
+        "\nmm_objects_live{kind=\"tier\",name=\"worker 1\",class=\"direct\"} 1\n",
+        "\nmm_object_held_bytes{kind=\"tier\",name=\"worker 1\",class=\"direct\"} 5000\n",
+        "\nmm_object_waste_bytes{kind=\"tier\",name=\"worker 1\",class=\"4096\"} 96\n",
+        "\nmm_object_size_bytes{kind=\"pool\",name=\"timers\"} 24\n",
+        "\nmm_objects_live{kind=\"slab\",name=\"connections\"} 1\n",
+        "\nmm_budget_live_bytes{name=\"budget's own\"} 860\n",
+        "\nmm_budget_live_bytes{name=\"again\"} 860\n",
+        "\nmm_budget_cached_bytes{name=\"again\"} 60\n",
+        "\nmm_budget_waste_bytes{name=\"again\"} 7\n",
+        "\nmm_budget_failures_total{name=\"again\"} 1\n",
+        "\nmm_budget_limit_bytes{name=\"again\"} 1000\n",
+        "\nmm_budget_soft_limit_bytes{name=\"again\"} 900\n",
+        "\nmm_pressure_level{name=\"\"} 2\n",
+        "\nmm_pressure_changes_total{name=\"\"} 2\n",
+    };
+    static text_sink sink;
+    static things t;
+    size_t i;
+    CHECK_SUB(things_open(&t));
+    memset(&sink, 0, sizeof(sink));
+    CHECK_EQ(mm_stats_write(t.sources, 6, MM_STATS_PROMETHEUS, take_text, &sink), MM_STATUS_OK);
+    CHECK(is_exposition(sink.text));
+    for (i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        if (strstr(sink.text, lines[i]) == NULL) printf("      missing: %s", lines[i] + 1);
+        CHECK(strstr(sink.text, lines[i]) != NULL);
+    }
+    sink.used = 0;
+    sink.text[0] = '\0';
+    CHECK_EQ(mm_stats_write(&t.sources[4], 1, MM_STATS_PROMETHEUS, take_text, &sink), MM_STATUS_OK);
+    CHECK(is_exposition(sink.text));
+    CHECK(strstr(sink.text, "mm_objects") == NULL); /* families without samples are left out */
+    things_close(&t);
+}
+
+TEST(stats_as_json)
+{
+    static text_sink sink;
+    static things t;
+    const char *end;
+    CHECK_SUB(things_open(&t));
+    memset(&sink, 0, sizeof(sink));
+    CHECK_EQ(mm_stats_write(t.sources, 6, MM_STATS_JSON, take_text, &sink), MM_STATUS_OK);
+    end = json_value(sink.text);
+    CHECK(end != NULL);
+    CHECK_STR(end, "\n");
+    CHECK(strstr(sink.text,
+                 "{\"objects\":[{\"kind\":\"tier\",\"name\":\"worker 1\",\"class\":\"4096\",") ==
+          sink.text);
+    CHECK(strstr(sink.text, "\"size\":4096,\"live\":1,\"cached\":0,\"peak\":1,\"failures\":0,"
+                            "\"waste\":96,\"bytes\":4096}") != NULL);
+    CHECK(strstr(sink.text, "\"pressures\":[{\"name\":\"\",\"level\":2,\"changes\":2}]}") != NULL);
+    sink.used = 0;
+    CHECK_EQ(mm_stats_write(NULL, 0, MM_STATS_JSON, take_text, &sink), MM_STATUS_OK);
+    CHECK_STR(sink.text, "{\"objects\":[],\"budgets\":[],\"pressures\":[]}\n");
+    things_close(&t);
+}
+
+TEST(stats_names_are_escaped)
+{
+    static const struct {
+        const char *name, *json, *prometheus;
+    } cases[] = {
+        {"a\"b\\c", "\"a\\\"b\\\\c\"", "\"a\\\"b\\\\c\""},
+        {"a\nb\tc\x7F", "\"a\\nb\\u0009c\\u007f\"", "\"a\\nb\tc\x7F\""},
+        {"\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80", "\"\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80\"",
+         "\"\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80\""},
+        {"\xFF\xC3", "\"\xEF\xBF\xBD\xEF\xBF\xBD\"", "\"\xEF\xBF\xBD\xEF\xBF\xBD\""},
+        {"\xC0\x80\xED\xA0\x80", /* overlong, surrogate */
+         "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"",
+         "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\""},
+    };
+    static text_sink sink;
+    mm_budget budget;
+    size_t i;
+    budget_open(&budget, 0, 0, NULL, NULL);
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        mm_stats_source source = {MM_STATS_BUDGET, NULL, NULL};
+        source.name = cases[i].name;
+        source.object = &budget;
+        sink.used = 0;
+        CHECK_EQ(mm_stats_write(&source, 1, MM_STATS_JSON, take_text, &sink), MM_STATUS_OK);
+        CHECK(json_value(sink.text) != NULL);
+        CHECK(strstr(sink.text, cases[i].json) != NULL);
+        sink.used = 0;
+        CHECK_EQ(mm_stats_write(&source, 1, MM_STATS_PROMETHEUS, take_text, &sink), MM_STATUS_OK);
+        CHECK(is_exposition(sink.text));
+        CHECK(strstr(sink.text, cases[i].prometheus) != NULL);
+    }
+}
+
+/* Every place where a sink can fail: its status comes back, and it is not called again. */
+TEST(stats_sink_can_fail)
+{
+    static text_sink sink;
+    static things t;
+    size_t n, format;
+    mm_status status;
+    CHECK_SUB(things_open(&t));
+    for (format = 0; format < 2; format++) {
+        for (n = 1, status = MM_STATUS_NO_SPACE; status != MM_STATUS_OK; n++) {
+            memset(&sink, 0, sizeof(sink));
+            sink.fail_at = n;
+            status = mm_stats_write(t.sources, 6, (mm_stats_format)format, take_text, &sink);
+            CHECK(status == MM_STATUS_OK || (status == MM_STATUS_NO_SPACE && sink.calls == n));
+        }
+        CHECK(n > 3);
+    }
+    sink.calls = 0;
+    CHECK_EQ(mm_stats_write(t.sources, 6, (mm_stats_format)7, take_text, &sink), MM_STATUS_INVALID);
+    t.sources[5].kind = (mm_stats_kind)99;
+    CHECK_EQ(mm_stats_write(t.sources, 6, MM_STATS_JSON, take_text, &sink), MM_STATUS_INVALID);
+    t.sources[5].kind = MM_STATS_BUDGET;
+    t.sources[5].object = NULL;
+    CHECK_EQ(mm_stats_write(t.sources, 6, MM_STATS_JSON, take_text, &sink), MM_STATUS_INVALID);
+    CHECK_EQ(sink.calls, 0);
+    things_close(&t);
+}
+
 int main(int argc, char **argv)
 {
     static const test_case cases[] = {T(tier_has_a_class_for_a_tls_record),
@@ -1586,7 +1888,11 @@ int main(int argc, char **argv)
                                       T(pressure_of_no_limit_is_normal),
                                       T(pressure_desc_is_checked),
                                       T(pressure_actions_are_steps),
-                                      T(pressure_trims_a_tier)};
+                                      T(pressure_trims_a_tier),
+                                      T(stats_as_prometheus),
+                                      T(stats_as_json),
+                                      T(stats_names_are_escaped),
+                                      T(stats_sink_can_fail)};
     if (argc > 2) thread_steps = (size_t)strtoull(argv[2], NULL, 10) / THREADS;
     return test_main(argc > 1 ? argv[1] : "", cases, sizeof(cases) / sizeof(cases[0]));
 }
