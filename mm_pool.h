@@ -43,7 +43,8 @@ OVERVIEW
                 to go over its limits, after it has asked a reclaim function to make room.
     mm_pressure levels read off a budget, with hysteresis: your actions are called when one is
                 entered and when it is left.
-    mm_stats_write tells the figures of all these as Prometheus text or JSON.
+    mm_stats_write tells the figures of all these as Prometheus text or JSON; mm_profile_get has
+                the settings of three sizes of server.
 
     Each takes an mm_allocator in its desc, and pool, tier and budget are one in turn, so they
     stack: a slab or a tier that is given mm_budget_allocator() is charged for all that it holds.
@@ -1087,6 +1088,32 @@ typedef struct mm_stats_source {
 MM_API MM_NODISCARD mm_status mm_stats_write(const mm_stats_source *sources, size_t count,
                                              mm_stats_format format, mm_stats_sink sink,
                                              void *user_data) MM_NONNULL(4);
+
+/* ---- deployment sizes ---- */
+
+typedef enum mm_profile_size {
+    MM_PROFILE_SMALL,  /* below 1,000 connections, 2 GiB */
+    MM_PROFILE_MEDIUM, /* below 10,000 connections, 8 GiB */
+    MM_PROFILE_LARGE   /* below 100,000 connections, 32 GiB */
+} mm_profile_size;
+
+typedef struct mm_profile {   /* a ready set of descs; copy it and change what differs */
+    const char *name;         /* "small", "medium", "large" */
+    uint64_t memory;          /* bytes of the machine it is meant for */
+    uint32_t connections;     /* of the process */
+    uint32_t worker_connections; /* of one worker: a slab's capacity */
+    uint32_t workers;         /* that the totals are meant for */
+    uint32_t open_files;      /* entries of the open-file cache */
+    uint64_t response_cache;  /* bytes */
+    uint64_t session_cache;   /* bytes, of TLS sessions */
+    mm_budget_desc budget;    /* of the process: half of memory; soft limit where pressure begins.
+                                 At most SIZE_MAX where that is less */
+    mm_tier_desc tier;        /* of the process, a cache for each worker: classes and limits */
+    mm_pressure_desc pressure; /* thresholds and dwell, in milliseconds */
+} mm_profile;
+
+/* The constants of a size; an unknown one is SMALL. */
+MM_API const mm_profile *mm_profile_get(mm_profile_size size);
 
 /* ---- inline ---- */
 
@@ -4573,6 +4600,40 @@ MM_API mm_status mm_stats_write(const mm_stats_source *sources, size_t count,
     if (format == MM_STATS_JSON) mmi_stats_text(&out, "}\n");
     mmi_stats_flush(&out);
     return out.status;
+}
+
+// >>profiles: deployment sizes
+
+#define MMI_MIB(count) ((uint64_t)(count) << 20)
+#define MMI_PROFILE_SIZE(bytes) ((bytes) > SIZE_MAX ? SIZE_MAX : (size_t)(bytes))
+
+/* Buffers of a thread, the same bytes in each class; four times that in the central list. */
+#define MMI_PROFILE_TIER(mib) \
+    { \
+        {4096, 16384, MM_TIER_TLS_RECORD, 65536, 0, 0, 0, 0}, \
+            {(mib) * 256, (mib) * 64, (mib) * 60, (mib) * 16, 0, 0, 0, 0}, \
+            {(mib) * 1024, (mib) * 256, (mib) * 240, (mib) * 64, 0, 0, 0, 0}, NULL, NULL, \
+            MM_TIER_WIPE_NONE \
+    }
+/* Half of the machine's memory for the process, and the soft limit where pressure begins. */
+#define MMI_PROFILE_BUDGET(bytes) \
+    { \
+        "process", MMI_PROFILE_SIZE((bytes) / 2), MMI_PROFILE_SIZE((bytes) / 200 * 70), NULL, \
+            NULL, NULL, NULL \
+    }
+#define MMI_PROFILE_PRESSURE {NULL, {70, 85, 95}, {65, 80, 90}, 1000}
+
+MM_API const mm_profile *mm_profile_get(mm_profile_size size)
+{
+    static const mm_profile profiles[] = {
+        {"small", MMI_MIB(2048), 1000, 1024, 2, 1000, MMI_MIB(64), MMI_MIB(5),
+         MMI_PROFILE_BUDGET(MMI_MIB(2048)), MMI_PROFILE_TIER(1), MMI_PROFILE_PRESSURE},
+        {"medium", MMI_MIB(8192), 10000, 4096, 4, 10000, MMI_MIB(512), MMI_MIB(50),
+         MMI_PROFILE_BUDGET(MMI_MIB(8192)), MMI_PROFILE_TIER(4), MMI_PROFILE_PRESSURE},
+        {"large", MMI_MIB(32768), 100000, 32768, 8, 100000, MMI_MIB(4096), MMI_MIB(500),
+         MMI_PROFILE_BUDGET(MMI_MIB(32768)), MMI_PROFILE_TIER(16), MMI_PROFILE_PRESSURE}};
+    size_t index = (size_t)size;
+    return &profiles[index < sizeof(profiles) / sizeof(profiles[0]) ? index : 0];
 }
 
 #ifdef __cplusplus

@@ -1,4 +1,4 @@
-/* mm_pool.h: tiered buffers on several threads, budgets that reclaim, pressure, statistics.
+/* mm_pool.h: tiered buffers on several threads, budgets that reclaim, pressure, statistics, sizes.
  *
  *     build/tests/unit/pool_buffers soak 100000000        the soak with so many operations */
 #ifndef NDEBUG
@@ -1846,6 +1846,49 @@ TEST(stats_sink_can_fail)
     things_close(&t);
 }
 
+/* ---- deployment sizes ---- */
+
+TEST(profiles_add_up)
+{
+    static const struct {
+        const char *name;
+        uint64_t worker, all; /* MiB that can be cached: by one thread; by all, and centrally */
+    } expected[] = {{"small", 4, 24}, {"medium", 16, 128}, {"large", 64, 768}};
+    size_t i, c;
+    for (i = 0; i < 3; i++) {
+        const mm_profile *p = mm_profile_get((mm_profile_size)i);
+        mm_pressure_desc pressure = p->pressure;
+        static mm_tier tier;
+        mm_pressure level;
+        uint64_t worker = mm_tier_cached_max(&p->tier, 1), total;
+        CHECK_STR(p->name, expected[i].name);
+        CHECK(worker <= expected[i].worker << 20); /* the TLS class is a little below its MiB */
+        CHECK(worker > (expected[i].worker << 20) * 99 / 100);
+        total = mm_tier_cached_max(&p->tier, p->workers);
+        CHECK(total <= expected[i].all << 20 && total > (expected[i].all << 20) * 99 / 100);
+        for (c = 0; c < 4; c++) { /* the same bytes in each class, as in the seed */
+            if (p->tier.class_size[c] == MM_TIER_TLS_RECORD) continue;
+            CHECK_EQ(p->tier.class_size[c] * p->tier.class_keep[c],
+                     (uint64_t)worker / 4 >> 20 ? expected[i].worker << 18 : 1 << 20);
+        }
+        /* caches, sessions, and 40 KiB for each active connection, the seed's most over HTTPS */
+        total += p->response_cache + p->session_cache + (uint64_t)p->connections * 40960;
+        CHECK(total <= p->memory / 2 * 70 / 100); /* normal pressure with everything full */
+        CHECK((uint64_t)p->worker_connections * p->workers >= p->connections);
+        if (sizeof(size_t) == 8) {
+            CHECK_EQ(p->budget.limit, p->memory / 2);
+            CHECK_EQ(p->budget.soft_limit, p->memory / 200 * 70);
+        }
+        CHECK(p->budget.limit != 0 && p->budget.soft_limit <= p->budget.limit);
+        CHECK_EQ(mm_tier_init(&tier, &p->tier), MM_STATUS_OK);
+        CHECK_EQ(mm_tier_deinit(&tier), 0);
+        pressure.budget = &load;
+        CHECK_EQ(mm_pressure_init(&level, &pressure), MM_STATUS_OK);
+    }
+    CHECK(mm_profile_get((mm_profile_size)9) == mm_profile_get(MM_PROFILE_SMALL));
+    CHECK_EQ(mm_tier_cached_max(&(mm_tier_desc){.class_size = {1}}, 1), 0);
+}
+
 int main(int argc, char **argv)
 {
     static const test_case cases[] = {T(tier_has_a_class_for_a_tls_record),
@@ -1892,7 +1935,8 @@ int main(int argc, char **argv)
                                       T(stats_as_prometheus),
                                       T(stats_as_json),
                                       T(stats_names_are_escaped),
-                                      T(stats_sink_can_fail)};
+                                      T(stats_sink_can_fail),
+                                      T(profiles_add_up)};
     if (argc > 2) thread_steps = (size_t)strtoull(argv[2], NULL, 10) / THREADS;
     return test_main(argc > 1 ? argv[1] : "", cases, sizeof(cases) / sizeof(cases[0]));
 }
