@@ -80,8 +80,8 @@ EXAMPLE
 COMPLEXITY AND STABILITY
     Pool and slab: get, put, insert, remove, lookup O(1), plus one allocation of a segment when
     none is free. mm_slab_next: O(slots passed). Tier: O(classes), at most 8, plus a batch of
-    O(class_keep / 8) buffers from or to the central list, or one allocation, when the lists of the
-    thread are empty or full. mm_tier_maintain: O(class_keep / 8 + buffers freed). Budget: O(depth).
+    O(class_keep / 4) buffers from or to the central list, or one allocation, when the lists of the
+    thread are empty or full. mm_tier_maintain: O(class_keep / 4 + buffers freed). Budget: O(depth).
     The check functions are O(size), or worse: for tests. Objects keep their address until they
     are put or removed. A slab costs 8 bytes per slot beyond the object and keeps its segments until
     deinit. Pools count in O(objects put since the last time), and trim and walk in O(cached * log
@@ -742,7 +742,7 @@ typedef struct mmi_tier_row {
     void *head;      /* the magazine in use: cached buffers, the one put last first, linked */
     size_t count;    /* buffers in it */
     size_t low;      /* least that count has been since it was noted */
-    size_t room;     /* most that count may be, before the slow path has to look */
+    size_t room;     /* most that count may be after a put by the short way */
     size_t size;     /* bytes of a buffer; 0 in the row of those served directly */
     void *batches;   /* full magazines, the one filled last first */
     size_t stored;   /* buffers in these */
@@ -754,14 +754,18 @@ typedef struct mmi_tier_row {
     size_t slack;    /* bytes that these got beyond what they asked for */
     size_t keep;     /* most that may be cached */
     size_t batch;    /* buffers in a full magazine */
-    size_t reserved; /* a row is 16 words: found by a shift */
+    size_t wipe;     /* mm_tier_wipe; if any, room is 0: all puts take the slow path */
 } mmi_tier_row;
 
 typedef struct mm_tier_cache mm_tier_cache;
 typedef struct mm_tier mm_tier;
 
+#define MMI_TIER_BUCKETS 64 /* of MMI_TIER_BUCKET bytes: to 64 KiB */
+#define MMI_TIER_BUCKET ((size_t)1024)
+
 struct mm_tier_cache {                          /* a thread's part of a tier */
-    size_t inverted[MM_TIER_CLASSES_MAX + 1];   /* ~size of each class, then 0: the end */
+    uint8_t buckets[MMI_TIER_BUCKETS + 1];      /* by the size in KiB, rounded up: the first class
+                                                   that holds any size of that bucket */
     size_t wipe;                                /* mm_tier_wipe */
     mmi_tier_row rows[MM_TIER_CLASSES_MAX + 1]; /* after the last class: served directly */
     size_t class_count;                         /* classes in use, without that row */
@@ -774,7 +778,7 @@ struct mm_tier_cache {                          /* a thread's part of a tier */
     mm_allocator as_allocator;                  /* what mm_tier_cache_allocator returns */
 };
 
-#define MMI_TIER_SLOTS 32 /* 4 * keep in batches of keep / 8 */
+#define MMI_TIER_SLOTS 32 /* twice what 4 * keep takes in batches of keep / 4 */
 
 /* One class of the central list: an array of batches, each taken and left by one compare-and-swap.
    No lists, hence no ABA: who has swapped a slot owns what was in it, whatever it was before. */
@@ -1294,19 +1298,29 @@ typedef struct mmi_tier_words {
 
 MM_API void *mmi_tier_get_slow(mm_tier_cache *cache, mmi_tier_row *row, size_t asked, size_t *size)
     MM_COLD MM_NONNULL_ALL;
-MM_API void mmi_tier_put_slow(mm_tier_cache *cache, mmi_tier_row *row, void *ptr, size_t size,
-                              size_t dirty) MM_COLD MM_NONNULL_ALL;
+MM_API void mmi_tier_put_slow(mm_tier_cache *cache, void *ptr, size_t size, size_t dirty)
+    MM_COLD MM_NONNULL_ALL;
+
+/* Where to begin to look for the class of a size, and where to end if classes are of whole KiB.
+   Sizes change from call to call, so that a search through the classes is mispredicted: 20 ns
+   instead of 6 in the row "2 to 64 KiB" of tests/bench/tier.c. */
+MM_INLINE mmi_tier_row *mmi_tier_guess(mm_tier_cache *cache, size_t size)
+{
+    size_t bucket = (size + (MMI_TIER_BUCKET - 1)) / MMI_TIER_BUCKET; /* wraps: begins with 0 */
+    if (MM_UNLIKELY(bucket > MMI_TIER_BUCKETS)) bucket = MMI_TIER_BUCKETS;
+    return &cache->rows[cache->buckets[bucket]];
+}
 
 /* The smallest class that holds size bytes; the row after the last when there is none. */
 MM_INLINE mmi_tier_row *mmi_tier_find(mm_tier_cache *cache, size_t size)
 {
-    size_t i = 0, inverted = ~size;
-    while (inverted < cache->inverted[i]) i++; /* size > class */
-    return &cache->rows[i];
+    mmi_tier_row *row = mmi_tier_guess(cache, size);
+    while (MM_UNLIKELY(size > row->size) && row->size != 0) row++;
+    return row;
 }
 
 /* The buffer put last, of a row that has one. */
-MM_INLINE void *mmi_tier_pop(mm_tier_cache *cache, mmi_tier_row *row)
+MM_INLINE void *mmi_tier_pop(mmi_tier_row *row)
 {
     void *buffer = row->head, *next;
     size_t count = row->count - 1;
@@ -1316,7 +1330,7 @@ MM_INLINE void *mmi_tier_pop(mm_tier_cache *cache, mmi_tier_row *row)
     mmi_tier_write(&row->count, count);
     if (count < row->low) mmi_tier_write(&row->low, count);
     MM_TRACK_UNPOISON(buffer, row->size);
-    if (MM_UNLIKELY(cache->wipe != 0)) { /* an address is worth hiding as well */
+    if (MM_UNLIKELY(row->wipe != 0)) { /* an address is worth hiding as well */
         static const mmi_tier_words none = {NULL, NULL, 0};
         MM_MEMCPY(buffer, &none, sizeof(none));
     }
@@ -1336,19 +1350,19 @@ MM_NODISCARD MM_INLINE void *mm_tier_cache_get(mm_tier_cache *cache, size_t min_
     mmi_tier_row *row = mmi_tier_find(cache, min_size);
     if (MM_UNLIKELY(row->head == NULL)) return mmi_tier_get_slow(cache, row, min_size, size);
     *size = row->size;
-    return mmi_tier_pop(cache, row);
+    return mmi_tier_pop(row);
 }
 
 MM_INLINE void mm_tier_cache_put(mm_tier_cache *cache, void *ptr, size_t size, size_t dirty)
 {
-    mmi_tier_row *row = mmi_tier_find(cache, size);
 #ifndef MM_DEBUG /* where every put is looked at */
-    if (MM_LIKELY(row->count < row->room && row->size == size && cache->wipe == 0)) {
+    mmi_tier_row *row = mmi_tier_guess(cache, size);
+    if (MM_LIKELY(row->size == size && row->count < row->room)) {
         mmi_tier_push(row, ptr);
         return;
     }
 #endif
-    mmi_tier_put_slow(cache, row, ptr, size, dirty);
+    mmi_tier_put_slow(cache, ptr, size, dirty);
 }
 
 MM_NODISCARD MM_INLINE void *mm_tier_get(mm_tier *tier, size_t min_size, size_t *size)
@@ -2811,7 +2825,7 @@ extern "C" {
 #endif
 
 #define MMI_TIER_KEEP_BYTES 1048576u /* what a class may cache by default */
-#define MMI_TIER_BATCH_MIN 4u        /* buffers that are worth a compare-and-swap */
+#define MMI_TIER_BATCH_MIN 8u        /* buffers that are worth a change of magazines */
 #define MMI_TIER_MAINTAIN 16u        /* buffers freed by a call of maintain, by default */
 #define MMI_TIER_SAMPLES 1024u       /* after so many the older half of the mean is forgotten */
 
@@ -2834,11 +2848,12 @@ static size_t mmi_tier_central_keep(size_t keep, uint32_t central)
     return keep > SIZE_MAX / 4 ? SIZE_MAX : keep * 4;
 }
 
-/* Eight batches to a cache, so that a few threads that trade buffers meet seldom; more where the
-   slots of the central list would not hold its limit. */
+/* Four batches to a cache, of eight buffers or more: with four the row "64 KiB" of
+   tests/bench/tier.c takes 4.6 ns instead of 2.7, as magazines are changed too often. Larger where
+   the slots of the central list would not hold its limit. */
 static size_t mmi_tier_batch(size_t keep, size_t central)
 {
-    size_t batch = keep / 8, least = central / MMI_TIER_SLOTS;
+    size_t batch = keep / 4, least = central / MMI_TIER_SLOTS;
     if (central % MMI_TIER_SLOTS != 0) least++;
     if (batch < MMI_TIER_BATCH_MIN) batch = MMI_TIER_BATCH_MIN;
     if (batch < least) batch = least;
@@ -2853,12 +2868,23 @@ static void mmi_tier_set_up_class(mm_tier *tier, size_t i, size_t size, uint32_t
     mmi_tier_shelf *shelf = &tier->shelves[i];
     size_t most;
     row->size = size;
+    row->wipe = tier->own.wipe;
     row->keep = mmi_tier_keep(size, keep);
     most = mmi_tier_central_keep(row->keep, central);
     row->batch = mmi_tier_batch(row->keep, most);
     shelf->used = row->batch == 0 ? 0 : most / row->batch;
     if (shelf->used > MMI_TIER_SLOTS) shelf->used = MMI_TIER_SLOTS;
-    tier->own.inverted[i] = ~size;
+}
+
+/* Bucket n has the sizes above n - 1 KiB, up to n KiB. */
+static void mmi_tier_fill_buckets(mm_tier_cache *cache)
+{
+    size_t bucket, i = 0;
+    for (bucket = 1; bucket <= MMI_TIER_BUCKETS; bucket++) {
+        size_t below = (bucket - 1) * MMI_TIER_BUCKET;
+        while (i < cache->class_count && cache->rows[i].size <= below) i++;
+        cache->buckets[bucket] = (uint8_t)i;
+    }
 }
 
 /* The classes of a desc, and how many they are; SIZE_MAX: wrong. */
@@ -2884,13 +2910,14 @@ MM_API mm_status mm_tier_init(mm_tier *tier, const mm_tier_desc *desc)
     size_t i, count = mmi_tier_classes(desc, &sizes);
     memset(tier, 0, sizeof(*tier));
     if (count == SIZE_MAX) return MM_STATUS_INVALID;
+    tier->own.wipe = (size_t)desc->wipe;
     for (i = 0; i < count; i++) {
         mmi_tier_set_up_class(tier, i, sizes[i], desc->class_keep[i], desc->class_central[i]);
     }
     tier->own.class_count = count;
     tier->own.allocator = desc->allocator;
-    tier->own.wipe = (size_t)desc->wipe;
     tier->own.is_own = true;
+    mmi_tier_fill_buckets(&tier->own);
     tier->budget = desc->budget;
     return MM_STATUS_OK;
 }
@@ -3042,7 +3069,7 @@ static void mmi_tier_mark(mmi_tier_row *row, bool alone)
     size_t room = row->keep - row->stored, home = row->owned - row->stored;
     if (room > row->batch) room = row->batch;
     if (alone && room > home) room = home;
-    row->room = room;
+    row->room = row->wipe != MM_TIER_WIPE_NONE ? 0 : room;
     mmi_tier_write(&row->low, row->count);
 }
 
@@ -3515,7 +3542,7 @@ static void *mmi_tier_take_slow(mm_tier_cache *cache, mmi_tier_row *row, size_t 
     mmi_tier_obey(central, cache);
     if (!mmi_tier_is_direct(row)) mmi_tier_add_sample(row, bytes - asked);
     if (!mmi_tier_is_direct(row) && mmi_tier_refill(central, cache, row)) {
-        return mmi_tier_pop(cache, row);
+        return mmi_tier_pop(row);
     }
     buffer = mmi_tier_fetch(cache, bytes);
     if (buffer == NULL && mmi_tier_give_way(cache)) buffer = mmi_tier_fetch(cache, bytes);
@@ -3530,7 +3557,7 @@ static void *mmi_tier_take_slow(mm_tier_cache *cache, mmi_tier_row *row, size_t 
 
 static void *mmi_tier_take(mm_tier_cache *cache, mmi_tier_row *row, size_t size)
 {
-    if (MM_LIKELY(row->head != NULL)) return mmi_tier_pop(cache, row);
+    if (MM_LIKELY(row->head != NULL)) return mmi_tier_pop(row);
     return mmi_tier_take_slow(cache, row, size, mmi_tier_is_direct(row) ? size : row->size);
 }
 
@@ -3582,20 +3609,15 @@ static void mmi_tier_give(mm_tier_cache *cache, mmi_tier_row *row, void *ptr, si
         mmi_tier_drop(cache, ptr, row->size);
         return;
     }
-    if (row->count >= row->room) {
-        if (row->count >= row->batch) {
-            mmi_tier_store(row, central == NULL);
-        } else {
-            mmi_tier_note(row);
-            mmi_tier_mark(row, central == NULL);
-        }
-    }
+    if (row->count >= row->batch) mmi_tier_store(row, central == NULL);
+    mmi_tier_note(row);
+    mmi_tier_mark(row, central == NULL);
     mmi_tier_push(row, ptr);
 }
 
-MM_API void mmi_tier_put_slow(mm_tier_cache *cache, mmi_tier_row *row, void *ptr, size_t size,
-                              size_t dirty)
+MM_API void mmi_tier_put_slow(mm_tier_cache *cache, void *ptr, size_t size, size_t dirty)
 {
+    mmi_tier_row *row = mmi_tier_find(cache, size);
     MM_ASSERT(mmi_tier_is_direct(row) || row->size == size); /* the size that get gave */
     if (cache->wipe != MM_TIER_WIPE_NONE) mmi_tier_wipe(ptr, dirty < size ? dirty : size);
     mmi_tier_give(cache, row, ptr, size);
@@ -3613,12 +3635,13 @@ MM_API void mm_tier_cache_init(mm_tier_cache *cache, mm_tier *tier)
     cache->tier = tier;
     cache->obeyed = mmi_atomic_load(&tier->orders);
     for (i = 0; i < cache->class_count; i++) {
-        cache->inverted[i] = tier->own.inverted[i];
         cache->rows[i].size = tier->own.rows[i].size;
+        cache->rows[i].wipe = tier->own.wipe;
         cache->rows[i].keep = tier->own.rows[i].keep;
         cache->rows[i].batch = tier->own.rows[i].batch;
         mmi_tier_mark(&cache->rows[i], false);
     }
+    mmi_tier_fill_buckets(cache);
     mmi_tier_lock(tier);
     for (i = 0; i <= cache->class_count && mmi_atomic_load(&tier->shared) == 0; i++) {
         tier->peaks[i] = mmi_tier_row_peak(&tier->own.rows[i]);
@@ -3728,11 +3751,11 @@ static bool mmi_tier_check_cache(const mm_tier_cache *cache, const mm_tier *tier
     if (cache->class_count != tier->own.class_count) return false;
     for (i = 0; i < cache->class_count; i++) {
         const mmi_tier_row *row = &cache->rows[i];
-        if (row->size <= last || cache->inverted[i] != ~row->size) return false;
+        if (row->size <= last) return false;
         if (!mmi_tier_check_row(row)) return false;
         last = row->size;
     }
-    return cache->inverted[i] == 0 && cache->rows[i].size == 0 && cache->rows[i].count == 0;
+    return cache->rows[i].size == 0 && cache->rows[i].count == 0;
 }
 
 MM_API bool mm_tier_check(const mm_tier *tier)
