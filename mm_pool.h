@@ -705,7 +705,8 @@ typedef enum mm_tier_wipe { /* what a put does with the bytes that were written 
     MM_TIER_WIPE_NONE = 0,  /* nothing: the next user may see them */
     MM_TIER_WIPE_ON_PUT,    /* zeroes the dirty ones */
     MM_TIER_WIPE_SECRET     /* that, zeroes all of a buffer before it goes back to the allocator,
-                               and keeps its pages out of core dumps (Linux) */
+                               and keeps its pages out of core dumps (Linux; a system call when a
+                               buffer is fetched and when it is freed) */
 } mm_tier_wipe;
 
 typedef struct mm_tier_desc {
@@ -824,7 +825,8 @@ MM_NODISCARD MM_INLINE void *mm_tier_get(mm_tier *tier, size_t min_size, size_t 
     MM_NONNULL_ALL;
 
 /* Gives a buffer back with the size that get gave. dirty: how many bytes, from its start, may have
-   been written; they are zeroed if the desc says wipe. More than size counts as size. */
+   been written; they are zeroed if the desc says wipe. More than size counts as size. With MM_DEBUG
+   a second put is found, by a search through what is cached. */
 MM_INLINE void mm_tier_put(mm_tier *tier, void *ptr, size_t size, size_t dirty) MM_NONNULL_ALL;
 
 /* Shrinks at once what each class has cached, by the tier's own thread and centrally, to percent
@@ -867,8 +869,14 @@ MM_API size_t mm_tier_reclaim(size_t wanted, void *tier) MM_NONNULL_ALL;
 
 /* ---- a tier on several threads: each has a cache, the central list is between them ---- */
 
-/* Attaches a cache to the tier, for one thread. Allocates nothing. A cache must not move, and be
-   deinitialised before its memory goes. From any thread. */
+/* Attaches a cache to the tier, for one thread:
+
+       mm_tier_cache cache;
+       mm_tier_cache_init(&cache, &server->tier);
+       while (work(&cache)) mm_tier_cache_maintain(&cache, 0);
+       mm_tier_cache_deinit(&cache);
+
+   Allocates nothing. A cache must not move, and be deinitialised before its memory goes. */
 MM_API void mm_tier_cache_init(mm_tier_cache *cache, mm_tier *tier) MM_NONNULL_ALL;
 
 /* Hands everything that is cached back, for the other threads, and detaches the cache: what a
@@ -4445,7 +4453,8 @@ static void mmi_stats_read_object(const mm_stats_source *source, size_t *figures
     figures[2] = stats.cached;
     figures[3] = stats.peak;
     figures[4] = stats.failures;
-    figures[5] = stats.bytes - (stats.live + stats.cached) * stats.size; /* heads, padding */
+    figures[5] = (stats.live + stats.cached) * stats.size; /* the rest are heads and padding */
+    figures[5] = stats.bytes > figures[5] ? stats.bytes - figures[5] : 0;
     figures[6] = stats.bytes;
 }
 
