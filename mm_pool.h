@@ -4453,8 +4453,7 @@ static void mmi_stats_read_object(const mm_stats_source *source, size_t *figures
     figures[2] = stats.cached;
     figures[3] = stats.peak;
     figures[4] = stats.failures;
-    figures[5] = (stats.live + stats.cached) * stats.size; /* the rest are heads and padding */
-    figures[5] = stats.bytes > figures[5] ? stats.bytes - figures[5] : 0;
+    figures[5] = stats.waste;
     figures[6] = stats.bytes;
 }
 
