@@ -19,29 +19,41 @@ DO THIS
 
 OPTIONAL DEFINES (before the first include; the MM_SYS_ ones only where the implementation is)
     MM_STATIC, MM_ASSERT, MM_MALLOC, MM_REALLOC, MM_FREE   as in mm_buffer.h
-    MM_SYS_OPEN(path, flags, mode)          open
-    MM_SYS_CLOSE(fd)                        close
-    MM_SYS_UNLINK(path)                     unlink
-    MM_SYS_FSTAT(fd, stat)                  fstat
-    MM_SYS_PREAD(fd, bytes, size, offset)   pread
-    MM_SYS_PWRITE(fd, bytes, size, offset)  pwrite
-    MM_SYS_FTRUNCATE(fd, size)              ftruncate
-    MM_CHUNK_NO_TMPFILE                     never use O_TMPFILE
+    MM_SYS_OPEN(path, flags, mode)                  open
+    MM_SYS_CLOSE(fd)                                close
+    MM_SYS_UNLINK(path)                             unlink
+    MM_SYS_FSTAT(fd, stat)                          fstat
+    MM_SYS_PREAD(fd, bytes, size, offset)           pread
+    MM_SYS_PREAD_NOWAIT(fd, bytes, size, offset)    preadv2 with RWF_NOWAIT
+    MM_SYS_PWRITE(fd, bytes, size, offset)          pwrite
+    MM_SYS_PWRITEV(fd, iov, count, offset)          pwritev
+    MM_SYS_FTRUNCATE(fd, size)                      ftruncate
+    MM_SYS_TIME()                                   time(NULL), in seconds
+    MM_CHUNK_NO_TMPFILE                             never use O_TMPFILE
+    MM_CHUNK_NO_PWRITEV                             pwrite in its place; only Linux has the other
+    MM_CHUNK_NO_NOWAIT                              no preadv2: reads that would wait do
 
 OVERVIEW
     A chunk is a run of bytes, in memory (MM_CHUNK_MEM) or in a file (MM_CHUNK_FILE). A chunkqueue
     is a list of chunks that is filled at its end and drained at its front; its length is known in
-    O(1). What the chunks refer to, a block of memory or an open file, is counted: to split or
-    share a chunk never copies bytes and never duplicates a descriptor.
+    O(1). What the chunks refer to, a block of memory or an open file, is counted: to split a chunk,
+    to move a part of a queue or to put the same bytes into many queues never copies bytes and
+    never duplicates a descriptor, and a file is closed when the last chunk of it has gone.
 
-    All queues of one thread share a chunk pool, which recycles chunk memory and knows where temp
-    files go. A queue with a spill threshold keeps at most that many bytes in memory: beyond it,
-    what is in memory and then what is appended goes to a temp file that has no name, so nothing
-    is left behind even by kill -9.
+    All queues of one thread share a chunk pool. It recycles chunk memory by way of three lists
+    (blocks of the regular size, larger ones, and the structures of chunks), each bounded in bytes;
+    mm_chunk_pool_decay, called now and then, gives back half of what was not needed since the last
+    time. And it knows the folders for temp files: one that is full or broken is left for the next,
+    and all queues pass it by for a while.
 
-    Read into a queue: get_memory, read(2), use_memory. Write out of one: mm_io.h, or peek and
-    mark_written. Appends are sticky: after a failure they do nothing and return the same status
-    until mm_chunkqueue_reset; what was in the queue stays.
+    A queue with a spill threshold keeps at most that many bytes in memory: beyond it, what is in
+    memory and then what is added goes to a temp file that has no name, so nothing is left behind
+    even by kill -9. A memory limit and a disk limit bound a queue for good, and a high and a low
+    watermark tell a producer when to pause and when to go on.
+
+    Read into a queue: get_memory (or get_spans), read(2), use_memory. Write out of one: mm_io.h,
+    or peek and mark_written. Appends are sticky: after a failure they do nothing and return the
+    same status until mm_chunkqueue_reset; what was in the queue stays.
 
 EXAMPLE
     ---8<---
@@ -65,30 +77,38 @@ EXAMPLE
     --->8---
 
 COMPLEXITY AND STABILITY
-    Appends, mark_written and steal are O(chunks touched); append_queue and length are O(1). One
-    byte appended a million times fills chunk after chunk: memory is O(bytes). Pointers from
-    get_memory hold until the next call on that queue; from peek and contiguous, until the next
-    call that drains, compacts or spills it, which an append beyond the threshold does.
+    Appends, mark_written and steal are O(chunks touched); append_queue, prepend_queue and length
+    are O(1). One byte appended a million times fills chunk after chunk: memory is O(bytes). Bytes
+    are copied once by append_mem and append_exact and when they are read out, never by moving them
+    from queue to queue; append_buffer copies less than 1 KiB, append_reference nothing.
+    Pointers from get_memory hold until the next call on that queue; from peek and contiguous, until
+    the next call that drains, compacts or spills it, which an append beyond the threshold does.
 
 THREADS
     A pool and its queues belong to one thread. There are no globals.
 
 MEMORY
-    Chunk structures and memory come from the pool's allocator. Free chunk memory is kept up to
-    the pool's `keep`. Everything must have been reset before mm_chunk_pool_deinit, which returns
-    how many chunks were not.
+    Chunk structures and memory come from the pool's allocator: give it a budget's, and the budget
+    bounds them. When it refuses, what the lists keep is given back and the request tried again.
+    Everything must have been reset before mm_chunk_pool_deinit, which returns how many chunks were
+    not. The callbacks (refchg, release, flow) run in the middle of a call on a queue; refchg and
+    release must not call for that queue, flow may.
 
 ERRORS
     MM_STATUS_NO_MEMORY   the allocator refused
     MM_STATUS_NO_SPACE    no temp directory has room: disk full, quota, file size limit
+    MM_STATUS_LIMIT       the queue's memory limit or disk limit; a line that is too long
     MM_STATUS_NO_FILES    no descriptor left to open a file
     MM_STATUS_NOT_FOUND, MM_STATUS_DENIED   a file by name cannot be opened
     MM_STATUS_TRUNCATED   a file is shorter than what was queued of it
-    MM_STATUS_INVALID     negative lengths, more marked written than there is
-    MM_STATUS_TOO_LARGE   the queue would count beyond INT64_MAX
-    MM_STATUS_AGAIN       a file by name is held by a lease of its writer
+    MM_STATUS_INVALID     negative lengths, more marked written than there is, a file that changed
+    MM_STATUS_TOO_LARGE   the queue would count beyond INT64_MAX, one block beyond 4 GiB
+    MM_STATUS_AGAIN       a file by name is held by a lease of its writer; a read would have to wait
+                          for the disk; no whole line yet
     MM_STATUS_IO          another system error, in errno
-    Each leaves the queue with exactly the bytes that it had.
+    Each leaves the queue with exactly the bytes that it had. (One exception is marked: to claim
+    more bytes written than there are drains the queue, and is INVALID.) A process that limits its
+    files' sizes ignores SIGXFSZ.
 
 LICENSE
     See the end of this file.
@@ -305,69 +325,143 @@ typedef enum mm_chunk_type { /* where the bytes of a chunk lie */
 /* Called with +1 when a queue starts to use a borrowed descriptor, with -1 when it has finished. */
 typedef void (*mm_chunk_refchg)(void *ref, int change);
 
+/* Called once, when no chunk refers to the `size` borrowed bytes any more. */
+typedef void (*mm_chunk_release)(const void *bytes, int64_t size, void *user_data);
+
+typedef struct mm_chunk_identity { /* what fstat says of an open file */
+    uint64_t dev;                  /* device */
+    uint64_t ino;                  /* number on the device */
+    int64_t size;                  /* bytes */
+    uint64_t mtime;                /* last change of the bytes, ns since 1970, modulo 2^64 */
+    uint64_t ctime;                /* last change of anything, likewise */
+} mm_chunk_identity;
+
 typedef struct mm_chunk_source { /* bytes that one or more chunks refer to */
-    size_t refs;                 /* chunks that refer to it */
-    mm_buffer mem;               /* MEM: the bytes; FILE by name: the path until it is opened */
-    int64_t written;             /* temp file: bytes in it; where the next ones go */
+    size_t refs;                 /* chunks that refer to it; 0: not in use */
+    struct mm_chunk *holder;     /* the structure that this is a part of */
+    const char *bytes;           /* MEM: the first one */
+    mm_buffer mem;               /* MEM: their owner, unless borrowed; FILE by name: the path */
+    size_t charged;              /* MEM: what of mem is in the pool's statistics, in bytes */
+    int64_t length;              /* temp file: bytes in it; MEM borrowed: how many bytes */
     int fd;                      /* FILE: the descriptor; -1: MEM, or not opened yet */
     bool is_temp;                /* FILE: a temp file of ours, that can be appended to */
+    bool has_identity;           /* FILE: identity is known */
+    bool waits;                  /* FILE: its file system cannot read without waiting */
     mm_chunk_refchg refchg;      /* FILE: whom to tell when a borrowed fd is free; NULL: ours */
-    void *ref;                   /* FILE: the argument of refchg */
-    struct mm_chunk_source *next_free; /* in the pool's list while unused */
+    mm_chunk_release release;    /* MEM borrowed: whom to tell; NULL: nobody */
+    void *ref;                   /* the argument of refchg or release */
+    mm_chunk_identity identity;  /* FILE: as it was when it was looked at first */
 } mm_chunk_source;
 
 typedef struct mm_chunk {    /* a part of a source, in a queue */
     struct mm_chunk *next;   /* towards the end of the queue */
-    mm_chunk_source *source; /* what the positions refer to */
+    mm_chunk_source *source; /* what the positions refer to: own, or that of another chunk */
     int64_t offset;          /* position of the next byte in the memory or file */
     int64_t end;             /* position behind the last byte; >= offset */
     mm_chunk_type type;      /* MEM or FILE */
+    bool busy;               /* FILE: the last look without waiting found nothing in the cache */
+    mm_chunk_source own;     /* in use while refs > 0, which can be longer than the chunk is */
 } mm_chunk;
+
+typedef struct mm_chunk_span { /* a place to write to */
+    char *ptr;                 /* its first byte */
+    size_t size;               /* in bytes */
+} mm_chunk_span;
 
 typedef struct mm_chunk_pool_desc {
     size_t chunk_size;             /* bytes of a memory chunk, its NUL included; rounded up to a
                                       power of two from 1 KiB to 1 GiB; 0: 8 KiB */
-    size_t keep;                   /* bytes of free chunk memory kept for reuse; 0: 1 MiB */
+    size_t keep;                   /* bytes of regular chunk memory kept for reuse; 0: 1 MiB */
+    size_t keep_oversized;         /* the same of larger blocks; 0: 1 MiB */
+    size_t keep_files;             /* the same of chunk structures, which file chunks are;
+                                      0: 64 KiB */
     const char *const *temp_dirs;  /* where temp files go, tried in order; copied; NULL: $TMPDIR or
                                       /var/tmp, then /tmp */
     size_t temp_dir_count;         /* entries of temp_dirs */
-    int64_t temp_file_size;        /* bytes after which a new temp file is begun; 0: 1 GiB */
+    int64_t temp_file_size;        /* most bytes of a temp file: then a new one is begun; 0: 1 GiB.
+                                      Disk space comes back file by file, each takes a descriptor */
+    int64_t temp_quota;            /* most bytes in temp files at a time; 0: any */
+    mm_budget *temp_budget;        /* charged with them as well, shared by pools; NULL: none */
+    int64_t spill_at;              /* what queues begin with, see set_spill; 0: INT64_MAX */
     const mm_allocator *allocator; /* of all memory; NULL: the default */
 } mm_chunk_pool_desc;
 
 typedef struct mm_chunk_pool_stats {
     size_t chunks;        /* chunks in queues */
-    size_t memory;        /* bytes of chunk memory in queues, by capacity */
-    size_t cached;        /* bytes of chunk memory kept for reuse */
+    size_t chunks_peak;   /* most that there were */
+    size_t memory;        /* bytes of chunk memory in queues, by capacity, borrowed ones aside */
+    size_t memory_peak;   /* most that there were */
+    size_t cached;        /* bytes of chunk memory kept for reuse, regular and oversized */
+    size_t cached_files;  /* bytes of chunk structures kept for reuse */
+    size_t loans;         /* buffers acquired and not released */
+    size_t failures;      /* requests for memory that the allocator refused */
+    uint64_t copied;      /* bytes ever copied from memory to memory */
     size_t temp_files;    /* temp files open now */
     uint64_t temp_opened; /* temp files ever created */
+    int64_t temp_live;    /* bytes in temp files now */
     int64_t temp_bytes;   /* bytes ever written to temp files */
+    uint64_t temp_failed; /* times that a temp directory refused */
 } mm_chunk_pool_stats;
+
+typedef struct mm_chunk_list { /* unused blocks or structures */
+    void *first;               /* the one put last; each begins with a link and its size */
+    size_t bytes;              /* of all of them */
+    size_t keep;               /* most bytes */
+    size_t low;                /* fewest bytes since the last decay: what nobody needed */
+    size_t puts;               /* since the last decay */
+} mm_chunk_list;
+
+typedef struct mm_chunk_dir { /* a folder for temp files */
+    char *path;               /* a copy */
+    size_t path_size;         /* bytes of it, the NUL included */
+    bool is_bad;              /* it refused when it was last tried: */
+    int64_t bad_at;           /* when, in seconds */
+    uint64_t attempt;         /* the last attempt that it was tried in */
+} mm_chunk_dir;
 
 typedef struct mm_chunk_pool {     /* what the queues of a thread share */
     const mm_allocator *allocator; /* of chunk memory and structures */
     size_t chunk_size;             /* capacity of a regular chunk, in bytes */
-    size_t keep;                   /* most bytes of chunk memory in free_memory */
-    int64_t temp_file_size;        /* bytes after which a new temp file is begun */
-    char **temp_dirs;              /* copies */
+    mm_chunk_list regular;         /* blocks of chunk_size */
+    mm_chunk_list oversized;       /* larger blocks */
+    mm_chunk_list files;           /* structures, each a mm_chunk */
+    mm_chunk_dir *temp_dirs;       /* in the order of the desc */
     size_t temp_dir_count;         /* entries of temp_dirs; >= 1 */
-    mm_pool chunks;                /* mm_chunk */
-    mm_pool sources;               /* mm_chunk_source */
-    mm_chunk_source *free_memory;  /* unused sources that still own a regular block */
-    mm_chunk_pool_stats stats;     /* as they stand */
+    int64_t temp_file_size;        /* most bytes of a temp file */
+    int64_t temp_quota;            /* most bytes in temp files at a time */
+    mm_budget *temp_budget;        /* as in the desc */
+    uint64_t temp_attempts;        /* searches for a directory */
     uint64_t temp_name;            /* of the next temp file that must have a name */
+    int64_t spill_at;              /* what queues begin with */
+    mm_chunk_pool_stats stats;     /* as they stand; the cached ones are filled in when asked for */
 } mm_chunk_pool;
 
+struct mm_chunkqueue;
+
+/* Called with true when the length has come up to the high watermark, with false when it has gone
+   down to the low one after that. Each edge is told once. It runs at the end of the call that
+   crossed the mark, and may call for the queue. */
+typedef void (*mm_chunkqueue_flow)(struct mm_chunkqueue *q, bool is_high, void *user_data);
+
 typedef struct mm_chunkqueue {
-    mm_chunk *first;      /* the next byte to leave is here; NULL: empty */
-    mm_chunk *last;       /* appends go here; NULL: empty */
-    mm_chunk *reserved;   /* holds memory handed out by get_memory; not in the list; or NULL */
-    mm_chunk_pool *pool;  /* where chunks come from and go to */
-    int64_t bytes_in;     /* bytes ever appended */
-    int64_t bytes_out;    /* bytes ever marked written; length = bytes_in - bytes_out */
-    int64_t memory;       /* bytes of the content that are in memory */
-    int64_t spill_at;     /* most bytes of content in memory; INT64_MAX: any */
-    mm_status status;     /* what the first failed append returned: sticky */
+    mm_chunk *first;         /* the next byte to leave is here; NULL: empty */
+    mm_chunk *last;          /* appends go here; NULL: empty */
+    mm_chunk *reserved;      /* hold memory that was handed out; not in the list; or NULL */
+    size_t tail_room;        /* bytes behind the last chunk that were handed out */
+    mm_chunk_pool *pool;     /* where chunks come from and go to */
+    int64_t bytes_in;        /* bytes ever added */
+    int64_t bytes_out;       /* bytes ever taken out; length = bytes_in - bytes_out */
+    int64_t memory;          /* bytes of the content that are in memory */
+    int64_t disk;            /* bytes of the content that are in temp files */
+    int64_t spill_at;        /* most bytes of content in memory; INT64_MAX: any */
+    int64_t memory_limit;    /* an append that would keep more in memory is LIMIT; INT64_MAX: any */
+    int64_t disk_limit;      /* a spill that would make more of disk is LIMIT; INT64_MAX: any */
+    int64_t high;            /* length that makes is_high true */
+    int64_t low;             /* length that makes it false; < high */
+    mm_chunkqueue_flow flow; /* whom to tell; NULL: nobody */
+    void *user_data;         /* for flow */
+    mm_status status;        /* what the first failed append returned: sticky */
+    bool is_high;            /* which watermark was crossed last */
 } mm_chunkqueue;
 
 /* ---- pool ---- */
@@ -381,30 +475,61 @@ MM_NODISCARD MM_API mm_status mm_chunk_pool_init(mm_chunk_pool *pool,
    queue was reset: with others the pool must not go away, and does not. */
 MM_API size_t mm_chunk_pool_deinit(mm_chunk_pool *pool) MM_NONNULL_ALL;
 
-/* Frees kept chunk memory until at most `bytes` of it remain. O(blocks freed). */
+/* Frees kept memory until at most `bytes` of it remain, regular blocks last. O(blocks freed). */
 MM_API void mm_chunk_pool_trim(mm_chunk_pool *pool, size_t bytes) MM_NONNULL_ALL;
+
+/* Gives back half of what each list has kept and nobody has needed since the last decay, at most
+   64 pieces of each, and returns how many bytes that were. For a timer, once a second or so; it
+   also happens by itself each 4096 times that something is put on a list. */
+MM_API size_t mm_chunk_pool_decay(mm_chunk_pool *pool) MM_NONNULL_ALL;
 
 /* What the pool holds now. */
 MM_API mm_chunk_pool_stats mm_chunk_pool_get_stats(const mm_chunk_pool *pool) MM_NONNULL_ALL;
+
+/* Lends the pool's memory to `b`, an empty buffer, with room for `least` bytes (0: a regular block)
+   and blank. NO_MEMORY or TOO_LARGE: `b` is as before. The buffer is an ordinary one: it may grow,
+   and be appended to a queue, which takes the memory. */
+MM_NODISCARD MM_API mm_status mm_chunk_buffer_acquire(mm_chunk_pool *pool, mm_buffer *b,
+                                                      size_t least) MM_NONNULL_ALL;
+
+/* Ends the loan: what memory the buffer has goes to the pool's lists, and it is empty. */
+MM_API void mm_chunk_buffer_release(mm_chunk_pool *pool, mm_buffer *b) MM_NONNULL_ALL;
+
+/* Replaces a block larger than a regular one by a regular one, for a buffer that will be idle; the
+   content must fit into it or nothing happens, as when the memory for it is refused. */
+MM_API void mm_chunk_buffer_yield(mm_chunk_pool *pool, mm_buffer *b) MM_NONNULL_ALL;
 
 /* ---- queue ---- */
 
 /* An empty queue whose chunks come from `pool`. Allocates nothing. */
 MM_API void mm_chunkqueue_init(mm_chunkqueue *q, mm_chunk_pool *pool) MM_NONNULL_ALL;
 
-/* Drops all bytes and counts, closes what the queue owns, clears the status. Keeps spill_at. */
+/* Drops all bytes and counts, closes what the queue owns, clears the status. Keeps the limits and
+   watermarks; a queue that was high tells that it no longer is. */
 MM_API void mm_chunkqueue_reset(mm_chunkqueue *q) MM_NONNULL_ALL;
 
-/* As reset; the queue is then as after init. */
+/* As reset, without telling; the queue is then as after init. */
 MM_API void mm_chunkqueue_deinit(mm_chunkqueue *q) MM_NONNULL_ALL;
 
 /* From now on at most `bytes` of content stay in memory; what exceeds it goes to a temp file when
-   the next bytes are appended. 0: everything goes to disk; INT64_MAX: nothing. */
+   the next bytes are added. 0: everything goes to disk; INT64_MAX: nothing. */
 MM_INLINE void mm_chunkqueue_set_spill(mm_chunkqueue *q, int64_t bytes);
+
+/* What the content may take up in memory and in temp files; beyond it an append fails with LIMIT.
+   INT64_MAX: any. A queue that spills needs a memory limit that is not below its threshold. */
+MM_INLINE void mm_chunkqueue_set_limits(mm_chunkqueue *q, int64_t memory, int64_t disk);
+
+/* Watermarks: see mm_chunkqueue_flow. 0 <= low < high. A length that is already there is told at
+   once. NULL for `flow`: is_high only; high INT64_MAX: no watermarks. */
+MM_API void mm_chunkqueue_set_flow(mm_chunkqueue *q, int64_t low, int64_t high,
+                                   mm_chunkqueue_flow flow, void *user_data) MM_NONNULL(1);
 
 MM_INLINE int64_t mm_chunkqueue_length(const mm_chunkqueue *q);   /* bytes in the queue; O(1) */
 MM_INLINE bool mm_chunkqueue_is_empty(const mm_chunkqueue *q);    /* length 0 */
+MM_INLINE bool mm_chunkqueue_is_high(const mm_chunkqueue *q);     /* the producer should pause */
 MM_INLINE mm_status mm_chunkqueue_status(const mm_chunkqueue *q); /* OK, or the first failure */
+MM_INLINE int64_t mm_chunkqueue_room(const mm_chunkqueue *q);     /* bytes up to the memory limit */
+MM_INLINE void mm_chunkqueue_clear_status(mm_chunkqueue *q);      /* appends work again */
 
 /* ---- appending; sticky ---- */
 
@@ -413,10 +538,26 @@ MM_INLINE mm_status mm_chunkqueue_status(const mm_chunkqueue *q); /* OK, or the 
 MM_API mm_status mm_chunkqueue_append_mem(mm_chunkqueue *q, const void *bytes, size_t size)
     MM_NONNULL(1);
 
+/* The same into one chunk that has exactly that size, for bytes that stay for long. TOO_LARGE from
+   4 GiB on. */
+MM_API mm_status mm_chunkqueue_append_exact(mm_chunkqueue *q, const void *bytes, size_t size)
+    MM_NONNULL(1);
+
 /* Appends the buffer's content and leaves the buffer empty: the memory is moved when there is 1 KiB
-   or more, copied otherwise. On failure the buffer is untouched. A buffer whose status is not OK is
-   not whole: the append fails with that status. */
+   or more, copied otherwise. A buffer on the pool's allocator gets a pooled block in exchange, if
+   one is free. On failure the buffer is untouched. A buffer whose status is not OK is not whole:
+   the append fails with that status. */
 MM_API mm_status mm_chunkqueue_append_buffer(mm_chunkqueue *q, mm_buffer *b) MM_NONNULL_ALL;
+
+/* Appends bytes that stay where they are, unchanged, until `release` (or NULL) is called, which is
+   when the last chunk that refers to them has gone: at once when they are spilled or `size` is 0.
+   On failure it is not called. */
+MM_API mm_status mm_chunkqueue_append_reference(mm_chunkqueue *q, const void *bytes, int64_t size,
+                                                mm_chunk_release release, void *user_data)
+    MM_NONNULL(1);
+
+/* Appends the bytes of `shared`, which is retained for as long; NULL has none. */
+MM_API mm_status mm_chunkqueue_append_shared(mm_chunkqueue *q, mm_shared *shared) MM_NONNULL(1);
 
 /* Appends `length` bytes at `offset` of the file `path` (copied), which is opened when its bytes
    are first needed. A length of 0 appends nothing. */
@@ -434,36 +575,76 @@ MM_API mm_status mm_chunkqueue_append_fd_ref(mm_chunkqueue *q, int fd, int64_t o
                                              int64_t length, mm_chunk_refchg refchg, void *ref)
     MM_NONNULL(1);
 
-/* Moves all bytes of `from`, a queue of the same pool, to the end of `to`. O(1), cannot fail for
-   lack of memory; no spill. `from` keeps its counts with bytes_out = bytes_in. */
+/* Moves all bytes of `from`, a queue of the same pool, to the end of `to`. O(1), and cannot fail
+   for lack of memory, unless `to` must spill: then as steal_spilled. `from` keeps its counts with
+   bytes_out = bytes_in. */
 MM_API mm_status mm_chunkqueue_append_queue(mm_chunkqueue *to, mm_chunkqueue *from) MM_NONNULL_ALL;
 
+/* Appends `length` bytes at `offset` of the content of `from`, which keeps them; of the same pool,
+   and may be `to`. Shares the bytes, copies none. INVALID when there are not that many. */
+MM_API mm_status mm_chunkqueue_append_range(mm_chunkqueue *to, const mm_chunkqueue *from,
+                                            int64_t offset, int64_t length) MM_NONNULL_ALL;
+
 /* A place for at least `least` bytes (0: whatever the last chunk has left, or else a new chunk)
-   behind the content; *size says how many. NULL when an append has failed before (the status
-   tells), when the queue would count too far, or when out of memory (which is not sticky: nothing
-   is lost). Nothing is in the queue until mm_chunkqueue_use_memory, which must follow; one place at
+   behind the content, less only where the memory limit is; *size says how many. NULL when an append
+   has failed before (the status tells), when the queue would count too far, when its memory limit
+   is reached (mm_chunkqueue_room is 0), or when out of memory; the last two are not sticky: nothing
+   is lost. Nothing is in the queue until mm_chunkqueue_use_memory, which must follow; one place at
    a time. */
 MM_NODISCARD MM_API char *mm_chunkqueue_get_memory(mm_chunkqueue *q, size_t least, size_t *size)
+    MM_NONNULL_ALL;
+
+/* The same in up to `max` places for one readv: what the last chunk has left, then new regular
+   chunks, the last one larger when `least` asks for it. Returns how many; 0 as NULL above. */
+MM_NODISCARD MM_API size_t mm_chunkqueue_get_spans(mm_chunkqueue *q, size_t least,
+                                                   mm_chunk_span *spans, size_t max)
     MM_NONNULL_ALL;
 
 /* Takes the first `n` bytes of the place into the queue; 0 gives the place back. Not spilled: see
    mm_chunkqueue_spill. */
 MM_API void mm_chunkqueue_use_memory(mm_chunkqueue *q, size_t n) MM_NONNULL_ALL;
 
+/* A blank buffer of the pool's memory, with room for `least` bytes, that becomes the end (prepend:
+   the beginning) of the queue at the commit which must follow. Any mm_buffer_append may be used on
+   it. NULL as get_memory. */
+MM_NODISCARD MM_API mm_buffer *mm_chunkqueue_append_open(mm_chunkqueue *q, size_t least)
+    MM_NONNULL_ALL;
+MM_NODISCARD MM_API mm_buffer *mm_chunkqueue_prepend_open(mm_chunkqueue *q, size_t least)
+    MM_NONNULL_ALL;
+
+/* Takes all of the open buffer into the queue, nothing when it is blank. On failure, the buffer's
+   own included, none of it. mm_chunkqueue_use_memory(q, 0) in its place drops the buffer. Memory
+   that is prepended does not spill. */
+MM_API mm_status mm_chunkqueue_append_commit(mm_chunkqueue *q) MM_NONNULL_ALL;
+MM_API mm_status mm_chunkqueue_prepend_commit(mm_chunkqueue *q) MM_NONNULL_ALL;
+
+/* Copies `size` bytes to the front of the queue. */
+MM_API mm_status mm_chunkqueue_prepend_mem(mm_chunkqueue *q, const void *bytes, size_t size)
+    MM_NONNULL(1);
+
+/* Moves all bytes of `from`, a queue of the same pool, to the front of `to`. O(1). */
+MM_API mm_status mm_chunkqueue_prepend_queue(mm_chunkqueue *to, mm_chunkqueue *from) MM_NONNULL_ALL;
+
 /* Moves all content that is in memory to temp files now. On failure every byte is still in the
-   queue, in order, part of it perhaps on disk. */
+   queue, in order, part of it perhaps on disk. Not sticky. */
 MM_NODISCARD MM_API mm_status mm_chunkqueue_spill(mm_chunkqueue *q) MM_NONNULL_ALL;
 
 /* ---- draining ---- */
 
-/* Drops the first `n` bytes; INVALID, and nothing happens, when there are fewer. */
+/* Drops the first `n` bytes. INVALID when n < 0, and nothing happens; or when there are fewer: then
+   all are dropped, as whoever claims to have written more has written these. */
 MM_NODISCARD MM_API mm_status mm_chunkqueue_mark_written(mm_chunkqueue *q, int64_t n)
     MM_NONNULL_ALL;
 
-/* Moves the first `n` bytes of `from` to the end of `to`, both of the same pool. Nothing is copied.
-   INVALID when there are fewer; on any failure both are unchanged. */
+/* Moves the first `n` bytes of `from` to the end of `to`, both of the same pool. Nothing is copied,
+   unless `to` must spill: then as steal_spilled. INVALID when there are fewer; on any failure both
+   are unchanged. */
 MM_NODISCARD MM_API mm_status mm_chunkqueue_steal(mm_chunkqueue *to, mm_chunkqueue *from, int64_t n)
     MM_NONNULL_ALL;
+
+/* The same, with all that is in memory, in `to` and then in the moved part, put into temp files. */
+MM_NODISCARD MM_API mm_status mm_chunkqueue_steal_spilled(mm_chunkqueue *to, mm_chunkqueue *from,
+                                                          int64_t n) MM_NONNULL_ALL;
 
 /* The next bytes, up to `size`, without draining them: *data points into the queue when the first
    chunk alone has them in memory, else to `scratch` (of `size` bytes), filled from as many chunks
@@ -473,19 +654,61 @@ MM_NODISCARD MM_API mm_status mm_chunkqueue_steal(mm_chunkqueue *to, mm_chunkque
 MM_NODISCARD MM_API mm_status mm_chunkqueue_peek(mm_chunkqueue *q, char *scratch, size_t size,
                                                  const char **data, size_t *length) MM_NONNULL_ALL;
 
+/* The same without waiting for a disk: where a file's page is not in the system's cache it stops,
+   and when that is the first byte the status is AGAIN and the chunk is `busy`: let others have
+   their turn. The next peek of a busy chunk waits, so that there is progress. Where the system
+   cannot tell, as peek. */
+MM_NODISCARD MM_API mm_status mm_chunkqueue_peek_nowait(mm_chunkqueue *q, char *scratch,
+                                                        size_t size, const char **data,
+                                                        size_t *length) MM_NONNULL_ALL;
+
+/* The chunks in memory at the front, up to `max` of them, for one writev: nothing is copied.
+   Returns how many; 0: the queue is empty or begins with a file. */
+MM_API size_t mm_chunkqueue_peek_memory(const mm_chunkqueue *q, mm_slice *slices, size_t max)
+    MM_NONNULL_ALL;
+
 /* Copies exactly `size` bytes out and drains them; INVALID when there are fewer. On failure the
    queue is unchanged and `to` indeterminate. */
 MM_NODISCARD MM_API mm_status mm_chunkqueue_read(mm_chunkqueue *q, void *to, size_t size)
     MM_NONNULL_ALL;
 
+/* Where the first byte `c` at or behind the position `from` is, counted from the front; *at -1:
+   nowhere. Reads through files. */
+MM_NODISCARD MM_API mm_status mm_chunkqueue_find_byte(mm_chunkqueue *q, char c, int64_t from,
+                                                      int64_t *at) MM_NONNULL_ALL;
+
+/* Appends the next line to `line`, without its end (LF or CR LF), and drains it with its end. AGAIN:
+   no line end yet. LIMIT: it is longer than `most` bytes, the end aside. On failure both are
+   unchanged, but for the buffer's own failure, which is sticky there. */
+MM_NODISCARD MM_API mm_status mm_chunkqueue_read_line(mm_chunkqueue *q, mm_buffer *line,
+                                                      size_t most) MM_NONNULL_ALL;
+
 /* Makes the first `n` bytes lie in one piece of memory and returns it; NULL with *status set when
-   there are fewer, or on failure, the queue unchanged. Copies only when they do not lie so. */
+   there are fewer, or on failure, the queue unchanged. Copies only when they do not lie so, and
+   then, where the first chunk has room behind it, only what is missing. */
 MM_NODISCARD MM_API const char *mm_chunkqueue_contiguous(mm_chunkqueue *q, size_t n,
                                                          mm_status *status) MM_NONNULL_ALL;
 
-/* Opens the file of a FILE chunk that was appended by name, if that has not happened yet. For those
-   who write chunks out themselves. */
+/* Makes all content one chunk in memory. TOO_LARGE from 4 GiB on. */
+MM_NODISCARD MM_API mm_status mm_chunkqueue_squash(mm_chunkqueue *q) MM_NONNULL_ALL;
+
+/* Reads files into memory when the queue has memory and at most `most` bytes (0: 16 KiB) of files,
+   so that a small body leaves in one write with the headers before it. Otherwise, and where the
+   memory limit is in the way, does nothing. A file that cannot be read is an error, and stays. */
+MM_NODISCARD MM_API mm_status mm_chunkqueue_join(mm_chunkqueue *q, int64_t most) MM_NONNULL_ALL;
+
+/* ---- chunks, for those who write them out themselves ---- */
+
+/* The next byte of a MEM chunk. */
+MM_INLINE const char *mm_chunk_bytes(const mm_chunk *chunk);
+
+/* Opens the file of a FILE chunk that was appended by name, if that has not happened yet. */
 MM_NODISCARD MM_API mm_status mm_chunk_open(mm_chunk *chunk) MM_NONNULL_ALL;
+
+/* Whether the file of a FILE chunk is what it was: the first call, or opening it by name, takes its
+   identity, and later ones compare. TRUNCATED: it ends before the chunk does. INVALID: it was
+   written to or replaced, so what is sent of it may be a mixture. OK for memory and temp files. */
+MM_NODISCARD MM_API mm_status mm_chunk_verify(mm_chunk *chunk) MM_NONNULL_ALL;
 
 /* What the errno of a file operation means to a caller. */
 MM_API mm_status mm_status_from_errno(int error);
@@ -498,11 +721,20 @@ MM_NODISCARD MM_API mm_status mmi_chunk_pread(mm_chunk *c, char *to, size_t size
 /* Whether the whole structure is sound. O(chunks); for tests and assertions. */
 MM_API bool mm_chunkqueue_check(const mm_chunkqueue *q) MM_NONNULL_ALL;
 
+/* The same of the pool's lists and counts. */
+MM_API bool mm_chunk_pool_check(const mm_chunk_pool *pool) MM_NONNULL_ALL;
+
 /* ---- inline bodies ---- */
 
 MM_INLINE void mm_chunkqueue_set_spill(mm_chunkqueue *q, int64_t bytes)
 {
     q->spill_at = bytes;
+}
+
+MM_INLINE void mm_chunkqueue_set_limits(mm_chunkqueue *q, int64_t memory, int64_t disk)
+{
+    q->memory_limit = memory;
+    q->disk_limit = disk;
 }
 
 MM_INLINE int64_t mm_chunkqueue_length(const mm_chunkqueue *q)
@@ -515,9 +747,29 @@ MM_INLINE bool mm_chunkqueue_is_empty(const mm_chunkqueue *q)
     return q->bytes_in == q->bytes_out;
 }
 
+MM_INLINE bool mm_chunkqueue_is_high(const mm_chunkqueue *q)
+{
+    return q->is_high;
+}
+
 MM_INLINE mm_status mm_chunkqueue_status(const mm_chunkqueue *q)
 {
     return q->status;
+}
+
+MM_INLINE void mm_chunkqueue_clear_status(mm_chunkqueue *q)
+{
+    q->status = MM_STATUS_OK;
+}
+
+MM_INLINE int64_t mm_chunkqueue_room(const mm_chunkqueue *q)
+{
+    return q->memory < q->memory_limit ? q->memory_limit - q->memory : 0;
+}
+
+MM_INLINE const char *mm_chunk_bytes(const mm_chunk *chunk)
+{
+    return chunk->source->bytes + chunk->offset;
 }
 
 #ifdef __cplusplus
@@ -535,10 +787,14 @@ MM_INLINE mm_status mm_chunkqueue_status(const mm_chunkqueue *q)
 #include <errno.h>    /* errno and its values */
 #include <fcntl.h>    /* open */
 #include <stdlib.h>   /* getenv; malloc, realloc, free by default */
-#include <string.h>   /* memcpy, memset, strlen */
+#include <string.h>   /* memchr, memcpy, memset, strlen */
 #include <sys/stat.h> /* fstat */
-#include <time.h>     /* time, for the names of temp files */
+#include <time.h>     /* time, for the names of temp files and the rest of bad directories */
 #include <unistd.h>   /* close, getpid, pread, pwrite, unlink */
+#ifdef __linux__
+#include <sys/syscall.h> /* SYS_preadv2, SYS_pwritev: the C library hides or lacks its own */
+#include <sys/uio.h>     /* struct iovec */
+#endif
 
 #if defined(__GLIBC__) && !defined(__USE_XOPEN2K8) && !defined(__cplusplus)
 #define MMI_STRICT_GLIBC /* -std=c11 hides these, and what mm_io.h needs */
@@ -553,6 +809,9 @@ extern int MMI_FILE(ftruncate)(int fd, off_t size);
 #else
 #define MMI_FILE(name) name
 #endif
+#if defined(__linux__) && !defined(__cplusplus)
+extern long syscall(long number, ...); /* hidden by -std=c11; otherwise said twice */
+#endif
 #if defined(O_CLOEXEC)
 #define MMI_O_CLOEXEC O_CLOEXEC
 #elif defined(__O_CLOEXEC) /* glibc under -std=c11 */
@@ -565,6 +824,12 @@ extern int MMI_FILE(ftruncate)(int fd, off_t size);
 #define MMI_O_TMPFILE O_TMPFILE
 #elif defined(__O_TMPFILE)
 #define MMI_O_TMPFILE __O_TMPFILE
+#endif
+#if defined(__linux__) && defined(SYS_pwritev) && !defined(MM_CHUNK_NO_PWRITEV)
+#define MMI_PWRITEV
+#endif
+#if defined(__linux__) && defined(SYS_preadv2) && !defined(MM_CHUNK_NO_NOWAIT)
+#define MMI_NOWAIT 0x08 /* RWF_NOWAIT of <linux/fs.h>, which older systems lack */
 #endif
 
 #ifndef MM_SYS_OPEN
@@ -582,11 +847,20 @@ extern int MMI_FILE(ftruncate)(int fd, off_t size);
 #ifndef MM_SYS_PREAD
 #define MM_SYS_PREAD(fd, bytes, size, offset) MMI_FILE(pread)(fd, bytes, size, offset)
 #endif
+#ifndef MM_SYS_PREAD_NOWAIT
+#define MM_SYS_PREAD_NOWAIT(fd, bytes, size, offset) mmi_pread_nowait(fd, bytes, size, offset)
+#endif
 #ifndef MM_SYS_PWRITE
 #define MM_SYS_PWRITE(fd, bytes, size, offset) MMI_FILE(pwrite)(fd, bytes, size, offset)
 #endif
+#ifndef MM_SYS_PWRITEV
+#define MM_SYS_PWRITEV(fd, iov, count, offset) mmi_pwritev(fd, iov, count, offset)
+#endif
 #ifndef MM_SYS_FTRUNCATE
 #define MM_SYS_FTRUNCATE(fd, size) MMI_FILE(ftruncate)(fd, size)
+#endif
+#ifndef MM_SYS_TIME
+#define MM_SYS_TIME() time(NULL)
 #endif
 #endif /* MMI_SYSTEM */
 
@@ -598,9 +872,17 @@ extern "C" {
 #endif
 
 #define MMI_CHUNK_KEEP ((size_t)1 << 20)           /* 128 regular chunks for each worker */
+#define MMI_CHUNK_KEEP_FILES ((size_t)64 << 10)    /* some 300 structures of chunks */
 #define MMI_CHUNK_MOVE 1024                        /* lighttpd's border between copy and move */
-#define MMI_CHUNK_TEMP_FILE_SIZE ((int64_t)1 << 30) /* disk space comes back in steps of this */
+#define MMI_CHUNK_SEARCH 16                        /* large blocks that are looked at for a fit */
+#define MMI_CHUNK_DECAY 64                         /* pieces freed at a time: some microseconds */
+#define MMI_CHUNK_DECAY_PUTS 4096                  /* then a list decays unasked */
+#define MMI_CHUNK_TEMP_FILE_SIZE ((int64_t)1 << 30) /* one descriptor for most uploads */
 #define MMI_CHUNK_TEMP_NAMES 64                    /* names tried before giving up on a directory */
+#define MMI_CHUNK_REST 10                          /* seconds that a bad directory is passed by */
+#define MMI_CHUNK_IOV 64                           /* chunks in one write: 512 KiB of regular ones */
+#define MMI_CHUNK_JOIN 16384                       /* lighttpd's border for a small body */
+#define MMI_CHUNK_SCAN 4096                        /* bytes of stack to look through a file */
 
 // >>errors
 
@@ -628,119 +910,325 @@ MM_API mm_status mm_status_from_errno(int error)
     }
 }
 
-// >>sources
+// >>lists: what is free
 
-static mm_chunk_source *mmi_source_new(mm_chunk_pool *pool)
+/* What a free block or structure begins with. The rest is poisoned. */
+typedef struct mmi_unused {
+    struct mmi_unused *next;
+    size_t size; /* of all of it, in bytes */
+} mmi_unused;
+
+static mmi_unused *mmi_list_take(mm_chunk_list *list, mmi_unused **link)
 {
-    mm_chunk_source *source = (mm_chunk_source *)mm_pool_get(&pool->sources);
-    if (source == NULL) return NULL;
-    memset(source, 0, sizeof(*source));
-    mm_buffer_init(&source->mem, pool->allocator);
-    source->fd = -1;
-    return source;
+    mmi_unused *taken = *link;
+    *link = taken->next;
+    list->bytes -= taken->size;
+    if (list->bytes < list->low) list->low = list->bytes;
+    MM_TRACK_UNPOISON((char *)taken + sizeof(*taken), taken->size - sizeof(*taken));
+    return taken;
 }
 
-/* A source of memory with room for `least` bytes, not yet referred to. */
-static mm_chunk_source *mmi_source_memory(mm_chunk_pool *pool, size_t least)
+/* The first one of at least `least` bytes and not above four times that. *size is its own. */
+static void *mmi_list_pop(mm_chunk_list *list, size_t least, size_t *size)
 {
-    mm_chunk_source *source = pool->free_memory;
-    if (source != NULL && least < pool->chunk_size) {
-        pool->free_memory = source->next_free;
-        pool->stats.cached -= source->mem.size;
-    } else {
-        source = mmi_source_new(pool);
-        if (source == NULL) return NULL;
-        if (least < pool->chunk_size) least = pool->chunk_size - 1;
-        if (mm_buffer_prepare_append(&source->mem, least) == NULL) {
-            mm_pool_put(&pool->sources, source);
-            return NULL;
-        }
+    mmi_unused *first = (mmi_unused *)list->first, **link = &first;
+    int i;
+    for (i = 0; i < MMI_CHUNK_SEARCH && *link != NULL; i++, link = &(*link)->next) {
+        mmi_unused *found = *link;
+        if (found->size < least || found->size / 4 > least) continue;
+        *size = found->size;
+        (void)mmi_list_take(list, link);
+        list->first = first;
+        return found;
     }
-    pool->stats.memory += source->mem.size;
-    return source;
+    return NULL;
 }
 
-static void mmi_source_free_memory(mm_chunk_pool *pool, mm_chunk_source *source)
+/* Frees until at most `bytes` remain or `most` pieces are gone. Returns the bytes freed. */
+static size_t mmi_list_trim(mm_chunk_pool *pool, mm_chunk_list *list, size_t bytes, size_t most)
 {
-    mm_buffer *mem = &source->mem;
-    pool->stats.memory -= mem->size;
-    if (mem->size != pool->chunk_size || mem->allocator != pool->allocator ||
-        pool->stats.cached + mem->size > pool->keep) {
-        mm_buffer_deinit(mem);
-        mm_pool_put(&pool->sources, source);
+    size_t before = list->bytes;
+    for (; list->bytes > bytes && most > 0; most--) {
+        mmi_unused *first = (mmi_unused *)list->first, *taken = mmi_list_take(list, &first);
+        list->first = first;
+        mmi_free(pool->allocator, taken, taken->size);
+    }
+    return before - list->bytes;
+}
+
+/* Half of what nobody needed goes: after a peak a list is down to a thousandth in ten decays. */
+static size_t mmi_list_decay(mm_chunk_pool *pool, mm_chunk_list *list)
+{
+    size_t freed = mmi_list_trim(pool, list, list->bytes - (list->low - list->low / 2),
+                                 MMI_CHUNK_DECAY);
+    list->low = list->bytes;
+    list->puts = 0;
+    return freed;
+}
+
+static void mmi_list_push(mm_chunk_pool *pool, mm_chunk_list *list, void *ptr, size_t size)
+{
+    mmi_unused *unused = (mmi_unused *)ptr;
+    if (size > list->keep || list->bytes > list->keep - size) {
+        mmi_free(pool->allocator, ptr, size);
         return;
     }
-    mm_buffer_clear(mem);
-    source->next_free = pool->free_memory;
-    pool->free_memory = source;
-    pool->stats.cached += mem->size;
+    unused->next = (mmi_unused *)list->first;
+    unused->size = size;
+    MM_TRACK_POISON((char *)ptr + sizeof(*unused), size - sizeof(*unused));
+    list->first = unused;
+    list->bytes += size;
+    if (++list->puts >= MMI_CHUNK_DECAY_PUTS) (void)mmi_list_decay(pool, list);
+}
+
+static size_t mmi_pool_cached(const mm_chunk_pool *pool)
+{
+    return pool->regular.bytes + pool->oversized.bytes + pool->files.bytes;
+}
+
+/* Memory from the allocator; what is kept for reuse goes first when it refuses. */
+static void *mmi_chunk_alloc(mm_chunk_pool *pool, size_t size)
+{
+    void *ptr = mmi_alloc(pool->allocator, size);
+    if (MM_LIKELY(ptr != NULL)) return ptr;
+    if (mmi_pool_cached(pool) > 0) {
+        mm_chunk_pool_trim(pool, 0);
+        ptr = mmi_alloc(pool->allocator, size);
+    }
+    if (ptr == NULL) pool->stats.failures++;
+    return ptr;
+}
+
+// >>blocks
+
+/* Gives an empty buffer a block for `least` bytes. TOO_LARGE, NO_MEMORY. */
+static mm_status mmi_block_get(mm_chunk_pool *pool, mm_buffer *mem, size_t least)
+{
+    size_t size = pool->chunk_size;
+    mm_chunk_list *list = &pool->regular;
+    char *ptr;
+    if (least > MM_BUFFER_LENGTH_MAX) return MM_STATUS_TOO_LARGE;
+    if (least >= size) {
+        size = least >= (size_t)1 << 31 ? UINT32_MAX : mm_size_pow2(least + 1);
+        list = &pool->oversized;
+    }
+    ptr = (char *)mmi_list_pop(list, size, &size);
+    if (ptr == NULL) ptr = (char *)mmi_chunk_alloc(pool, size);
+    if (ptr == NULL) return MM_STATUS_NO_MEMORY;
+    mm_buffer_init(mem, pool->allocator);
+    mem->ptr = ptr;
+    mem->ptr[0] = '\0';
+    mem->used = 1;
+    mem->size = (uint32_t)size;
+    MM_TRACK_POISON(ptr + 1, size - 1); /* as buffers do */
+    return MM_STATUS_OK;
+}
+
+/* Takes the buffer's memory back; the buffer is empty. */
+static void mmi_block_put(mm_chunk_pool *pool, mm_buffer *mem)
+{
+    mm_chunk_list *list = mem->size == pool->chunk_size ? &pool->regular : &pool->oversized;
+    if (mem->ptr == NULL) return;
+    mmi_buffer_reveal(mem);
+    if (mem->is_borrowed || mem->allocator != pool->allocator || mem->size < pool->chunk_size)
+        mm_buffer_deinit(mem);
+    else mmi_list_push(pool, list, mem->ptr, mem->size);
+    mm_buffer_init(mem, pool->allocator);
+}
+
+MM_API mm_status mm_chunk_buffer_acquire(mm_chunk_pool *pool, mm_buffer *b, size_t least)
+{
+    mm_status status;
+    MM_ASSERT(b->ptr == NULL);
+    status = mmi_block_get(pool, b, least);
+    if (status == MM_STATUS_OK) pool->stats.loans++;
+    return status;
+}
+
+MM_API void mm_chunk_buffer_release(mm_chunk_pool *pool, mm_buffer *b)
+{
+    MM_ASSERT(pool->stats.loans > 0);
+    pool->stats.loans--;
+    mmi_block_put(pool, b);
+    mm_buffer_init(b, pool->allocator);
+}
+
+MM_API void mm_chunk_buffer_yield(mm_chunk_pool *pool, mm_buffer *b)
+{
+    mm_buffer regular;
+    size_t length = mm_buffer_length(b);
+    mm_status status = mm_buffer_status(b);
+    if (b->size <= pool->chunk_size || length >= pool->chunk_size) return;
+    if (mmi_block_get(pool, &regular, 0) != MM_STATUS_OK) return;
+    mm_buffer_append(&regular, mm_buffer_string(b), length); /* fits: it cannot fail */
+    mmi_block_put(pool, b);
+    *b = regular;
+    b->status = status;
+}
+
+// >>chunks
+
+/* A chunk with a source of its own that refers to nothing yet. */
+static mm_chunk *mmi_chunk_new(mm_chunk_pool *pool, mm_chunk_type type)
+{
+    size_t size;
+    mm_chunk_source *source;
+    mm_chunk *c = (mm_chunk *)mmi_list_pop(&pool->files, sizeof(mm_chunk), &size);
+    if (c == NULL) c = (mm_chunk *)mmi_chunk_alloc(pool, sizeof(mm_chunk));
+    if (c == NULL) return NULL;
+    source = &c->own;
+    memset(c, 0, sizeof(*c) - sizeof(source->identity));
+    c->source = source;
+    c->type = type;
+    source->refs = 1;
+    source->holder = c;
+    source->fd = -1;
+    mm_buffer_init(&source->mem, pool->allocator);
+    if (++pool->stats.chunks > pool->stats.chunks_peak)
+        pool->stats.chunks_peak = pool->stats.chunks;
+    return c;
+}
+
+/* A chunk that shares the source of another. */
+static mm_chunk *mmi_chunk_share(mm_chunk_pool *pool, mm_chunk_source *source, mm_chunk_type type,
+                                 int64_t offset, int64_t end)
+{
+    mm_chunk *c = mmi_chunk_new(pool, type);
+    if (c == NULL) return NULL;
+    c->own.refs = 0;
+    c->source = source;
+    c->offset = offset;
+    c->end = end;
+    source->refs++;
+    return c;
+}
+
+static void mmi_source_charge(mm_chunk_pool *pool, mm_chunk_source *source)
+{
+    size_t size = source->mem.is_borrowed ? 0 : source->mem.size;
+    pool->stats.memory += size - source->charged;
+    source->charged = size;
+    if (pool->stats.memory > pool->stats.memory_peak) pool->stats.memory_peak = pool->stats.memory;
+}
+
+static void mmi_disk_release(mm_chunk_pool *pool, int64_t size)
+{
+    pool->stats.temp_live -= size;
+    if (pool->temp_budget != NULL) mm_budget_release(pool->temp_budget, (size_t)size);
 }
 
 static void mmi_source_free_file(mm_chunk_pool *pool, mm_chunk_source *source)
 {
     if (source->refchg != NULL) source->refchg(source->ref, -1);
     else if (source->fd >= 0) (void)MM_SYS_CLOSE(source->fd);
-    if (source->is_temp) pool->stats.temp_files--;
     mm_buffer_deinit(&source->mem);
-    mm_pool_put(&pool->sources, source);
-}
-
-// >>chunks
-
-static mm_chunk *mmi_chunk_new(mm_chunk_pool *pool, mm_chunk_source *source, mm_chunk_type type,
-                               int64_t offset, int64_t end)
-{
-    mm_chunk *c = (mm_chunk *)mm_pool_get(&pool->chunks);
-    if (c == NULL) return NULL;
-    c->next = NULL;
-    c->source = source;
-    c->offset = offset;
-    c->end = end;
-    c->type = type;
-    source->refs++;
-    pool->stats.chunks++;
-    return c;
+    if (!source->is_temp) return;
+    pool->stats.temp_files--;
+    mmi_disk_release(pool, source->length);
 }
 
 static void mmi_source_release(mm_chunk_pool *pool, mm_chunk_source *source, mm_chunk_type type)
 {
     MM_ASSERT(source->refs > 0);
     if (--source->refs > 0) return;
-    if (type == MM_CHUNK_MEM) mmi_source_free_memory(pool, source);
-    else mmi_source_free_file(pool, source);
+    if (type == MM_CHUNK_FILE) mmi_source_free_file(pool, source);
+    else {
+        pool->stats.memory -= source->charged;
+        mmi_block_put(pool, &source->mem);
+        if (source->release != NULL) source->release(source->bytes, source->length, source->ref);
+    }
+    mmi_list_push(pool, &pool->files, source->holder, sizeof(mm_chunk));
 }
 
 static void mmi_chunk_free(mm_chunk_pool *pool, mm_chunk *c)
 {
-    mmi_source_release(pool, c->source, c->type);
-    mm_pool_put(&pool->chunks, c);
+    mm_chunk_source *source = c->source;
+    mm_chunk_type type = c->type;
     pool->stats.chunks--;
+    if (source != &c->own) mmi_list_push(pool, &pool->files, c, sizeof(mm_chunk));
+    mmi_source_release(pool, source, type);
 }
 
-/* An empty chunk with memory of its own for `least` bytes. */
+static void mmi_chunks_free(mm_chunk_pool *pool, mm_chunk *c)
+{
+    while (c != NULL) {
+        mm_chunk *next = c->next;
+        mmi_chunk_free(pool, c);
+        c = next;
+    }
+}
+
+/* An empty chunk with memory of its own for `least` bytes; NULL when there is none. */
 static mm_chunk *mmi_chunk_memory(mm_chunk_pool *pool, size_t least)
 {
-    mm_chunk *c;
-    mm_chunk_source *source = mmi_source_memory(pool, least);
-    if (source == NULL) return NULL;
-    c = mmi_chunk_new(pool, source, MM_CHUNK_MEM, 0, 0);
-    if (c == NULL) mmi_source_free_memory(pool, source);
+    mm_chunk *c = mmi_chunk_new(pool, MM_CHUNK_MEM);
+    if (c == NULL) return NULL;
+    if (mmi_block_get(pool, &c->own.mem, least) != MM_STATUS_OK) {
+        mmi_chunk_free(pool, c);
+        return NULL;
+    }
+    c->own.bytes = c->own.mem.ptr;
+    mmi_source_charge(pool, &c->own);
     return c;
 }
 
-/* Copies what fits of the bytes behind the chunk's memory, which it alone ends at. */
-static size_t mmi_chunk_fill(mm_chunk *c, const char *bytes, size_t size)
+/* Bytes that can be added behind the chunk in its own memory: none when somebody else has. */
+static size_t mmi_chunk_room(const mm_chunk *c)
 {
-    size_t room = mm_buffer_space(&c->source->mem);
+    const mm_buffer *mem = &c->source->mem;
+    if (c->type != MM_CHUNK_MEM || c->end != (int64_t)mm_buffer_length(mem)) return 0;
+    return mm_buffer_space(mem);
+}
+
+/* Where `n` of those bytes go: to be written to. */
+static char *mmi_chunk_tail(const mm_chunk *c, size_t n)
+{
+    const mm_buffer *mem = &c->source->mem;
+    MM_TRACK_UNPOISON(mem->ptr + mem->used, n);
+    return mem->ptr + c->end;
+}
+
+/* Takes `n` bytes that were written there into the chunk. */
+static void mmi_chunk_grow(mm_chunk *c, size_t n)
+{
+    mm_buffer *mem = &c->source->mem;
+    c->end += (int64_t)n;
+    mem->used = (uint32_t)c->end + 1;
+    mem->ptr[c->end] = '\0';
+    MM_TRACK_POISON(mem->ptr + mem->used, (size_t)mem->size - mem->used);
+}
+
+/* Copies what fits of the bytes behind the chunk's own. */
+static size_t mmi_chunk_fill(mm_chunk_pool *pool, mm_chunk *c, const char *bytes, size_t size)
+{
+    size_t room = mmi_chunk_room(c);
     if (size > room) size = room;
-    mm_buffer_append(&c->source->mem, bytes, size);
-    c->end += (int64_t)size;
+    if (size == 0) return 0;
+    memcpy(mmi_chunk_tail(c, size), bytes, size);
+    mmi_chunk_grow(c, size);
+    pool->stats.copied += size;
     return size;
 }
 
-static const char *mmi_chunk_bytes(const mm_chunk *c)
+// >>files
+
+#ifdef MMI_STRICT_GLIBC /* its struct stat has other names then */
+#define MMI_CHUNK_NS(st, which) ((st)->st_##which##ensec)
+#elif defined(__APPLE__)
+#define MMI_CHUNK_NS(st, which) ((st)->st_##which##espec.tv_nsec)
+#else
+#define MMI_CHUNK_NS(st, which) ((st)->st_##which.tv_nsec)
+#endif
+
+static mm_chunk_identity mmi_chunk_identify(const struct stat *st)
 {
-    return c->source->mem.ptr + c->offset;
+    mm_chunk_identity id;
+    id.dev = (uint64_t)st->st_dev;
+    id.ino = (uint64_t)st->st_ino;
+    id.size = (int64_t)st->st_size;
+    id.mtime = (uint64_t)st->st_mtime * 1000000000u + (uint64_t)MMI_CHUNK_NS(st, mtim);
+    id.ctime = (uint64_t)st->st_ctime * 1000000000u + (uint64_t)MMI_CHUNK_NS(st, ctim);
+    return id;
 }
 
 MM_API mm_status mm_chunk_open(mm_chunk *chunk)
@@ -758,37 +1246,122 @@ MM_API mm_status mm_chunk_open(mm_chunk *chunk)
     if (MM_SYS_FSTAT(fd, &st) != 0) status = mm_status_from_errno(errno);
     else if (!S_ISREG(st.st_mode)) status = MM_STATUS_DENIED;
     else if ((int64_t)st.st_size < chunk->end) status = MM_STATUS_TRUNCATED;
-    if (status == MM_STATUS_OK) source->fd = fd;
-    else (void)MM_SYS_CLOSE(fd);
+    if (status != MM_STATUS_OK) {
+        (void)MM_SYS_CLOSE(fd);
+        return status;
+    }
+    source->fd = fd;
+    source->identity = mmi_chunk_identify(&st);
+    source->has_identity = true;
+    return MM_STATUS_OK;
+}
+
+MM_API mm_status mm_chunk_verify(mm_chunk *chunk)
+{
+    mm_chunk_source *source = chunk->source;
+    mm_chunk_identity *was = &source->identity, is;
+    struct stat st;
+    mm_status status = mm_chunk_open(chunk);
+    if (status != MM_STATUS_OK || chunk->type == MM_CHUNK_MEM || source->is_temp) return status;
+    if (MM_SYS_FSTAT(source->fd, &st) != 0) return mm_status_from_errno(errno);
+    is = mmi_chunk_identify(&st);
+    if (is.size < chunk->end) return MM_STATUS_TRUNCATED;
+    if (!source->has_identity) *was = is;
+    source->has_identity = true;
+    return is.dev == was->dev && is.ino == was->ino && is.size == was->size &&
+                   is.mtime == was->mtime && is.ctime == was->ctime
+               ? MM_STATUS_OK
+               : MM_STATUS_INVALID;
+}
+
+#ifdef MMI_NOWAIT
+MM_UNUSED static ssize_t mmi_pread_nowait(int fd, char *bytes, size_t size, int64_t offset)
+{
+    struct iovec iov;
+    iov.iov_base = bytes;
+    iov.iov_len = size;
+    /* the offset in two longs; the kernel wants all of it in the first where a long holds it */
+    return (ssize_t)syscall(SYS_preadv2, fd, &iov, 1ul, (long)offset,
+                            (long)(offset >> (sizeof(long) * 4) >> (sizeof(long) * 4)),
+                            MMI_NOWAIT);
+}
+
+/* Reads what is in the system's cache. false: the file system cannot tell. */
+static bool mmi_chunk_read_cached(mm_chunk *c, char *to, size_t size, int64_t at, size_t *got,
+                                  mm_status *status)
+{
+    ssize_t n;
+    if (c->source->waits) return false;
+    do {
+        n = MM_SYS_PREAD_NOWAIT(c->source->fd, to, size, at);
+    } while (n < 0 && errno == EINTR);
+    if (n == 0) return false; /* the end, or Linux 5.9, which says so in front of a cold page */
+    if (n < 0 && errno != EAGAIN) c->source->waits = true;
+    if (c->source->waits) return false;
+    *got = n < 0 ? 0 : (size_t)n;
+    *status = n < 0 ? MM_STATUS_AGAIN : MM_STATUS_OK;
+    return true;
+}
+#endif
+
+/* Reads once, up to `size` bytes at `skip` bytes from the chunk's front, without waiting if so
+   wanted. */
+static mm_status mmi_chunk_read_some(mm_chunk *c, int64_t skip, char *to, size_t size, bool nowait,
+                                     size_t *got)
+{
+    int64_t at = c->offset + skip;
+    ssize_t n;
+    *got = 0;
+#ifdef MMI_NOWAIT
+    {
+        mm_status status;
+        if (nowait && mmi_chunk_read_cached(c, to, size, at, got, &status)) return status;
+    }
+#else
+    (void)nowait;
+#endif
+    do {
+        n = -1;
+        errno = EOVERFLOW; /* for a 32-bit off_t */
+        if ((int64_t)(off_t)at == at) n = MM_SYS_PREAD(c->source->fd, to, size, (off_t)at);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0) return mm_status_from_errno(errno);
+    *got = (size_t)n;
+    return n == 0 ? MM_STATUS_TRUNCATED : MM_STATUS_OK;
+}
+
+/* Reads `size` bytes at `skip` bytes from the chunk's front. *got is less only with an error. */
+static mm_status mmi_chunk_read(mm_chunk *c, int64_t skip, char *to, size_t size, bool nowait,
+                                size_t *got)
+{
+    mm_status status = mm_chunk_open(c);
+    bool was_busy = c->busy;
+    *got = 0;
+    c->busy = false;
+    while (status == MM_STATUS_OK && *got < size) {
+        size_t n;
+        status = mmi_chunk_read_some(c, skip + (int64_t)*got, to + *got, size - *got,
+                                     nowait && !was_busy, &n);
+        *got += n;
+    }
+    if (nowait && status == MM_STATUS_AGAIN && c->source->fd >= 0) c->busy = true;
     return status;
 }
 
 MM_API mm_status mmi_chunk_pread(mm_chunk *c, char *to, size_t size, size_t *got)
 {
-    mm_status status = mm_chunk_open(c);
-    *got = 0;
-    while (status == MM_STATUS_OK && *got < size) {
-        int64_t at = c->offset + (int64_t)*got;
-        ssize_t n = -1;
-        errno = EOVERFLOW; /* for a 32-bit off_t */
-        if ((int64_t)(off_t)at == at)
-            n = MM_SYS_PREAD(c->source->fd, to + *got, size - *got, (off_t)at);
-        if (n > 0) *got += (size_t)n;
-        else if (n == 0) status = MM_STATUS_TRUNCATED;
-        else if (errno != EINTR) status = mm_status_from_errno(errno);
-    }
-    return status;
+    return mmi_chunk_read(c, 0, to, size, false, got);
 }
 
 // >>pool
 
-static void mmi_temp_dirs_free(mm_chunk_pool *pool)
+static void mmi_temp_dirs_free(mm_chunk_pool *pool, size_t room)
 {
     size_t i;
     for (i = 0; i < pool->temp_dir_count; i++)
-        mmi_free(pool->allocator, pool->temp_dirs[i], strlen(pool->temp_dirs[i]) + 1);
+        mmi_free(pool->allocator, pool->temp_dirs[i].path, pool->temp_dirs[i].path_size);
     if (pool->temp_dirs != NULL)
-        mmi_free(pool->allocator, pool->temp_dirs, pool->temp_dir_count * sizeof(char *));
+        mmi_free(pool->allocator, pool->temp_dirs, room * sizeof(mm_chunk_dir));
     pool->temp_dirs = NULL;
     pool->temp_dir_count = 0;
 }
@@ -796,58 +1369,27 @@ static void mmi_temp_dirs_free(mm_chunk_pool *pool)
 static mm_status mmi_temp_dirs_copy(mm_chunk_pool *pool, const char *const *dirs, size_t count)
 {
     size_t i, bytes;
-    if (!mm_size_mul(count, sizeof(char *), &bytes)) return MM_STATUS_TOO_LARGE;
-    pool->temp_dirs = (char **)mmi_alloc(pool->allocator, bytes);
+    if (!mm_size_mul(count, sizeof(mm_chunk_dir), &bytes)) return MM_STATUS_TOO_LARGE;
+    pool->temp_dirs = (mm_chunk_dir *)mmi_alloc(pool->allocator, bytes);
     if (pool->temp_dirs == NULL) return MM_STATUS_NO_MEMORY;
+    memset(pool->temp_dirs, 0, bytes);
     for (i = 0; i < count; i++) {
-        size_t size = strlen(dirs[i]) + 1;
-        char *copy = (char *)mmi_alloc(pool->allocator, size);
-        if (copy == NULL) break;
-        memcpy(copy, dirs[i], size);
-        pool->temp_dirs[i] = copy;
+        mm_chunk_dir *dir = &pool->temp_dirs[i];
+        dir->path_size = strlen(dirs[i]) + 1;
+        dir->path = (char *)mmi_alloc(pool->allocator, dir->path_size);
+        if (dir->path == NULL) {
+            mmi_temp_dirs_free(pool, count);
+            return MM_STATUS_NO_MEMORY;
+        }
+        memcpy(dir->path, dirs[i], dir->path_size);
+        pool->temp_dir_count++;
     }
-    pool->temp_dir_count = i;
-    if (i == count) return MM_STATUS_OK;
-    while (pool->temp_dir_count > 0) { /* the array has its full size still: not as above */
-        char *copy = pool->temp_dirs[--pool->temp_dir_count];
-        mmi_free(pool->allocator, copy, strlen(copy) + 1);
-    }
-    mmi_free(pool->allocator, pool->temp_dirs, bytes);
-    pool->temp_dirs = NULL;
-    return MM_STATUS_NO_MEMORY;
+    return MM_STATUS_OK;
 }
 
-static mm_status mmi_chunk_pools_init(mm_chunk_pool *pool)
+static mm_status mmi_temp_dirs_init(mm_chunk_pool *pool, const mm_chunk_pool_desc *desc)
 {
-    mm_pool_desc desc;
-    mm_status status;
-    memset(&desc, 0, sizeof(desc));
-    desc.allocator = pool->allocator;
-    desc.size = sizeof(mm_chunk);
-    status = mm_pool_init(&pool->chunks, &desc);
-    if (status != MM_STATUS_OK) return status;
-    desc.size = sizeof(mm_chunk_source);
-    return mm_pool_init(&pool->sources, &desc);
-}
-
-MM_API mm_status mm_chunk_pool_init(mm_chunk_pool *pool, const mm_chunk_pool_desc *desc)
-{
-    static const mm_chunk_pool_desc defaults = {0, 0, NULL, 0, 0, NULL};
     const char *fallback[2];
-    size_t size;
-    mm_status status;
-    if (desc == NULL) desc = &defaults;
-    size = desc->chunk_size == 0 ? MM_CHUNK_SIZE_DEFAULT : mm_size_pow2(desc->chunk_size);
-    if (size < 1024) size = 1024;
-    if (desc->chunk_size > (size_t)1 << 30 || desc->temp_file_size < 0) return MM_STATUS_INVALID;
-    memset(pool, 0, sizeof(*pool));
-    pool->allocator = desc->allocator;
-    pool->chunk_size = size;
-    pool->keep = desc->keep == 0 ? MMI_CHUNK_KEEP : desc->keep;
-    pool->temp_file_size = desc->temp_file_size == 0 ? MMI_CHUNK_TEMP_FILE_SIZE
-                                                     : desc->temp_file_size;
-    status = mmi_chunk_pools_init(pool);
-    if (status != MM_STATUS_OK) return status;
     if (desc->temp_dir_count > 0)
         return mmi_temp_dirs_copy(pool, desc->temp_dirs, desc->temp_dir_count);
     fallback[0] = getenv("TMPDIR");
@@ -856,81 +1398,159 @@ MM_API mm_status mm_chunk_pool_init(mm_chunk_pool *pool, const mm_chunk_pool_des
     return mmi_temp_dirs_copy(pool, fallback, 2);
 }
 
+MM_API mm_status mm_chunk_pool_init(mm_chunk_pool *pool, const mm_chunk_pool_desc *desc)
+{
+    mm_chunk_pool_desc defaults;
+    memset(&defaults, 0, sizeof(defaults));
+    if (desc == NULL) desc = &defaults;
+    if (desc->chunk_size > (size_t)1 << 30 || desc->temp_file_size < 0 || desc->temp_quota < 0 ||
+        desc->spill_at < 0)
+        return MM_STATUS_INVALID;
+    memset(pool, 0, sizeof(*pool));
+    pool->allocator = desc->allocator;
+    pool->chunk_size = desc->chunk_size == 0 ? MM_CHUNK_SIZE_DEFAULT
+                                             : mm_size_pow2(desc->chunk_size);
+    if (pool->chunk_size < 1024) pool->chunk_size = 1024;
+    pool->regular.keep = desc->keep == 0 ? MMI_CHUNK_KEEP : desc->keep;
+    pool->oversized.keep = desc->keep_oversized == 0 ? MMI_CHUNK_KEEP : desc->keep_oversized;
+    pool->files.keep = desc->keep_files == 0 ? MMI_CHUNK_KEEP_FILES : desc->keep_files;
+    pool->temp_file_size = desc->temp_file_size == 0 ? MMI_CHUNK_TEMP_FILE_SIZE
+                                                     : desc->temp_file_size;
+    pool->temp_quota = desc->temp_quota == 0 ? INT64_MAX : desc->temp_quota;
+    pool->temp_budget = desc->temp_budget;
+    pool->spill_at = desc->spill_at == 0 ? INT64_MAX : desc->spill_at;
+    return mmi_temp_dirs_init(pool, desc);
+}
+
 MM_API void mm_chunk_pool_trim(mm_chunk_pool *pool, size_t bytes)
 {
-    while (pool->stats.cached > bytes) {
-        mm_chunk_source *source = pool->free_memory;
-        pool->free_memory = source->next_free;
-        pool->stats.cached -= source->mem.size;
-        mm_buffer_deinit(&source->mem);
-        mm_pool_put(&pool->sources, source);
+    mm_chunk_list *lists[3];
+    size_t i;
+    lists[0] = &pool->oversized;
+    lists[1] = &pool->files;
+    lists[2] = &pool->regular;
+    for (i = 0; i < 3; i++) {
+        size_t others = mmi_pool_cached(pool) - lists[i]->bytes;
+        (void)mmi_list_trim(pool, lists[i], bytes > others ? bytes - others : 0, SIZE_MAX);
     }
+}
+
+MM_API size_t mm_chunk_pool_decay(mm_chunk_pool *pool)
+{
+    return mmi_list_decay(pool, &pool->oversized) + mmi_list_decay(pool, &pool->regular) +
+           mmi_list_decay(pool, &pool->files);
 }
 
 MM_API size_t mm_chunk_pool_deinit(mm_chunk_pool *pool)
 {
     if (pool->stats.chunks > 0) return pool->stats.chunks;
     mm_chunk_pool_trim(pool, 0);
-    mmi_temp_dirs_free(pool);
-    (void)mm_pool_deinit(&pool->chunks);
-    (void)mm_pool_deinit(&pool->sources);
+    mmi_temp_dirs_free(pool, pool->temp_dir_count);
     return 0;
 }
 
 MM_API mm_chunk_pool_stats mm_chunk_pool_get_stats(const mm_chunk_pool *pool)
 {
-    return pool->stats;
+    mm_chunk_pool_stats stats = pool->stats;
+    stats.cached = pool->regular.bytes + pool->oversized.bytes;
+    stats.cached_files = pool->files.bytes;
+    return stats;
 }
 
-// >>list
+// >>list: the chunks of a queue
 
-/* Counts the bytes of a chunk in (sign 1) or out (-1) of what the queue has in memory. */
+/* Counts bytes of a chunk in (sign 1) or out (-1) of what the queue has in memory or on disk. */
 static void mmi_queue_account(mm_chunkqueue *q, const mm_chunk *c, int64_t size, int sign)
 {
     if (c->type == MM_CHUNK_MEM) q->memory += sign * size;
+    else if (c->source->is_temp) q->disk += sign * size;
 }
 
-static void mmi_queue_link(mm_chunkqueue *q, mm_chunk *c)
+/* Puts the chunk behind `before`, or to the front when that is NULL. */
+static void mmi_queue_insert(mm_chunkqueue *q, mm_chunk *before, mm_chunk *c)
 {
-    if (q->last == NULL) q->first = c;
-    else q->last->next = c;
-    q->last = c;
-    c->next = NULL;
+    mm_chunk **link = before == NULL ? &q->first : &before->next;
+    c->next = *link;
+    *link = c;
+    if (q->last == before) q->last = c;
     mmi_queue_account(q, c, c->end - c->offset, 1);
 }
 
-static mm_chunk *mmi_queue_unlink_first(mm_chunkqueue *q)
+static mm_chunk *mmi_queue_remove(mm_chunkqueue *q, mm_chunk *before)
 {
-    mm_chunk *c = q->first;
-    q->first = c->next;
-    if (q->first == NULL) q->last = NULL;
+    mm_chunk **link = before == NULL ? &q->first : &before->next, *c = *link;
+    *link = c->next;
+    if (q->last == c) q->last = before;
     mmi_queue_account(q, c, c->end - c->offset, -1);
     return c;
 }
 
-static void mmi_chunks_free(mm_chunk_pool *pool, mm_chunk *c)
+/* Makes one of `c` and the next chunk when they are neighbours in the same file. */
+static bool mmi_queue_merge_next(mm_chunkqueue *q, mm_chunk *c)
 {
-    while (c != NULL) {
-        mm_chunk *next = c->next;
-        mmi_chunk_free(pool, c);
-        c = next;
-    }
+    mm_chunk *next = c == NULL ? NULL : c->next;
+    if (next == NULL || c->type != MM_CHUNK_FILE || next->type != MM_CHUNK_FILE) return false;
+    if (c->source != next->source || c->end != next->offset) return false;
+    (void)mmi_queue_remove(q, c);
+    mmi_queue_account(q, c, next->end - next->offset, 1);
+    c->end = next->end;
+    mmi_chunk_free(q->pool, next);
+    return true;
 }
 
-/* Takes `n` bytes off the front without counting them out. There are that many. */
-static void mmi_queue_drop(mm_chunkqueue *q, int64_t n)
+/* Moves all chunks of `from` behind `before` in `to` (NULL: to the front). Counts of bytes moved in
+   and out are the caller's. */
+static void mmi_queue_splice(mm_chunkqueue *to, mm_chunk *before, mm_chunkqueue *from)
+{
+    mm_chunk **link = before == NULL ? &to->first : &before->next;
+    if (from->first == NULL) return;
+    from->last->next = *link;
+    *link = from->first;
+    if (to->last == before) to->last = from->last;
+    to->memory += from->memory;
+    to->disk += from->disk;
+    from->first = from->last = NULL;
+    from->memory = from->disk = 0;
+}
+
+/* Takes `n` bytes off behind `before` without counting them out. There are that many. */
+static void mmi_queue_drop(mm_chunkqueue *q, mm_chunk *before, int64_t n)
 {
     while (n > 0) {
-        mm_chunk *c = q->first;
+        mm_chunk *c = before == NULL ? q->first : before->next;
         int64_t size = c->end - c->offset;
         if (size > n) {
             c->offset += n;
             mmi_queue_account(q, c, n, -1);
             return;
         }
-        mmi_chunk_free(q->pool, mmi_queue_unlink_first(q));
+        mmi_chunk_free(q->pool, mmi_queue_remove(q, before));
         n -= size;
     }
+}
+
+/* Tells of a watermark that was crossed. At the end of a call: the callback may call for the
+   queue. */
+static void mmi_queue_flow(mm_chunkqueue *q)
+{
+    int64_t length = mm_chunkqueue_length(q);
+    if (q->is_high ? length > q->low : length < q->high) return;
+    if (q->high == INT64_MAX && !q->is_high) return;
+    q->is_high = !q->is_high;
+    if (q->flow != NULL) q->flow(q, q->is_high, q->user_data);
+}
+
+/* Counts `size` more bytes that the list has. */
+static void mmi_queue_came(mm_chunkqueue *q, int64_t size)
+{
+    q->bytes_in += size;
+    mmi_queue_flow(q);
+}
+
+static void mmi_queue_left(mm_chunkqueue *q, int64_t size)
+{
+    q->bytes_out += size;
+    mmi_queue_flow(q);
 }
 
 /* Whether `size` more bytes may be appended: the sticky status, or TOO_LARGE. */
@@ -941,12 +1561,20 @@ static mm_status mmi_queue_admit(mm_chunkqueue *q, uint64_t size)
     return q->status;
 }
 
-/* The last chunk if bytes can be added behind it in its own memory: nobody has, so far. */
-static mm_chunk *mmi_queue_open_tail(const mm_chunkqueue *q)
+/* Whether `size` more bytes in memory make the queue spill. */
+static bool mmi_queue_must_spill(const mm_chunkqueue *q, uint64_t size)
 {
-    mm_chunk *c = q->last;
-    if (c == NULL || c->type != MM_CHUNK_MEM) return NULL;
-    return c->end == (int64_t)mm_buffer_length(&c->source->mem) ? c : NULL;
+    if (size == 0 || q->spill_at == INT64_MAX) return false;
+    return q->memory > q->spill_at || size > (uint64_t)(q->spill_at - q->memory);
+}
+
+/* Whether `size` more bytes may be appended and stay in memory: as above, or LIMIT. */
+static mm_status mmi_queue_admit_memory(mm_chunkqueue *q, uint64_t size)
+{
+    mm_status status = mmi_queue_admit(q, size);
+    if (status == MM_STATUS_OK && size > (uint64_t)mm_chunkqueue_room(q) && size > 0)
+        status = q->status = MM_STATUS_LIMIT;
+    return status;
 }
 
 // >>queue
@@ -955,120 +1583,190 @@ MM_API void mm_chunkqueue_init(mm_chunkqueue *q, mm_chunk_pool *pool)
 {
     memset(q, 0, sizeof(*q));
     q->pool = pool;
-    q->spill_at = INT64_MAX;
+    q->spill_at = pool->spill_at;
+    q->memory_limit = q->disk_limit = q->high = INT64_MAX;
+}
+
+static void mmi_queue_clear(mm_chunkqueue *q)
+{
+    mmi_chunks_free(q->pool, q->first);
+    mmi_chunks_free(q->pool, q->reserved);
+    q->first = q->last = q->reserved = NULL;
+    q->tail_room = 0;
+    q->bytes_in = q->bytes_out = q->memory = q->disk = 0;
+    q->status = MM_STATUS_OK;
 }
 
 MM_API void mm_chunkqueue_reset(mm_chunkqueue *q)
 {
-    int64_t spill_at = q->spill_at;
-    mm_chunk_pool *pool = q->pool;
-    mmi_chunks_free(pool, q->first);
-    mmi_chunks_free(pool, q->reserved);
-    mm_chunkqueue_init(q, pool);
-    q->spill_at = spill_at;
+    mmi_queue_clear(q);
+    mmi_queue_flow(q);
 }
 
 MM_API void mm_chunkqueue_deinit(mm_chunkqueue *q)
 {
-    mm_chunkqueue_reset(q);
+    mmi_queue_clear(q);
     mm_chunkqueue_init(q, q->pool);
 }
 
-/* Chunks for `size` bytes at `bytes`, linked; NULL when out of memory. */
-static mm_chunk *mmi_chunks_copy(mm_chunk_pool *pool, const char *bytes, size_t size)
+MM_API void mm_chunkqueue_set_flow(mm_chunkqueue *q, int64_t low, int64_t high,
+                                   mm_chunkqueue_flow flow, void *user_data)
 {
-    mm_chunk *first = NULL, **link = &first;
+    MM_ASSERT(low >= 0 && low < high);
+    q->low = low;
+    q->high = high;
+    q->flow = flow;
+    q->user_data = user_data;
+    mmi_queue_flow(q);
+}
+
+/* Chunks for `size` bytes at `bytes`, put into the empty queue `made`; false: out of memory. */
+static bool mmi_chunks_copy(mm_chunkqueue *made, const char *bytes, size_t size)
+{
     while (size > 0) {
-        mm_chunk *c = mmi_chunk_memory(pool, 0);
+        mm_chunk *c = mmi_chunk_memory(made->pool, 0);
         size_t n;
         if (c == NULL) {
-            mmi_chunks_free(pool, first);
-            return NULL;
+            mmi_queue_clear(made);
+            return false;
         }
-        n = mmi_chunk_fill(c, bytes, size);
+        n = mmi_chunk_fill(made->pool, c, bytes, size);
         bytes += n;
         size -= n;
-        *link = c;
-        link = &c->next;
+        mmi_queue_insert(made, made->last, c);
     }
-    return first;
+    return true;
 }
 
 static mm_status mmi_queue_append_copy(mm_chunkqueue *q, const char *bytes, size_t size)
 {
-    mm_chunk *tail = mmi_queue_open_tail(q), *more;
-    size_t room = tail == NULL ? 0 : mm_buffer_space(&tail->source->mem);
+    mm_chunkqueue more;
+    size_t room = q->last == NULL ? 0 : mmi_chunk_room(q->last);
     size_t first = size < room ? size : room;
-    more = mmi_chunks_copy(q->pool, bytes + first, size - first);
-    if (more == NULL && size > first) return q->status = MM_STATUS_NO_MEMORY;
-    if (first > 0) {
-        mmi_chunk_fill(tail, bytes, first);
-        q->memory += (int64_t)first;
+    if (size > first) {
+        mm_chunkqueue_init(&more, q->pool);
+        if (!mmi_chunks_copy(&more, bytes + first, size - first))
+            return q->status = MM_STATUS_NO_MEMORY;
     }
-    while (more != NULL) {
-        mm_chunk *next = more->next;
-        mmi_queue_link(q, more);
-        more = next;
-    }
-    q->bytes_in += (int64_t)size;
+    if (first > 0) q->memory += (int64_t)mmi_chunk_fill(q->pool, q->last, bytes, first);
+    if (size > first) mmi_queue_splice(q, q->last, &more);
+    mmi_queue_came(q, (int64_t)size);
     return MM_STATUS_OK;
 }
 
-static mm_status mmi_queue_append_spilled(mm_chunkqueue *q, const char *bytes, size_t size);
+static mm_status mmi_queue_append_spilled(mm_chunkqueue *q, const char *bytes, uint64_t size);
 
 MM_API mm_status mm_chunkqueue_append_mem(mm_chunkqueue *q, const void *bytes, size_t size)
 {
-    mm_status status = mmi_queue_admit(q, size);
-    if (status != MM_STATUS_OK || size == 0) return status;
-    if (q->memory > q->spill_at || (uint64_t)size > (uint64_t)(q->spill_at - q->memory))
+    mm_status status;
+    if (mmi_queue_must_spill(q, size))
         return mmi_queue_append_spilled(q, (const char *)bytes, size);
+    status = mmi_queue_admit_memory(q, size);
+    if (status != MM_STATUS_OK || size == 0) return status;
     return mmi_queue_append_copy(q, (const char *)bytes, size);
 }
 
-/* Moves the buffer's memory into a chunk. */
-static mm_status mmi_queue_append_moved(mm_chunkqueue *q, mm_buffer *b)
+MM_API mm_status mm_chunkqueue_append_exact(mm_chunkqueue *q, const void *bytes, size_t size)
 {
     mm_chunk *c;
-    mm_chunk_source *source = mmi_source_new(q->pool);
-    int64_t length = (int64_t)mm_buffer_length(b);
-    if (source == NULL) return q->status = MM_STATUS_NO_MEMORY;
-    c = mmi_chunk_new(q->pool, source, MM_CHUNK_MEM, 0, length);
-    if (c == NULL) {
-        mm_pool_put(&q->pool->sources, source);
+    char *ptr;
+    mm_status status;
+    if (mmi_queue_must_spill(q, size))
+        return mmi_queue_append_spilled(q, (const char *)bytes, size);
+    status = mmi_queue_admit_memory(q, size);
+    if (status != MM_STATUS_OK || size == 0) return status;
+    if (size > MM_BUFFER_LENGTH_MAX) return q->status = MM_STATUS_TOO_LARGE;
+    c = mmi_chunk_new(q->pool, MM_CHUNK_MEM);
+    ptr = c == NULL ? NULL : (char *)mmi_chunk_alloc(q->pool, size + 1);
+    if (ptr == NULL) {
+        if (c != NULL) mmi_chunk_free(q->pool, c);
         return q->status = MM_STATUS_NO_MEMORY;
     }
-    source->mem = *b;
-    source->mem.status = MM_STATUS_OK;
-    mm_buffer_init(b, source->mem.allocator);
-    q->pool->stats.memory += source->mem.size;
-    mmi_queue_link(q, c);
-    q->bytes_in += length;
+    status = mm_buffer_adopt(&c->own.mem, ptr, 0, size + 1); /* of sizes that it takes */
+    MM_ASSERT(status == MM_STATUS_OK);
+    c->own.bytes = ptr;
+    mmi_source_charge(q->pool, &c->own);
+    (void)mmi_chunk_fill(q->pool, c, (const char *)bytes, size);
+    mmi_queue_insert(q, q->last, c);
+    mmi_queue_came(q, (int64_t)size);
+    return status;
+}
+
+/* Moves the buffer's memory into a chunk, and gives it a pooled block that is free. */
+static mm_status mmi_queue_append_moved(mm_chunkqueue *q, mm_buffer *b)
+{
+    mm_chunk_pool *pool = q->pool;
+    mm_chunk *c = mmi_chunk_new(pool, MM_CHUNK_MEM);
+    if (c == NULL) return q->status = MM_STATUS_NO_MEMORY;
+    c->own.mem = *b;
+    c->own.bytes = b->ptr;
+    c->end = (int64_t)mm_buffer_length(b);
+    mmi_source_charge(pool, &c->own);
+    mm_buffer_init(b, c->own.mem.allocator);
+    if (b->allocator == pool->allocator && pool->regular.first != NULL)
+        (void)!mmi_block_get(pool, b, 0);
+    mmi_queue_insert(q, q->last, c);
+    mmi_queue_came(q, c->end);
     return MM_STATUS_OK;
 }
 
 MM_API mm_status mm_chunkqueue_append_buffer(mm_chunkqueue *q, mm_buffer *b)
 {
     size_t length = mm_buffer_length(b);
-    mm_status status = mmi_queue_admit(q, length);
+    mm_status status = q->status;
     if (status == MM_STATUS_OK) status = q->status = mm_buffer_status(b);
     if (status != MM_STATUS_OK) return status;
-    if (length >= MMI_CHUNK_MOVE && !b->is_borrowed && q->memory <= q->spill_at &&
-        (int64_t)length <= q->spill_at - q->memory)
-        return mmi_queue_append_moved(q, b);
+    if (length >= MMI_CHUNK_MOVE && !b->is_borrowed && !mmi_queue_must_spill(q, length)) {
+        status = mmi_queue_admit_memory(q, length);
+        return status == MM_STATUS_OK ? mmi_queue_append_moved(q, b) : status;
+    }
     status = mm_chunkqueue_append_mem(q, mm_buffer_string(b), length);
     if (status == MM_STATUS_OK) mm_buffer_clear(b);
     return status;
 }
 
-/* Links a chunk of the file `source`, whose range has been admitted. */
-static mm_status mmi_queue_append_range(mm_chunkqueue *q, mm_chunk_source *source, int64_t offset,
-                                        int64_t length)
+MM_API mm_status mm_chunkqueue_append_reference(mm_chunkqueue *q, const void *bytes, int64_t size,
+                                                mm_chunk_release release, void *user_data)
 {
-    mm_chunk *c = mmi_chunk_new(q->pool, source, MM_CHUNK_FILE, offset, offset + length);
+    mm_chunk *c;
+    mm_status status = size < 0 && q->status == MM_STATUS_OK ? q->status = MM_STATUS_INVALID
+                                                             : q->status;
+    if (status != MM_STATUS_OK) return status;
+    if (size == 0 || mmi_queue_must_spill(q, (uint64_t)size)) {
+        if (size > 0) status = mmi_queue_append_spilled(q, (const char *)bytes, (uint64_t)size);
+        if (status == MM_STATUS_OK && release != NULL) release(bytes, size, user_data);
+        return status;
+    }
+    status = mmi_queue_admit_memory(q, (uint64_t)size);
+    if (status != MM_STATUS_OK) return status;
+    c = mmi_chunk_new(q->pool, MM_CHUNK_MEM);
     if (c == NULL) return q->status = MM_STATUS_NO_MEMORY;
-    mmi_queue_link(q, c);
-    q->bytes_in += length;
+    c->own.bytes = (const char *)bytes;
+    c->own.length = c->end = size;
+    c->own.release = release;
+    c->own.ref = user_data;
+    mmi_queue_insert(q, q->last, c);
+    mmi_queue_came(q, size);
     return MM_STATUS_OK;
+}
+
+static void mmi_shared_release(const void *bytes, int64_t size, void *user_data)
+{
+    (void)bytes;
+    (void)size;
+    (void)mm_shared_release((mm_shared *)user_data);
+}
+
+MM_API mm_status mm_chunkqueue_append_shared(mm_chunkqueue *q, mm_shared *shared)
+{
+    mm_slice bytes = mm_shared_slice(shared);
+    mm_status status = mmi_queue_admit(q, bytes.len);
+    if (status != MM_STATUS_OK || bytes.len == 0) return status;
+    (void)mm_shared_retain(shared);
+    status = mm_chunkqueue_append_reference(q, bytes.ptr, (int64_t)bytes.len, mmi_shared_release,
+                                            shared);
+    if (status != MM_STATUS_OK) (void)mm_shared_release(shared);
+    return status;
 }
 
 static mm_status mmi_queue_admit_range(mm_chunkqueue *q, int64_t offset, int64_t length)
@@ -1079,39 +1777,45 @@ static mm_status mmi_queue_admit_range(mm_chunkqueue *q, int64_t offset, int64_t
     return mmi_queue_admit(q, (uint64_t)length);
 }
 
+/* Links a FILE chunk whose range has been admitted. */
+static mm_status mmi_queue_append_range(mm_chunkqueue *q, mm_chunk *c, int64_t offset,
+                                        int64_t length)
+{
+    c->offset = offset;
+    c->end = offset + length;
+    mmi_queue_insert(q, q->last, c);
+    mmi_queue_came(q, length);
+    return MM_STATUS_OK;
+}
+
 MM_API mm_status mm_chunkqueue_append_file(mm_chunkqueue *q, const char *path, int64_t offset,
                                            int64_t length)
 {
-    mm_chunk_source *source;
+    mm_chunk *c;
     mm_status status = mmi_queue_admit_range(q, offset, length);
     if (status != MM_STATUS_OK || length == 0) return status;
-    source = mmi_source_new(q->pool);
-    if (source == NULL) return q->status = MM_STATUS_NO_MEMORY;
-    status = q->status = mm_buffer_copy_string(&source->mem, path);
-    if (status == MM_STATUS_OK) status = mmi_queue_append_range(q, source, offset, length);
-    if (status != MM_STATUS_OK) mmi_source_free_file(q->pool, source);
-    return status;
+    c = mmi_chunk_new(q->pool, MM_CHUNK_FILE);
+    if (c == NULL) return q->status = MM_STATUS_NO_MEMORY;
+    status = mm_buffer_copy_string(&c->own.mem, path);
+    if (status == MM_STATUS_OK) return mmi_queue_append_range(q, c, offset, length);
+    mmi_chunk_free(q->pool, c);
+    return q->status = status;
 }
 
 MM_API mm_status mm_chunkqueue_append_fd_ref(mm_chunkqueue *q, int fd, int64_t offset,
                                              int64_t length, mm_chunk_refchg refchg, void *ref)
 {
-    mm_chunk_source *source;
+    mm_chunk *c;
     mm_status status = mmi_queue_admit_range(q, offset, length);
     MM_ASSERT(fd >= 0);
     if (status != MM_STATUS_OK || length == 0) return status;
-    source = mmi_source_new(q->pool);
-    if (source == NULL) return q->status = MM_STATUS_NO_MEMORY;
-    status = mmi_queue_append_range(q, source, offset, length);
-    if (status != MM_STATUS_OK) {
-        mm_pool_put(&q->pool->sources, source);
-        return status;
-    }
-    source->fd = fd;
-    source->refchg = refchg;
-    source->ref = ref;
+    c = mmi_chunk_new(q->pool, MM_CHUNK_FILE);
+    if (c == NULL) return q->status = MM_STATUS_NO_MEMORY;
+    c->own.fd = fd;
+    c->own.refchg = refchg;
+    c->own.ref = ref;
     if (refchg != NULL) refchg(ref, 1);
-    return MM_STATUS_OK;
+    return mmi_queue_append_range(q, c, offset, length);
 }
 
 MM_API mm_status mm_chunkqueue_append_fd(mm_chunkqueue *q, int fd, int64_t offset, int64_t length)
@@ -1121,79 +1825,274 @@ MM_API mm_status mm_chunkqueue_append_fd(mm_chunkqueue *q, int fd, int64_t offse
     return status;
 }
 
-MM_API mm_status mm_chunkqueue_append_queue(mm_chunkqueue *to, mm_chunkqueue *from)
+// >>in place
+
+MM_API size_t mm_chunkqueue_get_spans(mm_chunkqueue *q, size_t least, mm_chunk_span *spans,
+                                      size_t max)
 {
-    int64_t length = mm_chunkqueue_length(from);
-    mm_status status = mmi_queue_admit(to, (uint64_t)length);
-    MM_ASSERT(to != from && to->pool == from->pool);
-    if (status != MM_STATUS_OK || length == 0) return status;
-    if (to->last == NULL) to->first = from->first;
-    else to->last->next = from->first;
-    to->last = from->last;
-    to->memory += from->memory;
-    to->bytes_in += length;
-    from->first = from->last = NULL;
-    from->memory = 0;
-    from->bytes_out = from->bytes_in;
-    return MM_STATUS_OK;
+    mm_chunk *tail = q->last;
+    size_t room = 0, count = 0, had = 0;
+    int64_t limit = mm_chunkqueue_room(q);
+    MM_ASSERT(q->reserved == NULL && q->tail_room == 0 && max > 0);
+    if (limit > INT64_MAX - q->bytes_in) limit = INT64_MAX - q->bytes_in;
+    if (q->bytes_in == INT64_MAX && q->status == MM_STATUS_OK) q->status = MM_STATUS_TOO_LARGE;
+    if (q->status != MM_STATUS_OK || limit == 0) return 0;
+    if ((uint64_t)least > (uint64_t)limit) least = (size_t)limit;
+    if (tail != NULL && tail->source->refs == 1) room = mmi_chunk_room(tail);
+    if (room > 0 && (max > 1 || room >= least)) {
+        spans[0].ptr = mmi_chunk_tail(tail, room);
+        spans[0].size = q->tail_room = room;
+        had = room;
+        count = 1;
+    }
+    while (count < max && (count == 0 || had < least)) {
+        size_t want = count + 1 == max && least > had ? least - had : 0;
+        mm_chunk *c = mmi_chunk_memory(q->pool, want);
+        if (c == NULL) {
+            mm_chunkqueue_use_memory(q, 0);
+            return 0;
+        }
+        c->next = q->reserved; /* the last one first: turned round when they are used */
+        q->reserved = c;
+        spans[count].size = mmi_chunk_room(c);
+        spans[count].ptr = mmi_chunk_tail(c, spans[count].size);
+        had += spans[count++].size;
+    }
+    if ((uint64_t)had > (uint64_t)limit) /* only the last place goes beyond it */
+        spans[count - 1].size -= had - (size_t)limit;
+    return count;
 }
 
 MM_API char *mm_chunkqueue_get_memory(mm_chunkqueue *q, size_t least, size_t *size)
 {
-    mm_chunk *c = mmi_queue_open_tail(q);
-    MM_ASSERT(q->reserved == NULL);
-    *size = 0;
-    if (mmi_queue_admit(q, UINT32_MAX) != MM_STATUS_OK) return NULL; /* no buffer has more room */
-    if (c == NULL || mm_buffer_space(&c->source->mem) < (least > 0 ? least : 1)) {
-        c = q->reserved = mmi_chunk_memory(q->pool, least);
-        if (c == NULL) return NULL;
+    mm_chunk_span span;
+    size_t count = mm_chunkqueue_get_spans(q, least, &span, 1);
+    *size = count == 0 ? 0 : span.size;
+    return count == 0 ? NULL : span.ptr;
+}
+
+/* The chunks that hold what was handed out, the first one first. */
+static mm_chunk *mmi_queue_take_reserved(mm_chunkqueue *q)
+{
+    mm_chunk *c = q->reserved, *first = NULL;
+    while (c != NULL) {
+        mm_chunk *next = c->next;
+        c->next = first;
+        first = c;
+        c = next;
     }
-    *size = mm_buffer_space(&c->source->mem);
-    return mm_buffer_prepare_append(&c->source->mem, *size); /* cannot fail: there is room */
+    q->reserved = NULL;
+    return first;
 }
 
 MM_API void mm_chunkqueue_use_memory(mm_chunkqueue *q, size_t n)
 {
-    mm_chunk *c = q->reserved;
-    mm_status status;
-    q->reserved = NULL;
-    if (n == 0) {
-        mmi_chunks_free(q->pool, c);
-        return;
+    mm_chunk *c = mmi_queue_take_reserved(q);
+    size_t part = n < q->tail_room ? n : q->tail_room, left = n - part;
+    q->tail_room = 0;
+    if (part > 0) {
+        mmi_chunk_grow(q->last, part);
+        q->memory += (int64_t)part;
     }
-    if (c != NULL) mmi_queue_link(q, c);
-    c = q->last;
-    MM_ASSERT(c != NULL && n <= mm_buffer_space(&c->source->mem));
-    status = mm_buffer_commit(&c->source->mem, n);
-    if (status != MM_STATUS_OK) return; /* more than the place had: asserted above */
-    c->end += (int64_t)n;
-    q->memory += (int64_t)n;
-    q->bytes_in += (int64_t)n;
+    if (part == 0 && left > 0 && left <= MMI_CHUNK_MOVE && q->last != NULL &&
+        mmi_chunk_room(q->last) >= left) { /* a few bytes do not need a chunk */
+        q->memory += (int64_t)mmi_chunk_fill(q->pool, q->last, c->own.bytes, left);
+        left = 0;
+    }
+    while (c != NULL && left > 0) {
+        mm_chunk *next = c->next;
+        size_t room = mmi_chunk_room(c), size = left < room ? left : room;
+        mmi_chunk_grow(c, size);
+        mmi_queue_insert(q, q->last, c);
+        left -= size;
+        c = next;
+    }
+    MM_ASSERT(left == 0);
+    mmi_chunks_free(q->pool, c);
+    if (n > left) mmi_queue_came(q, (int64_t)(n - left));
 }
 
-// >>spill
-
-/* Writes all of the bytes behind what the temp file has. On failure that is still its end, and what
-   fitted is given back: the disk may be full because of it. */
-static mm_status mmi_temp_append(mm_chunk_pool *pool, mm_chunk_source *temp, const char *bytes,
-                                 size_t size)
+MM_API mm_buffer *mm_chunkqueue_append_open(mm_chunkqueue *q, size_t least)
 {
-    size_t done = 0;
+    MM_ASSERT(q->reserved == NULL && q->tail_room == 0);
+    if (mmi_queue_admit(q, 1) != MM_STATUS_OK || mm_chunkqueue_room(q) == 0) return NULL;
+    q->reserved = mmi_chunk_memory(q->pool, least);
+    return q->reserved == NULL ? NULL : &q->reserved->own.mem;
+}
+
+MM_API mm_buffer *mm_chunkqueue_prepend_open(mm_chunkqueue *q, size_t least)
+{
+    return mm_chunkqueue_append_open(q, least);
+}
+
+/* Closes the open buffer: the chunk with its content in *c; NULL when there is nothing to add. */
+static mm_status mmi_queue_close(mm_chunkqueue *q, bool may_spill, mm_chunk **c)
+{
+    mm_chunk *made = q->reserved;
+    mm_buffer *mem = &made->own.mem;
+    size_t length = mm_buffer_length(mem);
+    mm_status status = mm_buffer_status(mem);
+    MM_ASSERT(made->next == NULL);
+    q->reserved = NULL;
+    *c = NULL;
+    mmi_source_charge(q->pool, &made->own);
+    made->own.bytes = mem->ptr;
+    if (status != MM_STATUS_OK) q->status = status;
+    else if (may_spill && mmi_queue_must_spill(q, length))
+        status = mmi_queue_append_spilled(q, mem->ptr, length);
+    else {
+        status = mmi_queue_admit_memory(q, length);
+        if (status == MM_STATUS_OK && length > 0) {
+            made->end = (int64_t)length;
+            *c = made;
+            return MM_STATUS_OK;
+        }
+    }
+    mmi_chunk_free(q->pool, made);
+    return status;
+}
+
+MM_API mm_status mm_chunkqueue_append_commit(mm_chunkqueue *q)
+{
+    mm_chunk *c;
+    mm_status status = mmi_queue_close(q, true, &c);
+    int64_t size;
+    if (c == NULL) return status;
+    size = c->end;
+    if (size <= MMI_CHUNK_MOVE && q->last != NULL && (int64_t)mmi_chunk_room(q->last) >= size) {
+        q->memory += (int64_t)mmi_chunk_fill(q->pool, q->last, c->own.bytes, (size_t)size);
+        mmi_chunk_free(q->pool, c);
+    } else mmi_queue_insert(q, q->last, c);
+    mmi_queue_came(q, size);
+    return MM_STATUS_OK;
+}
+
+MM_API mm_status mm_chunkqueue_prepend_commit(mm_chunkqueue *q)
+{
+    mm_chunk *c;
+    mm_status status = mmi_queue_close(q, false, &c);
+    if (c == NULL) return status;
+    mmi_queue_insert(q, NULL, c);
+    mmi_queue_came(q, c->end);
+    return MM_STATUS_OK;
+}
+
+/* Bytes in front of the chunk that were drained, and are nobody else's. */
+static size_t mmi_chunk_gap(const mm_chunk *c)
+{
+    if (c == NULL || c->type != MM_CHUNK_MEM || c->source->refs > 1 || c->source->mem.ptr == NULL)
+        return 0;
+    return (size_t)c->offset;
+}
+
+MM_API mm_status mm_chunkqueue_prepend_mem(mm_chunkqueue *q, const void *bytes, size_t size)
+{
+    mm_chunkqueue made;
+    mm_status status = mmi_queue_admit_memory(q, size);
+    if (status != MM_STATUS_OK || size == 0) return status;
+    if (mmi_chunk_gap(q->first) >= size) {
+        q->first->offset -= (int64_t)size;
+        memcpy(q->first->source->mem.ptr + q->first->offset, bytes, size);
+        q->memory += (int64_t)size;
+        q->pool->stats.copied += size;
+    } else {
+        mm_chunkqueue_init(&made, q->pool);
+        if (!mmi_chunks_copy(&made, (const char *)bytes, size))
+            return q->status = MM_STATUS_NO_MEMORY;
+        mmi_queue_splice(q, NULL, &made);
+    }
+    mmi_queue_came(q, (int64_t)size);
+    return MM_STATUS_OK;
+}
+
+// >>temp files
+
+/* Counts bytes that are to go to temp files; NO_SPACE when the quota or the budget has none. */
+static mm_status mmi_disk_charge(mm_chunk_pool *pool, int64_t size)
+{
+    if (size > pool->temp_quota - pool->stats.temp_live) return MM_STATUS_NO_SPACE;
+    if (pool->temp_budget != NULL) {
+        if ((uint64_t)size > SIZE_MAX) return MM_STATUS_NO_SPACE;
+        if (mm_budget_charge(pool->temp_budget, (size_t)size) != MM_STATUS_OK)
+            return MM_STATUS_NO_SPACE;
+    }
+    pool->stats.temp_live += size;
+    return MM_STATUS_OK;
+}
+
+#ifdef MMI_PWRITEV
+MM_UNUSED static ssize_t mmi_pwritev(int fd, const struct iovec *iov, int count, int64_t offset)
+{
+    return (ssize_t)syscall(SYS_pwritev, fd, iov, (unsigned long)count, (long)offset,
+                            (long)(offset >> (sizeof(long) * 4) >> (sizeof(long) * 4)));
+}
+#endif
+
+/* One write of up to `size` bytes that lie `skip` bytes into the slices. */
+static ssize_t mmi_temp_write_some(int fd, const mm_slice *slices, uint64_t skip, uint64_t size,
+                                   int64_t at)
+{
+    for (; skip >= slices->len; slices++) skip -= slices->len;
+#ifdef MMI_PWRITEV
+    {
+        struct iovec iov[MMI_CHUNK_IOV];
+        int count = 0;
+        while (size > 0 && count < MMI_CHUNK_IOV) {
+            size_t n = slices->len - (size_t)skip;
+            if (n > size) n = (size_t)size;
+            iov[count].iov_base = (void *)(uintptr_t)(slices->ptr + skip);
+            iov[count++].iov_len = n;
+            size -= n;
+            skip = 0;
+            slices++;
+        }
+        return MM_SYS_PWRITEV(fd, iov, count, at);
+    }
+#else
+    {
+        size_t n = slices->len - (size_t)skip;
+        if (n > size) n = (size_t)size;
+        errno = EFBIG; /* for a 32-bit off_t */
+        if ((int64_t)(off_t)at != at) return -1;
+        return MM_SYS_PWRITE(fd, slices->ptr + skip, n, (off_t)at);
+    }
+#endif
+}
+
+/* Writes `size` bytes that lie `skip` bytes into the slices behind what the temp file has. On
+   failure that is still its end, and what fitted is given back: the disk may be full because of
+   it. */
+static mm_status mmi_temp_append(mm_chunk_pool *pool, mm_chunk_source *temp, const mm_slice *slices,
+                                 uint64_t skip, int64_t size)
+{
+    int64_t done = 0;
     while (done < size) {
-        int64_t at = temp->written + (int64_t)done;
-        ssize_t n = MM_SYS_PWRITE(temp->fd, bytes + done, size - done, (off_t)at);
-        if (n > 0) done += (size_t)n;
+        ssize_t n = mmi_temp_write_some(temp->fd, slices, skip + (uint64_t)done,
+                                        (uint64_t)(size - done), temp->length + done);
+        if (n > 0) done += n;
         else if (n == 0 || errno != EINTR) {
-            mm_status status = n == 0 ? MM_STATUS_NO_SPACE : mm_status_from_errno(errno);
             int error = errno;
-            if (done > 0) (void)!MM_SYS_FTRUNCATE(temp->fd, (off_t)temp->written);
+            mm_status status = n == 0 ? MM_STATUS_NO_SPACE : mm_status_from_errno(error);
+            if (done > 0) (void)!MM_SYS_FTRUNCATE(temp->fd, (off_t)temp->length);
             errno = error;
             return status;
         }
     }
-    temp->written += (int64_t)size;
-    pool->stats.temp_bytes += (int64_t)size;
+    temp->length += size;
+    pool->stats.temp_bytes += size;
     return MM_STATUS_OK;
+}
+
+/* Takes back what was appended to the file since it had `length` bytes. */
+static void mmi_temp_cut(mm_chunk_pool *pool, mm_chunk_source *temp, int64_t length)
+{
+    int error = errno;
+    if (temp->length > length) {
+        (void)!MM_SYS_FTRUNCATE(temp->fd, (off_t)length);
+        mmi_disk_release(pool, temp->length - length);
+        temp->length = length;
+    }
+    errno = error;
 }
 
 /* Opens a file that has a name only for as long as it takes to unlink it. */
@@ -1221,7 +2120,7 @@ static int mmi_temp_open_named(mm_chunk_pool *pool, const char *dir)
     return fd;
 }
 
-static int mmi_temp_open_fd(mm_chunk_pool *pool, const char *dir)
+static int mmi_temp_open(mm_chunk_pool *pool, const char *dir)
 {
 #ifdef MMI_O_TMPFILE
     int fd;
@@ -1233,25 +2132,6 @@ static int mmi_temp_open_fd(mm_chunk_pool *pool, const char *dir)
     return mmi_temp_open_named(pool, dir);
 }
 
-/* A new, empty temp file in `dir`, with one reference for the caller. */
-static mm_chunk_source *mmi_temp_open(mm_chunk_pool *pool, const char *dir, mm_status *status)
-{
-    mm_chunk_source *temp = mmi_source_new(pool);
-    *status = temp == NULL ? MM_STATUS_NO_MEMORY : MM_STATUS_OK;
-    if (temp == NULL) return NULL;
-    temp->fd = mmi_temp_open_fd(pool, dir);
-    if (temp->fd < 0) {
-        *status = mm_status_from_errno(errno);
-        mm_pool_put(&pool->sources, temp);
-        return NULL;
-    }
-    temp->is_temp = true;
-    temp->refs = 1;
-    pool->stats.temp_files++;
-    pool->stats.temp_opened++;
-    return temp;
-}
-
 /* What to say when no directory would do: that one is full rather than that another is missing, and
    never NOT_FOUND, which would be about a file of the caller's. */
 static mm_status mmi_temp_worse(mm_status a, mm_status b)
@@ -1260,76 +2140,173 @@ static mm_status mmi_temp_worse(mm_status a, mm_status b)
     return a == MM_STATUS_NO_SPACE ? a : b;
 }
 
-/* Writes the bytes to the end of *temp, or, when that is NULL, long enough or failing, to a new
-   file in the first directory that takes them; *temp is then that file. *temp holds a reference. */
-static mm_status mmi_temp_write(mm_chunk_pool *pool, mm_chunk_source **temp, const char *bytes,
-                                size_t size)
+/* Whether the directory failed so lately that others come first. A clock that was set back does not
+   make that longer. */
+static bool mmi_dir_rests(const mm_chunk_dir *dir, int64_t now)
 {
-    mm_status status, result = MM_STATUS_IO;
+    return dir->is_bad && now >= dir->bad_at && now - dir->bad_at < MMI_CHUNK_REST;
+}
+
+/* The next directory to try; those that rest come when all others have failed. NULL: none left. */
+static mm_chunk_dir *mmi_dir_next(mm_chunk_pool *pool, uint64_t attempt, int64_t now)
+{
+    mm_chunk_dir *resting = NULL;
     size_t i;
-    if (*temp != NULL && (*temp)->written < pool->temp_file_size) {
-        result = mmi_temp_append(pool, *temp, bytes, size);
-        if (result == MM_STATUS_OK) return MM_STATUS_OK;
-    }
     for (i = 0; i < pool->temp_dir_count; i++) {
-        mm_chunk_source *fresh = mmi_temp_open(pool, pool->temp_dirs[i], &status);
-        if (fresh != NULL) status = mmi_temp_append(pool, fresh, bytes, size);
+        mm_chunk_dir *dir = &pool->temp_dirs[i];
+        if (dir->attempt == attempt) continue;
+        if (!mmi_dir_rests(dir, now)) return dir;
+        if (resting == NULL) resting = dir;
+    }
+    return resting;
+}
+
+/* Makes `source` a new temp file that holds the bytes, in the first directory that takes them. On
+   failure it is as before, and *status is worse. */
+static mm_status mmi_temp_begin(mm_chunk_pool *pool, mm_chunk_source *source,
+                                const mm_slice *slices, uint64_t skip, int64_t size,
+                                mm_status result)
+{
+    uint64_t attempt = ++pool->temp_attempts;
+    int64_t now = (int64_t)MM_SYS_TIME();
+    mm_chunk_dir *dir;
+    while ((dir = mmi_dir_next(pool, attempt, now)) != NULL) {
+        mm_status status;
+        dir->attempt = attempt;
+        source->fd = mmi_temp_open(pool, dir->path);
+        status = source->fd < 0 ? mm_status_from_errno(errno)
+                                : mmi_temp_append(pool, source, slices, skip, size);
         if (status == MM_STATUS_OK) {
-            if (*temp != NULL) mmi_source_release(pool, *temp, MM_CHUNK_FILE);
-            *temp = fresh;
+            dir->is_bad = false;
+            source->is_temp = true;
+            pool->stats.temp_files++;
+            pool->stats.temp_opened++;
             return MM_STATUS_OK;
         }
-        if (fresh != NULL) mmi_source_release(pool, fresh, MM_CHUNK_FILE);
+        if (source->fd >= 0) (void)MM_SYS_CLOSE(source->fd);
+        source->fd = -1;
+        pool->stats.temp_failed++;
         result = mmi_temp_worse(result, status);
+        if (status == MM_STATUS_NO_FILES || status == MM_STATUS_NO_MEMORY) continue;
+        dir->is_bad = true; /* the above are not the directory's fault */
+        dir->bad_at = now;
     }
     return result;
 }
 
-/* Moves the bytes of a MEM chunk to the temp file, in place in the queue. */
-static mm_status mmi_chunk_spill(mm_chunkqueue *q, mm_chunk *c, mm_chunk_source **temp)
+// >>spill
+
+/* A chunk with the next of the bytes, in the temp file `temp` if that is there, not too long and
+   works, else in a new one. NULL: *status. */
+static mm_chunk *mmi_spill_piece(mm_chunk_pool *pool, mm_chunk_source *temp, const mm_slice *slices,
+                                 uint64_t skip, int64_t size, mm_status *status)
 {
-    int64_t size = c->end - c->offset;
-    mm_status status = mmi_temp_write(q->pool, temp, mmi_chunk_bytes(c), (size_t)size);
+    mm_status result = MM_STATUS_IO;
+    mm_chunk *c = mmi_chunk_new(pool, MM_CHUNK_FILE);
+    *status = MM_STATUS_NO_MEMORY;
+    if (c == NULL) return NULL;
+    if (temp != NULL && temp->length < pool->temp_file_size) {
+        int64_t room = pool->temp_file_size - temp->length, n = size < room ? size : room;
+        *status = result = mmi_temp_append(pool, temp, slices, skip, n);
+        if (result == MM_STATUS_OK) {
+            c->own.refs = 0;
+            c->source = temp;
+            temp->refs++;
+            c->end = temp->length;
+            c->offset = c->end - n;
+            return c;
+        }
+    }
+    if (size > pool->temp_file_size) size = pool->temp_file_size;
+    *status = mmi_temp_begin(pool, &c->own, slices, skip, size, result);
+    c->end = size;
+    if (*status == MM_STATUS_OK) return c;
+    mmi_chunk_free(pool, c);
+    return NULL;
+}
+
+/* Writes `size` > 0 bytes, those of the slices, to temp files and puts the chunks into the empty
+   queue `made`. *temp (or NULL) is the file to go on with, and becomes the one written last; the
+   caller holds a reference to it. On failure nothing has changed. */
+static mm_status mmi_spill_write(mm_chunkqueue *made, mm_chunk_source **temp,
+                                 const mm_slice *slices, uint64_t size)
+{
+    mm_chunk_pool *pool = made->pool;
+    mm_chunk_source *now = *temp;
+    int64_t mark = now == NULL ? 0 : now->length;
+    uint64_t done = 0;
+    mm_status status = mmi_disk_charge(pool, (int64_t)size);
     if (status != MM_STATUS_OK) return status;
-    mmi_source_release(q->pool, c->source, MM_CHUNK_MEM);
-    c->source = *temp;
-    c->source->refs++;
-    c->type = MM_CHUNK_FILE;
-    c->end = c->source->written;
-    c->offset = c->end - size;
-    q->memory -= size;
+    while (done < size) {
+        mm_chunk *c = mmi_spill_piece(pool, now, slices, done, (int64_t)(size - done), &status);
+        if (c == NULL) {
+            mmi_disk_release(pool, (int64_t)(size - done));
+            mmi_queue_clear(made);
+            if (*temp != NULL) mmi_temp_cut(pool, *temp, mark);
+            return status;
+        }
+        now = c->source;
+        done += (uint64_t)(c->end - c->offset);
+        mmi_queue_insert(made, made->last, c);
+    }
+    now->refs++;
+    if (*temp != NULL) mmi_source_release(pool, *temp, MM_CHUNK_FILE);
+    *temp = now;
     return MM_STATUS_OK;
 }
 
-/* Makes one of `c` and the next chunk when they are neighbours in the same file. */
-static bool mmi_queue_merge_next(mm_chunkqueue *q, mm_chunk *c)
+static void mmi_temp_follow(mm_chunk_pool *pool, mm_chunk_source **temp, mm_chunk_source *source)
 {
-    mm_chunk *next = c->next;
-    if (next == NULL || c->type != MM_CHUNK_FILE || next->type != MM_CHUNK_FILE) return false;
-    if (c->source != next->source || c->end != next->offset) return false;
-    c->end = next->end;
-    c->next = next->next;
-    if (q->last == next) q->last = c;
-    mmi_chunk_free(q->pool, next);
-    return true;
+    if (source == *temp) return;
+    if (*temp != NULL) mmi_source_release(pool, *temp, MM_CHUNK_FILE);
+    *temp = source;
+    source->refs++;
 }
 
-/* Spills all memory of the queue. *temp is the file that was written last, with a reference. */
+/* Spills the MEM chunks behind `before` (NULL: from the front), as many as one write takes.
+   Returns the chunk that is last in their place, or NULL: *status. */
+static mm_chunk *mmi_queue_spill_run(mm_chunkqueue *q, mm_chunk *before, mm_chunk_source **temp,
+                                     mm_status *status)
+{
+    mm_chunkqueue made;
+    mm_slice slices[MMI_CHUNK_IOV];
+    mm_chunk *c = before == NULL ? q->first : before->next, *last;
+    uint64_t size = 0;
+    size_t count = 0;
+    bool is_one;
+    do {
+        slices[count].ptr = mm_chunk_bytes(c);
+        slices[count].len = (size_t)(c->end - c->offset);
+        size += slices[count++].len;
+        c = c->next;
+    } while (c != NULL && c->type == MM_CHUNK_MEM && count < MMI_CHUNK_IOV);
+    mm_chunkqueue_init(&made, q->pool);
+    *status = mmi_spill_write(&made, temp, slices, size);
+    if (*status != MM_STATUS_OK) return NULL;
+    for (; count > 0; count--) mmi_chunk_free(q->pool, mmi_queue_remove(q, before));
+    last = made.last;
+    is_one = made.first == last;
+    mmi_queue_splice(q, before, &made);
+    return mmi_queue_merge_next(q, before) && is_one ? before : last;
+}
+
+/* Spills all memory of the queue. *temp is the file that was written last, with a reference; at the
+   beginning, what to go on with, or NULL. */
 static mm_status mmi_queue_spill(mm_chunkqueue *q, mm_chunk_source **temp)
 {
+    mm_chunk *before = NULL;
     mm_status status = MM_STATUS_OK;
-    mm_chunk *c, *before = NULL;
-    for (c = q->first; c != NULL; before = c, c = c->next) {
-        if (c->type == MM_CHUNK_MEM) status = mmi_chunk_spill(q, c, temp);
-        else if (c->source->is_temp && c->source != *temp) {
-            if (*temp != NULL) mmi_source_release(q->pool, *temp, MM_CHUNK_FILE);
-            *temp = c->source;
-            c->source->refs++;
-        }
-        if (status != MM_STATUS_OK) break;
-        if (before != NULL && mmi_queue_merge_next(q, before)) c = before;
+    if (q->memory > q->disk_limit - q->disk) return MM_STATUS_LIMIT;
+    while (q->memory > 0) {
+        mm_chunk *c = before == NULL ? q->first : before->next;
+        if (c->type == MM_CHUNK_MEM) c = mmi_queue_spill_run(q, before, temp, &status);
+        else if (c->source->is_temp) mmi_temp_follow(q->pool, temp, c->source);
+        if (c == NULL) return status;
+        before = c;
     }
-    return status;
+    if (q->last != NULL && q->last->type == MM_CHUNK_FILE && q->last->source->is_temp)
+        mmi_temp_follow(q->pool, temp, q->last->source);
+    return MM_STATUS_OK;
 }
 
 MM_API mm_status mm_chunkqueue_spill(mm_chunkqueue *q)
@@ -1341,83 +2318,251 @@ MM_API mm_status mm_chunkqueue_spill(mm_chunkqueue *q)
 }
 
 /* Appends bytes by way of a temp file: first what is in memory, so that the order stays. */
-static mm_status mmi_queue_append_spilled(mm_chunkqueue *q, const char *bytes, size_t size)
+static mm_status mmi_queue_append_spilled(mm_chunkqueue *q, const char *bytes, uint64_t size)
 {
+    mm_chunkqueue made;
     mm_chunk_source *temp = NULL;
-    mm_chunk *c = NULL;
-    mm_status status = mmi_queue_spill(q, &temp);
-    if (status == MM_STATUS_OK) status = mmi_temp_write(q->pool, &temp, bytes, size);
-    if (status == MM_STATUS_OK) {
-        c = mmi_chunk_new(q->pool, temp, MM_CHUNK_FILE, temp->written - (int64_t)size,
-                          temp->written);
-        if (c == NULL) status = MM_STATUS_NO_MEMORY;
-    }
-    if (status == MM_STATUS_OK) {
-        mm_chunk *before = q->last;
-        mmi_queue_link(q, c);
-        q->bytes_in += (int64_t)size;
-        if (before != NULL) mmi_queue_merge_next(q, before);
-    }
+    mm_slice slice;
+    mm_chunk *before;
+    mm_status status = mmi_queue_admit(q, size);
+    if (status != MM_STATUS_OK) return status;
+    slice.ptr = bytes;
+    slice.len = (size_t)size; /* the bytes are in memory, so they can be counted */
+    mm_chunkqueue_init(&made, q->pool);
+    if (size > (uint64_t)(q->disk_limit - q->disk)) status = MM_STATUS_LIMIT;
+    if (status == MM_STATUS_OK) status = mmi_queue_spill(q, &temp);
+    if (status == MM_STATUS_OK && size > (uint64_t)(q->disk_limit - q->disk))
+        status = MM_STATUS_LIMIT;
+    if (status == MM_STATUS_OK) status = mmi_spill_write(&made, &temp, &slice, size);
     if (temp != NULL) mmi_source_release(q->pool, temp, MM_CHUNK_FILE);
-    return q->status = status;
+    if (status != MM_STATUS_OK) return q->status = status;
+    before = q->last;
+    mmi_queue_splice(q, before, &made);
+    (void)mmi_queue_merge_next(q, before);
+    mmi_queue_came(q, (int64_t)size);
+    return MM_STATUS_OK;
+}
+
+// >>move: from queue to queue
+
+/* Shares `n` bytes at `offset` of `from` into the empty queue `made`; there are that many. */
+static bool mmi_queue_share(mm_chunkqueue *made, const mm_chunkqueue *from, int64_t offset,
+                            int64_t n)
+{
+    const mm_chunk *c = from->first;
+    for (; n > 0; c = c->next) {
+        int64_t size = c->end - c->offset - offset;
+        mm_chunk *part;
+        if (size <= 0) {
+            offset = -size;
+            continue;
+        }
+        if (size > n) size = n;
+        part = mmi_chunk_share(made->pool, c->source, c->type, c->offset + offset,
+                               c->offset + offset + size);
+        if (part == NULL) {
+            mmi_queue_clear(made);
+            return false;
+        }
+        mmi_queue_insert(made, made->last, part);
+        offset = 0;
+        n -= size;
+    }
+    return true;
+}
+
+/* Puts the memory of `to` and then that of `part` into temp files. On failure `part` is empty and
+   `to` has the content that it had. */
+static mm_status mmi_queue_spill_part(mm_chunkqueue *to, mm_chunkqueue *part)
+{
+    mm_chunk_source *temp = NULL, *first;
+    int64_t mark;
+    mm_status status = MM_STATUS_OK;
+    if (part->memory + part->disk > to->disk_limit - to->disk ||
+        to->memory > to->disk_limit - to->disk - part->memory - part->disk)
+        status = MM_STATUS_LIMIT;
+    if (status == MM_STATUS_OK) status = mmi_queue_spill(to, &temp);
+    first = temp;
+    mark = first == NULL ? 0 : first->length;
+    if (first != NULL) first->refs++;
+    if (status == MM_STATUS_OK) status = mmi_queue_spill(part, &temp);
+    if (status != MM_STATUS_OK) {
+        mmi_queue_clear(part);
+        if (first != NULL) mmi_temp_cut(to->pool, first, mark);
+    }
+    if (first != NULL) mmi_source_release(to->pool, first, MM_CHUNK_FILE);
+    if (temp != NULL) mmi_source_release(to->pool, temp, MM_CHUNK_FILE);
+    return status;
+}
+
+/* Appends `n` bytes at `offset` of `from` to `to`, by way of a temp file if that is `spilled`. */
+static mm_status mmi_queue_append_shared(mm_chunkqueue *to, const mm_chunkqueue *from,
+                                         int64_t offset, int64_t n, bool spilled)
+{
+    mm_chunkqueue part;
+    mm_chunk *before;
+    mm_status status = mmi_queue_admit(to, (uint64_t)n);
+    if (status != MM_STATUS_OK || n == 0) return status;
+    mm_chunkqueue_init(&part, to->pool);
+    if (!mmi_queue_share(&part, from, offset, n)) return MM_STATUS_NO_MEMORY;
+    if (spilled || mmi_queue_must_spill(to, (uint64_t)part.memory))
+        status = mmi_queue_spill_part(to, &part);
+    else if (part.memory > mm_chunkqueue_room(to) || part.disk > to->disk_limit - to->disk)
+        status = MM_STATUS_LIMIT;
+    if (status != MM_STATUS_OK) {
+        mmi_queue_clear(&part);
+        return status;
+    }
+    before = to->last;
+    mmi_queue_splice(to, before, &part);
+    (void)mmi_queue_merge_next(to, before);
+    mmi_queue_came(to, n);
+    return MM_STATUS_OK;
+}
+
+MM_API mm_status mm_chunkqueue_append_range(mm_chunkqueue *to, const mm_chunkqueue *from,
+                                            int64_t offset, int64_t length)
+{
+    mm_status status;
+    MM_ASSERT(to->pool == from->pool);
+    if (to->status != MM_STATUS_OK) return to->status;
+    if (offset < 0 || length < 0 || offset > mm_chunkqueue_length(from) ||
+        length > mm_chunkqueue_length(from) - offset)
+        return to->status = MM_STATUS_INVALID;
+    status = mmi_queue_append_shared(to, from, offset, length, false);
+    return to->status = status;
+}
+
+MM_API mm_status mm_chunkqueue_steal_spilled(mm_chunkqueue *to, mm_chunkqueue *from, int64_t n)
+{
+    mm_status status;
+    MM_ASSERT(to != from && to->pool == from->pool);
+    if (n < 0 || n > mm_chunkqueue_length(from)) return MM_STATUS_INVALID;
+    status = mmi_queue_append_shared(to, from, 0, n, true);
+    if (status != MM_STATUS_OK || n == 0) return status;
+    mmi_queue_drop(from, NULL, n);
+    mmi_queue_left(from, n);
+    return MM_STATUS_OK;
+}
+
+/* How much of the first `n` bytes is in memory, and how much in temp files. */
+static void mmi_queue_measure(const mm_chunkqueue *q, int64_t n, int64_t *memory, int64_t *disk)
+{
+    const mm_chunk *c;
+    *memory = *disk = 0;
+    for (c = q->first; c != NULL && n > 0; c = c->next) {
+        int64_t size = c->end - c->offset < n ? c->end - c->offset : n;
+        if (c->type == MM_CHUNK_MEM) *memory += size;
+        else if (c->source->is_temp) *disk += size;
+        n -= size;
+    }
+}
+
+/* Moves whole chunks, and shares the one that is split. */
+static mm_status mmi_queue_steal(mm_chunkqueue *to, mm_chunkqueue *from, int64_t n)
+{
+    mm_chunk *c, *part = NULL;
+    int64_t left = n;
+    for (c = from->first; c != NULL && left >= c->end - c->offset; c = c->next)
+        left -= c->end - c->offset;
+    if (left > 0) { /* the split comes first: it is all that can fail */
+        part = mmi_chunk_share(to->pool, c->source, c->type, c->offset, c->offset + left);
+        if (part == NULL) return MM_STATUS_NO_MEMORY;
+    }
+    while (from->first != c) mmi_queue_insert(to, to->last, mmi_queue_remove(from, NULL));
+    if (part != NULL) {
+        c->offset += left;
+        mmi_queue_account(from, c, left, -1);
+        mmi_queue_insert(to, to->last, part);
+    }
+    return MM_STATUS_OK;
+}
+
+MM_API mm_status mm_chunkqueue_steal(mm_chunkqueue *to, mm_chunkqueue *from, int64_t n)
+{
+    int64_t memory, disk;
+    mm_status status;
+    MM_ASSERT(to != from && to->pool == from->pool);
+    if (n < 0 || n > mm_chunkqueue_length(from)) return MM_STATUS_INVALID;
+    status = mmi_queue_admit(to, (uint64_t)n);
+    if (status != MM_STATUS_OK || n == 0) return status;
+    if (to->spill_at != INT64_MAX || to->memory_limit != INT64_MAX || to->disk_limit != INT64_MAX) {
+        mmi_queue_measure(from, n, &memory, &disk);
+        if (mmi_queue_must_spill(to, (uint64_t)memory))
+            return mm_chunkqueue_steal_spilled(to, from, n);
+        if (memory > mm_chunkqueue_room(to) || disk > to->disk_limit - to->disk)
+            return MM_STATUS_LIMIT;
+    }
+    status = mmi_queue_steal(to, from, n);
+    if (status != MM_STATUS_OK) return status;
+    mmi_queue_came(to, n);
+    mmi_queue_left(from, n);
+    return MM_STATUS_OK;
+}
+
+/* Moves everything to the end or the front of `to`. The watermarks are told of when all is done. */
+static mm_status mmi_queue_move(mm_chunkqueue *to, mm_chunkqueue *from, bool to_front)
+{
+    int64_t length = mm_chunkqueue_length(from);
+    mm_status status = mmi_queue_admit(to, (uint64_t)length);
+    MM_ASSERT(to != from && to->pool == from->pool);
+    if (status != MM_STATUS_OK || length == 0) return status;
+    if (!to_front && mmi_queue_must_spill(to, (uint64_t)from->memory))
+        return to->status = mm_chunkqueue_steal_spilled(to, from, length);
+    if (from->memory > mm_chunkqueue_room(to) || from->disk > to->disk_limit - to->disk)
+        return to->status = MM_STATUS_LIMIT;
+    mmi_queue_splice(to, to_front ? NULL : to->last, from);
+    to->bytes_in += length;
+    from->bytes_out += length;
+    mmi_queue_flow(to);
+    mmi_queue_flow(from);
+    return MM_STATUS_OK;
+}
+
+MM_API mm_status mm_chunkqueue_append_queue(mm_chunkqueue *to, mm_chunkqueue *from)
+{
+    return mmi_queue_move(to, from, false);
+}
+
+MM_API mm_status mm_chunkqueue_prepend_queue(mm_chunkqueue *to, mm_chunkqueue *from)
+{
+    return mmi_queue_move(to, from, true);
 }
 
 // >>drain
 
 MM_API mm_status mm_chunkqueue_mark_written(mm_chunkqueue *q, int64_t n)
 {
-    if (n < 0 || n > mm_chunkqueue_length(q)) return MM_STATUS_INVALID;
-    mmi_queue_drop(q, n);
-    q->bytes_out += n;
-    return MM_STATUS_OK;
+    int64_t length = mm_chunkqueue_length(q), most = n < length ? n : length;
+    if (n < 0) return MM_STATUS_INVALID;
+    mmi_queue_drop(q, NULL, most);
+    mmi_queue_left(q, most);
+    return n > length ? MM_STATUS_INVALID : MM_STATUS_OK;
 }
 
-MM_API mm_status mm_chunkqueue_steal(mm_chunkqueue *to, mm_chunkqueue *from, int64_t n)
-{
-    mm_chunk *c, *part = NULL;
-    int64_t left = n;
-    mm_status status;
-    MM_ASSERT(to != from && to->pool == from->pool);
-    if (n < 0 || n > mm_chunkqueue_length(from)) return MM_STATUS_INVALID;
-    status = mmi_queue_admit(to, (uint64_t)n);
-    if (status != MM_STATUS_OK || n == 0) return status;
-    for (c = from->first; c != NULL && left >= c->end - c->offset; c = c->next)
-        left -= c->end - c->offset;
-    if (left > 0) { /* the split comes first: it is all that can fail */
-        part = mmi_chunk_new(to->pool, c->source, c->type, c->offset, c->offset + left);
-        if (part == NULL) return MM_STATUS_NO_MEMORY;
-    }
-    while (from->first != c) mmi_queue_link(to, mmi_queue_unlink_first(from));
-    if (part != NULL) {
-        c->offset += left;
-        mmi_queue_account(from, c, left, -1);
-        mmi_queue_link(to, part);
-    }
-    to->bytes_in += n;
-    from->bytes_out += n;
-    return MM_STATUS_OK;
-}
-
-/* Copies up to `size` bytes from the front. *got is less at the end of the queue (OK) or at a place
+/* Copies up to `size` bytes from `c` on. *got is less at the end of the queue (OK) or at a place
    that cannot be read (its status). Never skips a byte. */
-static mm_status mmi_queue_gather(mm_chunkqueue *q, char *to, size_t size, size_t *got)
+static mm_status mmi_queue_gather(mm_chunkqueue *q, mm_chunk *c, char *to, size_t size, bool nowait,
+                                  size_t *got)
 {
-    mm_chunk *c;
     mm_status status = MM_STATUS_OK;
     *got = 0;
-    for (c = q->first; c != NULL && *got < size && status == MM_STATUS_OK; c = c->next) {
+    for (; c != NULL && *got < size && status == MM_STATUS_OK; c = c->next) {
         uint64_t have = (uint64_t)(c->end - c->offset);
-        size_t want = size - *got, n;
+        size_t want = size - *got, n = 0;
         if (want > have) want = (size_t)have;
-        if (c->type == MM_CHUNK_MEM) memcpy(to + *got, mmi_chunk_bytes(c), n = want);
-        else status = mmi_chunk_pread(c, to + *got, want, &n);
+        if (c->type == MM_CHUNK_FILE) status = mmi_chunk_read(c, 0, to + *got, want, nowait, &n);
+        else {
+            memcpy(to + *got, mm_chunk_bytes(c), want);
+            q->pool->stats.copied += n = want;
+        }
         *got += n;
     }
     return status;
 }
 
-MM_API mm_status mm_chunkqueue_peek(mm_chunkqueue *q, char *scratch, size_t size, const char **data,
-                                    size_t *length)
+static mm_status mmi_queue_peek(mm_chunkqueue *q, char *scratch, size_t size, const char **data,
+                                size_t *length, bool nowait)
 {
     const mm_chunk *c = q->first;
     mm_status status;
@@ -1426,12 +2571,35 @@ MM_API mm_status mm_chunkqueue_peek(mm_chunkqueue *q, char *scratch, size_t size
     if (c == NULL) return MM_STATUS_OK;
     if (c->type == MM_CHUNK_MEM && (c->next == NULL || (uint64_t)(c->end - c->offset) >= size)) {
         uint64_t have = (uint64_t)(c->end - c->offset);
-        *data = mmi_chunk_bytes(c);
+        *data = mm_chunk_bytes(c);
         *length = have < size ? (size_t)have : size;
         return MM_STATUS_OK;
     }
-    status = mmi_queue_gather(q, scratch, size, length);
+    status = mmi_queue_gather(q, q->first, scratch, size, nowait, length);
     return *length > 0 ? MM_STATUS_OK : status;
+}
+
+MM_API mm_status mm_chunkqueue_peek(mm_chunkqueue *q, char *scratch, size_t size, const char **data,
+                                    size_t *length)
+{
+    return mmi_queue_peek(q, scratch, size, data, length, false);
+}
+
+MM_API mm_status mm_chunkqueue_peek_nowait(mm_chunkqueue *q, char *scratch, size_t size,
+                                           const char **data, size_t *length)
+{
+    return mmi_queue_peek(q, scratch, size, data, length, true);
+}
+
+MM_API size_t mm_chunkqueue_peek_memory(const mm_chunkqueue *q, mm_slice *slices, size_t max)
+{
+    const mm_chunk *c = q->first;
+    size_t count = 0;
+    for (; c != NULL && c->type == MM_CHUNK_MEM && count < max; c = c->next, count++) {
+        slices[count].ptr = mm_chunk_bytes(c);
+        slices[count].len = (size_t)(c->end - c->offset);
+    }
+    return count;
 }
 
 MM_API mm_status mm_chunkqueue_read(mm_chunkqueue *q, void *to, size_t size)
@@ -1439,61 +2607,255 @@ MM_API mm_status mm_chunkqueue_read(mm_chunkqueue *q, void *to, size_t size)
     size_t got;
     mm_status status;
     if ((uint64_t)size > (uint64_t)mm_chunkqueue_length(q)) return MM_STATUS_INVALID;
-    status = mmi_queue_gather(q, (char *)to, size, &got);
+    status = mmi_queue_gather(q, q->first, (char *)to, size, false, &got);
     if (status != MM_STATUS_OK) return status;
     return mm_chunkqueue_mark_written(q, (int64_t)size);
+}
+
+/* Where the byte is in the first `size` bytes of a FILE chunk, at or behind `skip`; -1: nowhere. */
+static mm_status mmi_chunk_find(mm_chunk *c, char byte, int64_t skip, int64_t size, int64_t *at)
+{
+    char bytes[MMI_CHUNK_SCAN];
+    mm_status status = MM_STATUS_OK;
+    for (*at = -1; skip < size && status == MM_STATUS_OK;) {
+        size_t want = size - skip < MMI_CHUNK_SCAN ? (size_t)(size - skip) : MMI_CHUNK_SCAN, got;
+        const char *found;
+        status = mmi_chunk_read(c, skip, bytes, want, false, &got);
+        found = (const char *)memchr(bytes, byte, got);
+        if (found != NULL) {
+            *at = skip + (found - bytes);
+            return MM_STATUS_OK;
+        }
+        skip += (int64_t)got;
+    }
+    return status;
+}
+
+/* The same in the first `until` bytes of the queue. */
+static mm_status mmi_queue_find(mm_chunkqueue *q, char byte, int64_t from, int64_t until,
+                                int64_t *at)
+{
+    mm_chunk *c;
+    int64_t start = 0, size, next;
+    mm_status status = MM_STATUS_OK;
+    *at = -1;
+    for (c = q->first; c != NULL && start < until && status == MM_STATUS_OK; c = c->next) {
+        int64_t skip = from > start ? from - start : 0, found = -1;
+        size = c->end - c->offset;
+        next = start + size;
+        if (size > until - start) size = until - start;
+        if (c->type == MM_CHUNK_FILE) status = mmi_chunk_find(c, byte, skip, size, &found);
+        else if (skip < size) {
+            const char *bytes = mm_chunk_bytes(c);
+            const char *hit = (const char *)memchr(bytes + skip, byte, (size_t)(size - skip));
+            if (hit != NULL) found = hit - bytes;
+        }
+        if (found >= 0) {
+            *at = start + found;
+            return MM_STATUS_OK;
+        }
+        start = next;
+    }
+    return status;
+}
+
+MM_API mm_status mm_chunkqueue_find_byte(mm_chunkqueue *q, char c, int64_t from, int64_t *at)
+{
+    *at = -1;
+    return from < 0 ? MM_STATUS_INVALID : mmi_queue_find(q, c, from, INT64_MAX, at);
+}
+
+MM_API mm_status mm_chunkqueue_read_line(mm_chunkqueue *q, mm_buffer *line, size_t most)
+{
+    int64_t at, until = (uint64_t)most > INT64_MAX - 2 ? INT64_MAX : (int64_t)most + 2;
+    size_t got;
+    char *to;
+    mm_status status = mmi_queue_find(q, '\n', 0, until, &at);
+    if (status != MM_STATUS_OK) return status;
+    if (at < 0) return mm_chunkqueue_length(q) >= until ? MM_STATUS_LIMIT : MM_STATUS_AGAIN;
+    if ((uint64_t)at > SIZE_MAX) return MM_STATUS_LIMIT;
+    to = mm_buffer_prepare_append(line, (size_t)at);
+    if (to == NULL) return mm_buffer_status(line);
+    status = mmi_queue_gather(q, q->first, to, (size_t)at, false, &got);
+    if (status == MM_STATUS_OK) {
+        if (got > 0 && to[got - 1] == '\r') got--;
+        if (got > most) status = MM_STATUS_LIMIT;
+    }
+    to[0] = status == MM_STATUS_OK && got > 0 ? to[0] : '\0'; /* the end of what was there */
+    if (status != MM_STATUS_OK) return status;
+    status = mm_buffer_commit(line, got);
+    MM_ASSERT(status == MM_STATUS_OK);
+    return mm_chunkqueue_mark_written(q, at + 1);
+}
+
+// >>whole
+
+/* Brings `more` bytes that follow the first chunk to the end of its own memory, which has room. */
+static mm_status mmi_queue_pull(mm_chunkqueue *q, size_t more)
+{
+    mm_chunk *c = q->first;
+    char *to = mmi_chunk_tail(c, more);
+    size_t got;
+    mm_status status = mmi_queue_gather(q, c->next, to, more, false, &got);
+    if (status != MM_STATUS_OK) {
+        to[0] = '\0'; /* the end of what was there */
+        return status;
+    }
+    mmi_queue_drop(q, c, (int64_t)more);
+    mmi_chunk_grow(c, more);
+    q->memory += (int64_t)more;
+    return MM_STATUS_OK;
+}
+
+/* Copies the first `n` bytes to a new chunk. */
+static mm_status mmi_queue_gather_first(mm_chunkqueue *q, size_t n)
+{
+    size_t got;
+    mm_status status;
+    mm_chunk *c;
+    if (n > MM_BUFFER_LENGTH_MAX) return MM_STATUS_TOO_LARGE;
+    c = mmi_chunk_memory(q->pool, n);
+    if (c == NULL) return MM_STATUS_NO_MEMORY;
+    status = mmi_queue_gather(q, q->first, mmi_chunk_tail(c, n), n, false, &got);
+    if (status != MM_STATUS_OK) {
+        mmi_chunk_free(q->pool, c);
+        return status;
+    }
+    mmi_queue_drop(q, NULL, (int64_t)n);
+    mmi_chunk_grow(c, n);
+    mmi_queue_insert(q, NULL, c);
+    return MM_STATUS_OK;
 }
 
 MM_API const char *mm_chunkqueue_contiguous(mm_chunkqueue *q, size_t n, mm_status *status)
 {
     mm_chunk *c = q->first;
-    size_t got;
-    char *to;
+    size_t have;
     *status = MM_STATUS_INVALID;
     if ((uint64_t)n > (uint64_t)mm_chunkqueue_length(q)) return NULL;
     *status = MM_STATUS_OK;
     if (n == 0) return "";
-    if (c->type == MM_CHUNK_MEM && (uint64_t)(c->end - c->offset) >= n) return mmi_chunk_bytes(c);
-    *status = MM_STATUS_NO_MEMORY;
-    c = mmi_chunk_memory(q->pool, n);
-    if (c == NULL) return NULL;
-    to = mm_buffer_prepare_append(&c->source->mem, n); /* cannot fail: there is room */
-    *status = mmi_queue_gather(q, to, n, &got);
-    if (*status == MM_STATUS_OK) *status = mm_buffer_commit(&c->source->mem, n);
-    if (*status != MM_STATUS_OK) {
-        mmi_chunk_free(q->pool, c);
-        return NULL;
+    have = c->type == MM_CHUNK_MEM && (uint64_t)(c->end - c->offset) < n
+               ? (size_t)(c->end - c->offset)
+               : 0;
+    if (have == 0 && c->type == MM_CHUNK_MEM) return mm_chunk_bytes(c);
+    if (have > 0 && n - have <= mmi_chunk_room(c)) *status = mmi_queue_pull(q, n - have);
+    else *status = mmi_queue_gather_first(q, n);
+    return *status == MM_STATUS_OK ? mm_chunk_bytes(q->first) : NULL;
+}
+
+MM_API mm_status mm_chunkqueue_squash(mm_chunkqueue *q)
+{
+    mm_status status;
+    if ((uint64_t)mm_chunkqueue_length(q) > SIZE_MAX) return MM_STATUS_TOO_LARGE;
+    return mm_chunkqueue_contiguous(q, (size_t)mm_chunkqueue_length(q), &status) == NULL
+               ? status
+               : MM_STATUS_OK;
+}
+
+/* Reads the FILE chunk behind `before` into memory: what fits behind that one, then new chunks. */
+static mm_status mmi_queue_load(mm_chunkqueue *q, mm_chunk *before)
+{
+    mm_chunk *c = before->next;
+    size_t size = (size_t)(c->end - c->offset), first = mmi_chunk_room(before), done, got;
+    char *tail = NULL;
+    mm_chunkqueue made;
+    mm_status status = MM_STATUS_OK;
+    mm_chunkqueue_init(&made, q->pool);
+    if (first > size) first = size;
+    if (first > 0) tail = mmi_chunk_tail(before, first);
+    for (done = first; done < size && status == MM_STATUS_OK; done += got) {
+        mm_chunk *part = mmi_chunk_memory(q->pool, 0);
+        size_t room = part == NULL ? 0 : mmi_chunk_room(part);
+        got = 0;
+        if (part == NULL) status = MM_STATUS_NO_MEMORY;
+        else {
+            if (room > size - done) room = size - done;
+            status = mmi_chunk_read(c, (int64_t)done, mmi_chunk_tail(part, room), room, false,
+                                    &got);
+            mmi_chunk_grow(part, got);
+            mmi_queue_insert(&made, made.last, part);
+        }
     }
-    mmi_queue_drop(q, (int64_t)n);
-    c->end = (int64_t)n;
-    c->next = q->first;
-    q->first = c;
-    if (q->last == NULL) q->last = c;
-    q->memory += (int64_t)n;
-    return mmi_chunk_bytes(c);
+    if (status == MM_STATUS_OK && first > 0) {
+        status = mmi_chunk_read(c, 0, tail, first, false, &got);
+        if (status != MM_STATUS_OK) tail[0] = '\0'; /* the end of what was there */
+    }
+    if (status != MM_STATUS_OK) {
+        mmi_queue_clear(&made);
+        return status;
+    }
+    mmi_chunk_free(q->pool, mmi_queue_remove(q, before));
+    if (first > 0) mmi_chunk_grow(before, first);
+    q->memory += (int64_t)first;
+    mmi_queue_splice(q, before, &made);
+    return MM_STATUS_OK;
+}
+
+MM_API mm_status mm_chunkqueue_join(mm_chunkqueue *q, int64_t most)
+{
+    int64_t files = mm_chunkqueue_length(q) - q->memory;
+    mm_chunk *c = q->first;
+    if (files == 0 || q->memory == 0 || files > mm_chunkqueue_room(q) || c->type != MM_CHUNK_MEM ||
+        files > (most == 0 ? MMI_CHUNK_JOIN : most) || mmi_queue_must_spill(q, (uint64_t)files))
+        return MM_STATUS_OK;
+    for (; c->next != NULL; c = c->next) {
+        mm_status status = c->next->type == MM_CHUNK_FILE ? mmi_queue_load(q, c) : MM_STATUS_OK;
+        if (status != MM_STATUS_OK) return status;
+        if (c->next == NULL) break; /* all of it fitted behind c */
+    }
+    return MM_STATUS_OK;
 }
 
 // >>check
 
-static bool mmi_chunk_check(const mm_chunk *c)
+static bool mmi_chunk_check(const mm_chunk *c, size_t *capacity)
 {
     const mm_chunk_source *source = c->source;
     if (source->refs == 0 || c->offset < 0 || c->end <= c->offset) return false;
-    if (source->is_temp && (c->type == MM_CHUNK_MEM || c->end > source->written)) return false;
+    if (source != &source->holder->own || (source != &c->own && c->own.refs > 0)) return false;
+    if (source->is_temp && (c->type == MM_CHUNK_MEM || c->end > source->length)) return false;
     if (!mm_buffer_check(&source->mem)) return false;
-    return c->type == MM_CHUNK_FILE || c->end <= (int64_t)mm_buffer_length(&source->mem);
+    if (c->type == MM_CHUNK_FILE) return true;
+    *capacity += source->refs == 1 ? source->charged : 0;
+    if (source->mem.ptr == NULL) return source->bytes != NULL && c->end <= source->length;
+    return source->bytes == source->mem.ptr && c->end <= (int64_t)mm_buffer_length(&source->mem);
 }
 
 MM_API bool mm_chunkqueue_check(const mm_chunkqueue *q)
 {
     const mm_chunk *c, *last = NULL;
-    int64_t length = 0, memory = 0;
+    int64_t length = 0, memory = 0, disk = 0;
+    size_t capacity = 0;
     for (c = q->first; c != NULL; last = c, c = c->next) {
-        if (!mmi_chunk_check(c)) return false;
+        if (!mmi_chunk_check(c, &capacity)) return false;
         length += c->end - c->offset;
         if (c->type == MM_CHUNK_MEM) memory += c->end - c->offset;
+        else if (c->source->is_temp) disk += c->end - c->offset;
     }
-    return last == q->last && length == mm_chunkqueue_length(q) && memory == q->memory;
+    if (q->bytes_out < 0 || q->bytes_in < q->bytes_out || capacity > q->pool->stats.memory)
+        return false;
+    return last == q->last && length == mm_chunkqueue_length(q) && memory == q->memory &&
+           disk == q->disk;
+}
+
+static bool mmi_list_check(const mm_chunk_list *list)
+{
+    const mmi_unused *unused;
+    size_t bytes = 0;
+    for (unused = (const mmi_unused *)list->first; unused != NULL; unused = unused->next)
+        bytes += unused->size;
+    return bytes == list->bytes && bytes <= list->keep && list->low <= bytes;
+}
+
+MM_API bool mm_chunk_pool_check(const mm_chunk_pool *pool)
+{
+    const mm_chunk_pool_stats *stats = &pool->stats;
+    return mmi_list_check(&pool->regular) && mmi_list_check(&pool->oversized) &&
+           mmi_list_check(&pool->files) && stats->temp_live >= 0 &&
+           stats->temp_live <= pool->temp_quota && stats->chunks <= stats->chunks_peak &&
+           stats->memory <= stats->memory_peak && (stats->chunks > 0 || stats->memory == 0) &&
+           (stats->temp_files > 0 || stats->temp_live == 0);
 }
 
 #ifdef __cplusplus

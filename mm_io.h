@@ -305,7 +305,8 @@ MM_NODISCARD MM_API mm_status mm_io_write(mm_chunkqueue *q, int fd, int64_t most
 
 /* One read from `fd` into the queue's memory, of whatever is there up to the room left in its last
    chunk, which is at least `least` bytes (0: 2 KiB). OK: *got > 0 bytes were added. CLOSED at the
-   end. The status of the queue, when an append to it has failed. Beyond the queue's spill threshold
+   end. The status of the queue, when an append to it has failed, and LIMIT when its memory limit
+   is reached: drain it first. Beyond the queue's spill threshold
    its content goes to disk; if that fails, the bytes are in the queue nevertheless and the status
    is the reason. */
 MM_NODISCARD MM_API mm_status mm_io_read(mm_chunkqueue *q, int fd, size_t least, size_t *got)
@@ -570,7 +571,7 @@ static mm_status mmi_io_write_memory(mm_chunkqueue *q, int fd, int64_t most, int
     for (c = q->first; c != NULL && c->type == MM_CHUNK_MEM && most > 0 && count < MMI_IO_IOV;
          c = c->next) {
         int64_t size = c->end - c->offset < most ? c->end - c->offset : most;
-        iov[count].iov_base = c->source->mem.ptr + c->offset;
+        iov[count].iov_base = (void *)(uintptr_t)mm_chunk_bytes(c);
         iov[count].iov_len = (size_t)size;
         count++;
         most -= size;
@@ -659,7 +660,8 @@ static mm_status mmi_io_took(mm_chunkqueue *q, size_t n)
 /* Why there is no place to read to. */
 static mm_status mmi_io_no_place(const mm_chunkqueue *q)
 {
-    return q->status != MM_STATUS_OK ? q->status : MM_STATUS_NO_MEMORY;
+    if (q->status != MM_STATUS_OK) return q->status;
+    return mm_chunkqueue_room(q) == 0 ? MM_STATUS_LIMIT : MM_STATUS_NO_MEMORY;
 }
 
 MM_API mm_status mm_io_read(mm_chunkqueue *q, int fd, size_t least, size_t *got)

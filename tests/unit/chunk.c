@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /* The system calls under test go through here: the n-th can fail, and transfers can be cut
@@ -17,6 +18,11 @@ static struct shim {
     int for_ever, error;
     size_t most; /* bytes that a pread or pwrite moves at most; 0: any */
     int open_fds, no_tmpfile, truncated;
+    int64_t clock;    /* seconds */
+    int cold;         /* errno of a read that must not wait, or -1: returns 0; 0: reads */
+    size_t cold_at;   /* from this offset on */
+    int64_t disk;     /* bytes that can be written before the disk is full; < 0: any */
+    int writes;       /* system calls that wrote */
 } shim;
 
 static int shim_fails(void);
@@ -26,6 +32,9 @@ static int shim_unlink(const char *path);
 static int shim_fstat(int fd, struct stat *st);
 static ssize_t shim_pread(int fd, void *bytes, size_t size, off_t offset);
 static ssize_t shim_pwrite(int fd, const void *bytes, size_t size, off_t offset);
+static ssize_t shim_pwritev(int fd, const struct iovec *iov, int count, int64_t offset);
+static ssize_t shim_pread_nowait(int fd, char *bytes, size_t size, int64_t offset);
+static int64_t shim_time(void);
 static int shim_ftruncate(int fd, off_t size);
 
 #define MM_SYS_OPEN(path, flags, mode) shim_open(path, flags, mode)
@@ -34,6 +43,9 @@ static int shim_ftruncate(int fd, off_t size);
 #define MM_SYS_FSTAT(fd, st) shim_fstat(fd, st)
 #define MM_SYS_PREAD(fd, bytes, size, offset) shim_pread(fd, bytes, size, offset)
 #define MM_SYS_PWRITE(fd, bytes, size, offset) shim_pwrite(fd, bytes, size, offset)
+#define MM_SYS_PWRITEV(fd, iov, count, offset) shim_pwritev(fd, iov, count, offset)
+#define MM_SYS_PREAD_NOWAIT(fd, bytes, size, offset) shim_pread_nowait(fd, bytes, size, offset)
+#define MM_SYS_TIME() shim_time()
 #define MM_SYS_FTRUNCATE(fd, size) shim_ftruncate(fd, size)
 #define MM_IMPLEMENTATION
 #include "../../mm_chunk.h"
@@ -94,14 +106,62 @@ static ssize_t shim_pread(int fd, void *bytes, size_t size, off_t offset)
     return shim_fails() ? -1 : pread(fd, bytes, shim_short(size), offset);
 }
 
-static ssize_t shim_pwrite(int fd, const void *bytes, size_t size, off_t offset)
+/* What of `size` bytes the disk takes. */
+static size_t shim_disk(size_t size)
 {
-    return shim_fails() ? -1 : pwrite(fd, bytes, shim_short(size), offset);
+    size = shim_short(size);
+    if (shim.disk >= 0 && (int64_t)size > shim.disk) size = (size_t)shim.disk;
+    if (shim.disk >= 0) shim.disk -= (int64_t)size;
+    shim.writes++;
+    return size;
+}
+
+MM_UNUSED static ssize_t shim_pwrite(int fd, const void *bytes, size_t size, off_t offset)
+{
+    size_t most;
+    if (shim_fails()) return -1;
+    most = shim_disk(size);
+    errno = ENOSPC;
+    return most == 0 ? -1 : pwrite(fd, bytes, most, offset);
+}
+
+MM_UNUSED static ssize_t shim_pwritev(int fd, const struct iovec *iov, int count, int64_t offset)
+{
+    char bytes[70000];
+    size_t size = 0, most;
+    int i;
+    if (shim_fails()) return -1;
+    for (i = 0; i < count; i++) { /* in one piece, so that it can be cut anywhere */
+        size_t n = iov[i].iov_len < sizeof(bytes) - size ? iov[i].iov_len : sizeof(bytes) - size;
+        memcpy(bytes + size, iov[i].iov_base, n);
+        size += n;
+    }
+    most = shim_disk(size);
+    errno = ENOSPC;
+    return most == 0 ? -1 : pwrite(fd, bytes, most, (off_t)offset);
+}
+
+MM_UNUSED static ssize_t shim_pread_nowait(int fd, char *bytes, size_t size, int64_t offset)
+{
+    if (shim_fails()) return -1;
+    if (shim.cold != 0 && (size_t)offset >= shim.cold_at) {
+        if (shim.cold > 0) errno = shim.cold;
+        return shim.cold > 0 ? -1 : 0;
+    }
+    if (shim.cold != 0 && size > shim.cold_at - (size_t)offset)
+        size = shim.cold_at - (size_t)offset;
+    return pread(fd, bytes, shim_short(size), (off_t)offset);
+}
+
+static int64_t shim_time(void)
+{
+    return shim.clock;
 }
 
 static void shim_reset(void)
 {
     memset(&shim, 0, sizeof(shim));
+    shim.disk = -1;
 }
 
 static void shim_fail(size_t n, int for_ever, int error)
@@ -273,9 +333,9 @@ TEST(pooled_chunk_stays_its_size)
     CHECK_EQ(pool.stats.memory, 16384);
     mm_chunkqueue_reset(&q);
     CHECK_EQ(pool.stats.memory, 0);
-    CHECK_EQ(pool.stats.cached, 16384);
+    CHECK_EQ(mm_chunk_pool_get_stats(&pool).cached, 16384);
     mm_chunk_pool_trim(&pool, 8192);
-    CHECK_EQ(pool.stats.cached, 8192);
+    CHECK_EQ(mm_chunk_pool_get_stats(&pool).cached, 8192);
     CHECK_EQ(mm_chunk_pool_deinit(&pool), 0);
 }
 
@@ -286,11 +346,11 @@ TEST(free_memory_is_bounded)
     test_allocator a;
     static char bytes[1 << 20];
     CHECK_EQ(make_pool(&pool, &a, 1024, 0), MM_STATUS_OK);
-    pool.keep = 10000;
+    pool.regular.keep = 10000;
     mm_chunkqueue_init(&q, &pool);
     mm_chunkqueue_append_mem(&q, bytes, sizeof(bytes));
     mm_chunkqueue_reset(&q);
-    CHECK_EQ(pool.stats.cached, 9 * 1024);
+    CHECK_EQ(mm_chunk_pool_get_stats(&pool).cached, 9 * 1024);
     mm_chunkqueue_deinit(&q);
     CHECK_EQ(mm_chunk_pool_deinit(&pool), 0);
     CHECK_EQ(a.live_blocks, 0);
@@ -636,7 +696,7 @@ static void sweep_once(size_t n, int for_ever, int error, int memory, int *fault
     test_allocator a;
     size_t length = 0;
     CHECK_EQ(make_pool(&pool, &a, 1024, 3000), MM_STATUS_OK);
-    pool.keep = 0;   /* every chunk is allocated anew */
+    pool.regular.keep = 0;   /* every chunk is allocated anew */
     shim.most = 333; /* several writes for each spill */
     mm_chunkqueue_init(&q, &pool);
     if (memory) test_allocator_fail(&a, n, for_ever);
