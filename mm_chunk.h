@@ -677,8 +677,8 @@ MM_NODISCARD MM_API mm_status mm_chunkqueue_read(mm_chunkqueue *q, void *to, siz
 MM_NODISCARD MM_API mm_status mm_chunkqueue_find_byte(mm_chunkqueue *q, char c, int64_t from,
                                                       int64_t *at) MM_NONNULL_ALL;
 
-/* Appends the next line to `line`, without its end (LF or CR LF), and drains it with its end. AGAIN:
-   no line end yet. LIMIT: it is longer than `most` bytes, the end aside. On failure both are
+/* Appends the next line to `line`, without its end (LF or CR LF), and drains it with its end.
+   AGAIN: no line end yet. LIMIT: it is longer than `most` bytes, the end aside. On failure both are
    unchanged, but for the buffer's own failure, which is sticky there. */
 MM_NODISCARD MM_API mm_status mm_chunkqueue_read_line(mm_chunkqueue *q, mm_buffer *line,
                                                       size_t most) MM_NONNULL_ALL;
@@ -871,18 +871,18 @@ extern long syscall(long number, ...); /* hidden by -std=c11; otherwise said twi
 extern "C" {
 #endif
 
-#define MMI_CHUNK_KEEP ((size_t)1 << 20)           /* 128 regular chunks for each worker */
-#define MMI_CHUNK_KEEP_FILES ((size_t)64 << 10)    /* some 300 structures of chunks */
-#define MMI_CHUNK_MOVE 1024                        /* lighttpd's border between copy and move */
-#define MMI_CHUNK_SEARCH 16                        /* large blocks that are looked at for a fit */
-#define MMI_CHUNK_DECAY 64                         /* pieces freed at a time: some microseconds */
-#define MMI_CHUNK_DECAY_PUTS 4096                  /* then a list decays unasked */
+#define MMI_CHUNK_KEEP ((size_t)1 << 20)            /* 128 regular chunks for each worker */
+#define MMI_CHUNK_KEEP_FILES ((size_t)64 << 10)     /* some 300 structures of chunks */
+#define MMI_CHUNK_MOVE 1024                         /* lighttpd's border between copy and move */
+#define MMI_CHUNK_SEARCH 16                         /* large blocks that are looked at for a fit */
+#define MMI_CHUNK_DECAY 64                          /* pieces freed at a time: microseconds */
+#define MMI_CHUNK_DECAY_PUTS 4096                   /* then a list decays unasked */
 #define MMI_CHUNK_TEMP_FILE_SIZE ((int64_t)1 << 30) /* one descriptor for most uploads */
-#define MMI_CHUNK_TEMP_NAMES 64                    /* names tried before giving up on a directory */
-#define MMI_CHUNK_REST 10                          /* seconds that a bad directory is passed by */
-#define MMI_CHUNK_IOV 64                           /* chunks in one write: 512 KiB of regular ones */
-#define MMI_CHUNK_JOIN 16384                       /* lighttpd's border for a small body */
-#define MMI_CHUNK_SCAN 4096                        /* bytes of stack to look through a file */
+#define MMI_CHUNK_TEMP_NAMES 64                     /* tried before giving up on a directory */
+#define MMI_CHUNK_REST 10                           /* seconds that a bad directory is passed by */
+#define MMI_CHUNK_IOV 64                            /* chunks in one write: 512 KiB of them */
+#define MMI_CHUNK_JOIN 16384                        /* lighttpd's border for a small body */
+#define MMI_CHUNK_SCAN 4096                         /* bytes of stack to look through a file */
 
 // >>errors
 
