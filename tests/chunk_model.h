@@ -8,10 +8,18 @@
 #endif
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
+#ifdef __linux__
+#include <sys/mount.h>
+#endif
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The system calls under test go through here: the n-th can fail, and transfers can be cut
@@ -340,7 +348,8 @@ static mm_status model_append_spans(model *m, mm_chunkqueue *q, const char *byte
 static mm_status model_open(model *m, mm_chunkqueue *q, const char *bytes, size_t size, bool front)
 {
     size_t least = m->next(m, 3000), half = size / 2;
-    mm_buffer *b = front ? mm_chunkqueue_prepend_open(q, least) : mm_chunkqueue_append_open(q, least);
+    mm_buffer *b = front ? mm_chunkqueue_prepend_open(q, least)
+                         : mm_chunkqueue_append_open(q, least);
     if (b == NULL) return MM_STATUS_NO_MEMORY;
     mm_buffer_append(b, bytes, half);
     mm_buffer_append(b, bytes + half, size - half);

@@ -563,12 +563,1033 @@ TEST(deinit_refuses_while_chunks_are_out)
     fixture_remove();
 }
 
-TEST_MAIN(T(empty_queue), T(pool_desc_is_checked), T(one_byte_a_million_times),
+/* ---- the pool ---- */
+
+static mm_chunk_pool pool;
+static mm_chunkqueue q, q2;
+static test_allocator memory;
+
+/* A pool and two queues, to be ended by end(). */
+static void begin(size_t chunk_size, int64_t file_size)
+{
+    if (make_pool(&pool, &memory, chunk_size, file_size) != MM_STATUS_OK) abort();
+    mm_chunkqueue_init(&q, &pool);
+    mm_chunkqueue_init(&q2, &pool);
+}
+
+static void end(void)
+{
+    CHECK(mm_chunkqueue_check(&q) && mm_chunkqueue_check(&q2) && mm_chunk_pool_check(&pool));
+    mm_chunkqueue_deinit(&q);
+    mm_chunkqueue_deinit(&q2);
+    CHECK_EQ(pool.stats.memory, 0);
+    CHECK_EQ(pool.stats.temp_live, 0);
+    CHECK_EQ(mm_chunk_pool_deinit(&pool), 0);
+    CHECK_EQ(memory.live_blocks, 0);
+    CHECK_EQ(memory.bad_sizes, 0);
+    CHECK_EQ(shim.open_fds, 0);
+}
+
+/* lighttpd's list of regular chunks has no bound, and all lists are dropped once a minute. */
+TEST(kept_memory_decays)
+{
+    static char bytes[100 * 1024];
+    size_t size;
+    int i;
+    begin(1024, 0);
+    mm_chunkqueue_append_mem(&q, bytes, sizeof(bytes));
+    mm_chunkqueue_reset(&q);
+    CHECK_EQ(pool.regular.bytes, 101 * 1024);
+    CHECK_EQ(mm_chunk_pool_decay(&pool), 0); /* all of it was in use since the last time */
+    for (i = 0; i < 20; i++) {
+        size_t before = pool.regular.bytes;
+        mm_chunkqueue_append_mem(&q, bytes, 4000); /* four blocks are needed, the rest is not */
+        mm_chunkqueue_reset(&q);
+        (void)mm_chunk_pool_decay(&pool);
+        CHECK(pool.regular.bytes <= before && pool.regular.bytes >= 4 * 1024);
+        CHECK(mm_chunk_pool_check(&pool));
+    }
+    CHECK_EQ(pool.regular.bytes, 4 * 1024);
+    for (i = 0; i < 20; i++) (void)mm_chunk_pool_decay(&pool);
+    CHECK_EQ(mm_chunk_pool_get_stats(&pool).cached, 0);
+    CHECK(mm_chunkqueue_get_memory(&q, 9000, &size) != NULL);
+    mm_chunkqueue_use_memory(&q, 0);
+    CHECK_EQ(pool.oversized.bytes, 16384);
+    CHECK(mm_chunkqueue_get_memory(&q, 6000, &size) != NULL); /* found there */
+    CHECK(size == 16383 && pool.oversized.bytes == 0);
+    mm_chunkqueue_use_memory(&q, 0);
+    CHECK(mm_chunkqueue_get_memory(&q, 2000, &size) != NULL); /* not worth so much */
+    CHECK(size == 2047 && pool.oversized.bytes == 16384);
+    mm_chunkqueue_use_memory(&q, 0);
+    pool.oversized.keep = 20000;
+    CHECK(mm_chunkqueue_get_memory(&q, 30000, &size) != NULL);
+    mm_chunkqueue_use_memory(&q, 0);
+    CHECK_EQ(pool.oversized.bytes, 16384 + 2048);
+    CHECK_SUB(end());
+}
+
+/* After thousands of uses a list shrinks without being asked. */
+TEST(kept_memory_decays_unasked)
+{
+    static char bytes[200 * 1024];
+    int i;
+    begin(1024, 0);
+    mm_chunkqueue_append_mem(&q, bytes, sizeof(bytes));
+    mm_chunkqueue_reset(&q);
+    CHECK(pool.regular.bytes > 200 * 1024);
+    for (i = 0; i < 4 * MMI_CHUNK_DECAY_PUTS; i++) {
+        mm_chunkqueue_append_mem(&q, bytes, 10);
+        mm_chunkqueue_reset(&q);
+    }
+    CHECK(pool.regular.bytes < 100 * 1024);
+    CHECK(pool.files.bytes <= pool.files.keep);
+    CHECK_SUB(end());
+}
+
+/* What is kept for reuse must not be what the budget lacks. */
+TEST(refused_memory_is_taken_from_what_is_kept)
+{
+    static char bytes[50 * 1024];
+    size_t size;
+    begin(1024, 0);
+    mm_chunkqueue_append_mem(&q, bytes, sizeof(bytes));
+    mm_chunkqueue_reset(&q);
+    CHECK(pool.regular.bytes > 0);
+    test_allocator_fail(&memory, 1, 0);
+    CHECK(mm_chunkqueue_get_memory(&q, 5000, &size) != NULL);
+    CHECK_EQ(pool.regular.bytes, 0);
+    mm_chunkqueue_use_memory(&q, 0);
+    CHECK_EQ(pool.stats.failures, 0);
+    mm_chunk_pool_trim(&pool, 0);
+    test_allocator_fail(&memory, 1, 1);
+    CHECK(mm_chunkqueue_get_memory(&q, 5000, &size) == NULL);
+    CHECK_EQ(mm_chunkqueue_status(&q), MM_STATUS_OK);
+    CHECK_EQ(pool.stats.failures, 1);
+    test_allocator_fail(&memory, 0, 0);
+    CHECK_SUB(end());
+}
+
+TEST(buffers_on_loan)
+{
+    mm_buffer b = {0}, c = {0};
+    const char *block;
+    begin(1024, 0);
+    CHECK_EQ(mm_chunk_buffer_acquire(&pool, &b, 0), MM_STATUS_OK);
+    CHECK(b.size == 1024 && mm_buffer_is_blank(&b) && !mm_buffer_is_unset(&b));
+    CHECK_EQ(mm_chunk_buffer_acquire(&pool, &c, 5000), MM_STATUS_OK);
+    CHECK(c.size == 8192 && pool.stats.loans == 2);
+    mm_buffer_append(&c, file_bytes, 1024);
+    mm_chunk_buffer_yield(&pool, &c); /* would not fit */
+    CHECK_EQ(c.size, 8192);
+    CHECK_EQ(mm_buffer_truncate(&c, 1023), MM_STATUS_OK);
+    test_allocator_fail(&memory, 1, 1);
+    mm_chunk_buffer_yield(&pool, &c); /* stays when there is no other memory */
+    CHECK_EQ(c.size, 8192);
+    test_allocator_fail(&memory, 0, 0);
+    mm_chunk_buffer_yield(&pool, &c);
+    CHECK(c.size == 1024 && memcmp(c.ptr, file_bytes, 1023) == 0 && mm_buffer_check(&c));
+    CHECK_EQ(pool.oversized.bytes, 8192);
+    mm_chunk_buffer_yield(&pool, &c); /* nothing to do */
+    block = b.ptr;
+    mm_chunk_buffer_release(&pool, &b);
+    CHECK(b.ptr == NULL && pool.regular.bytes == 1024);
+    CHECK_EQ(mm_chunkqueue_append_buffer(&q, &c), MM_STATUS_OK); /* less than 1 KiB: copied */
+    CHECK(c.size == 1024 && mm_buffer_is_blank(&c));
+    mm_chunk_buffer_release(&pool, &c);
+    CHECK_EQ(mm_chunk_buffer_acquire(&pool, &b, 1500), MM_STATUS_OK);
+    mm_buffer_append(&b, file_bytes, 1500);
+    CHECK(pool.regular.bytes > 0);
+    CHECK_EQ(mm_chunkqueue_append_buffer(&q, &b), MM_STATUS_OK); /* moved, against a pooled one */
+    CHECK(b.size == 1024 && b.allocator == pool.allocator);
+    mm_chunk_buffer_release(&pool, &b);
+    CHECK_EQ(pool.stats.loans, 0);
+    (void)block;
+    CHECK_EQ(mm_chunk_buffer_acquire(&pool, &b, SIZE_MAX), MM_STATUS_TOO_LARGE);
+    test_allocator_fail(&memory, 1, 1);
+    CHECK_EQ(mm_chunk_buffer_acquire(&pool, &b, 100000), MM_STATUS_NO_MEMORY);
+    CHECK(b.ptr == NULL && pool.stats.loans == 0);
+    test_allocator_fail(&memory, 0, 0);
+    CHECK_SUB(end());
+}
+
+/* ---- appends ---- */
+
+static int released;
+static void count_release(const void *bytes, int64_t size, void *user_data)
+{
+    released += bytes == user_data ? (int)size : 1000000;
+}
+
+TEST(references_are_released_once)
+{
+    begin(1024, 0);
+    released = 0;
+    CHECK_EQ(mm_chunkqueue_append_reference(&q, file_bytes, 500, count_release, file_bytes),
+             MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, "tail", 4), MM_STATUS_OK); /* must not write behind it */
+    CHECK(mm_chunk_bytes(q.first) == file_bytes && pool.stats.copied == 4);
+    CHECK_EQ(mm_chunkqueue_steal(&q2, &q, 200), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_append_range(&q2, &q, 100, 100), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_prepend_mem(&q, "head", 4), MM_STATUS_OK); /* nor in front of it */
+    mm_chunkqueue_reset(&q);
+    CHECK_EQ(mm_chunkqueue_mark_written(&q2, 299), MM_STATUS_OK);
+    CHECK_EQ(released, 0);
+    CHECK_SUB(check_content(&q2, file_bytes + 399, 1));
+    CHECK_EQ(mm_chunkqueue_mark_written(&q2, 1), MM_STATUS_OK);
+    CHECK_EQ(released, 500);
+    CHECK_EQ(mm_chunkqueue_append_reference(&q, file_bytes, 0, count_release, file_bytes),
+             MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_append_reference(&q, file_bytes, -1, count_release, file_bytes),
+             MM_STATUS_INVALID);
+    mm_chunkqueue_clear_status(&q);
+    mm_chunkqueue_set_spill(&q, 10);
+    CHECK_EQ(mm_chunkqueue_append_reference(&q, file_bytes, 11, count_release, file_bytes),
+             MM_STATUS_OK); /* to disk, and done with */
+    CHECK(released == 511 && q.memory == 0 && q.disk == 11);
+    test_allocator_fail(&memory, 1, 1);
+    mm_chunk_pool_trim(&pool, 0);
+    CHECK_EQ(mm_chunkqueue_append_reference(&q, file_bytes, 5, count_release, file_bytes),
+             MM_STATUS_NO_MEMORY);
+    CHECK_EQ(released, 511);
+    test_allocator_fail(&memory, 0, 0);
+    CHECK_SUB(end());
+}
+
+TEST(shared_bytes_are_shared)
+{
+    mm_shared *shared = mm_shared_new(mm_slice_from_string("multicast"), NULL);
+    int i;
+    begin(0, 0);
+    for (i = 0; i < 5; i++) CHECK_EQ(mm_chunkqueue_append_shared(&q, shared), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_append_shared(&q2, shared), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_append_shared(&q2, NULL), MM_STATUS_OK);
+    CHECK_EQ(shared->refs, 7);
+    CHECK(pool.stats.memory == 0 && pool.stats.copied == 0);
+    CHECK_SUB(check_content(&q2, "multicast", 9));
+    CHECK_SUB(end());
+    CHECK(mm_shared_release(shared));
+}
+
+TEST(exact_chunks_waste_nothing)
+{
+    begin(0, 0);
+    CHECK_EQ(mm_chunkqueue_append_exact(&q, file_bytes, 1500), MM_STATUS_OK);
+    CHECK_EQ(pool.stats.memory, 1501);
+    CHECK_EQ(mm_chunkqueue_append_exact(&q, "", 0), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, "x", 1), MM_STATUS_OK);
+    CHECK_EQ(pool.stats.memory, 1501 + 8192);
+    CHECK_EQ(mm_chunkqueue_append_exact(&q, file_bytes, SIZE_MAX / 2 - 3000),
+             MM_STATUS_TOO_LARGE);
+    CHECK_SUB(end());
+}
+
+TEST(open_buffers)
+{
+    mm_buffer *b;
+    begin(1024, 0);
+    b = mm_chunkqueue_append_open(&q, 100);
+    CHECK(b != NULL && b->size == 1024);
+    mm_buffer_append_format(b, "%d bytes", 42);
+    CHECK_EQ(mm_chunkqueue_length(&q), 0);
+    CHECK_EQ(mm_chunkqueue_append_commit(&q), MM_STATUS_OK);
+    b = mm_chunkqueue_prepend_open(&q, 0);
+    CHECK(b != NULL);
+    mm_buffer_append(b, file_bytes, 5000); /* grows beyond its block */
+    CHECK_EQ(mm_chunkqueue_prepend_commit(&q), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_length(&q), 5008);
+    CHECK_EQ(pool.stats.memory, 8192 + 1024);
+    b = mm_chunkqueue_append_open(&q, 0);
+    CHECK(b != NULL);
+    mm_buffer_append_string(b, " more");
+    CHECK_EQ(mm_chunkqueue_append_commit(&q), MM_STATUS_OK); /* joins the chunk before it */
+    CHECK_EQ(pool.stats.memory, 8192 + 1024);
+    CHECK_EQ(mm_chunkqueue_mark_written(&q, 5000), MM_STATUS_OK);
+    CHECK_SUB(check_content(&q, "42 bytes more", 13));
+    CHECK(mm_chunkqueue_append_open(&q, 0) != NULL);
+    CHECK_EQ(mm_chunkqueue_append_commit(&q), MM_STATUS_OK); /* blank: nothing */
+    CHECK(mm_chunkqueue_prepend_open(&q, 3000) != NULL);
+    mm_chunkqueue_use_memory(&q, 0);
+    b = mm_chunkqueue_append_open(&q, 0);
+    CHECK(b != NULL);
+    mm_buffer_append_string(b, "half of ");
+    test_allocator_fail(&memory, 1, 1);
+    mm_buffer_append(b, file_bytes, 3000);
+    test_allocator_fail(&memory, 0, 0);
+    CHECK_EQ(mm_chunkqueue_append_commit(&q), MM_STATUS_NO_MEMORY); /* not whole: not at all */
+    CHECK_EQ(mm_chunkqueue_status(&q), MM_STATUS_NO_MEMORY);
+    CHECK(mm_chunkqueue_append_open(&q, 0) == NULL);
+    CHECK_SUB(check_content(&q, "42 bytes more", 13));
+    CHECK_SUB(end());
+}
+
+TEST(prepends)
+{
+    begin(1024, 0);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, "0123456789", 10), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_mark_written(&q, 5), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_prepend_mem(&q, "abc", 3), MM_STATUS_OK); /* where 234 were */
+    CHECK(q.first == q.last && q.first->offset == 2);
+    CHECK_EQ(mm_chunkqueue_append_range(&q2, &q, 0, 8), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_prepend_mem(&q, "<", 1), MM_STATUS_OK); /* not in shared memory */
+    CHECK_EQ(mm_chunkqueue_prepend_mem(&q, "", 0), MM_STATUS_OK);
+    CHECK_SUB(check_content(&q, "<abc56789", 9));
+    CHECK_SUB(check_content(&q2, "abc56789", 8));
+    CHECK_EQ(mm_chunkqueue_prepend_queue(&q, &q2), MM_STATUS_OK);
+    CHECK_SUB(check_content(&q, "abc56789<abc56789", 17));
+    CHECK(mm_chunkqueue_is_empty(&q2) && q2.bytes_out == 8);
+    CHECK_EQ(mm_chunkqueue_prepend_mem(&q, file_bytes, 5000), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, ">", 1), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_mark_written(&q, 5000), MM_STATUS_OK);
+    CHECK_SUB(check_content(&q, "abc56789<abc56789>", 18));
+    CHECK_SUB(end());
+}
+
+TEST(spans_for_readv)
+{
+    mm_chunk_span spans[4];
+    begin(1024, 0);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, file_bytes, 1000), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_get_spans(&q, 2000, spans, 4), 3);
+    CHECK(spans[0].size == 23 && spans[1].size == 1023 && spans[2].size == 1023);
+    memcpy(spans[0].ptr, file_bytes + 1000, 23);
+    memcpy(spans[1].ptr, file_bytes + 1023, 1023);
+    memcpy(spans[2].ptr, file_bytes + 2046, 54);
+    mm_chunkqueue_use_memory(&q, 1100);
+    CHECK_SUB(check_content(&q, file_bytes, 2100));
+    CHECK_EQ(mm_chunkqueue_get_spans(&q, 9000, spans, 2), 2);
+    CHECK(spans[0].size == 969 && spans[1].size >= 9000 - 969);
+    mm_chunkqueue_use_memory(&q, 0);
+    CHECK_EQ(mm_chunkqueue_get_spans(&q, 9000, spans, 1), 1);
+    CHECK(spans[0].size >= 9000);
+    mm_chunkqueue_use_memory(&q, 0);
+    CHECK_EQ(mm_chunkqueue_get_spans(&q, 0, spans, 4), 1); /* what is left of the last chunk */
+    CHECK_EQ(spans[0].size, 969);
+    mm_chunkqueue_use_memory(&q, 0);
+    mm_chunkqueue_set_limits(&q, 2100 + 1000, INT64_MAX);
+    CHECK_EQ(mm_chunkqueue_get_spans(&q, 5000, spans, 4), 2);
+    CHECK(spans[0].size == 969 && spans[1].size == 31);
+    mm_chunkqueue_use_memory(&q, 1000);
+    CHECK_EQ(mm_chunkqueue_room(&q), 0);
+    CHECK_EQ(mm_chunkqueue_get_spans(&q, 1, spans, 4), 0);
+    CHECK_EQ(mm_chunkqueue_status(&q), MM_STATUS_OK); /* a pause, not a failure */
+    CHECK_SUB(end());
+}
+
+/* Two queues that end in the same block must not both be given what is behind it. */
+TEST(places_are_not_shared)
+{
+    size_t size;
+    char *a, *b;
+    begin(1024, 0);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, "same", 4), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_append_range(&q2, &q, 0, 4), MM_STATUS_OK);
+    a = mm_chunkqueue_get_memory(&q, 0, &size);
+    b = mm_chunkqueue_get_memory(&q2, 0, &size);
+    CHECK(a != NULL && b != NULL && a != b);
+    memcpy(a, "-a", 2);
+    memcpy(b, "-b", 2);
+    mm_chunkqueue_use_memory(&q, 2);
+    mm_chunkqueue_use_memory(&q2, 2);
+    CHECK_SUB(check_content(&q, "same-a", 6));
+    CHECK_SUB(check_content(&q2, "same-b", 6));
+    CHECK_SUB(end());
+}
+
+/* ---- moves ---- */
+
+/* lighttpd unlinks a temp file while another range of it is still to be sent. */
+TEST(ranges_keep_their_bytes)
+{
+    begin(1024, 0);
+    mm_chunkqueue_set_spill(&q, 0);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, file_bytes, 1000), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_append_file(&q, file_path, 0, 500), MM_STATUS_OK);
+    mm_chunkqueue_set_spill(&q, INT64_MAX);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, "memory", 6), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_append_range(&q2, &q, 900, 200), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_append_range(&q2, &q, 0, 10), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_append_range(&q2, &q, 1500, 6), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_append_range(&q2, &q2, 0, 216), MM_STATUS_OK); /* of itself */
+    CHECK_EQ(mm_chunkqueue_append_range(&q2, &q, 1506, 0), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_append_range(&q2, &q, 1506, 1), MM_STATUS_INVALID);
+    mm_chunkqueue_clear_status(&q2);
+    CHECK_EQ(mm_chunkqueue_append_range(&q2, &q, INT64_MAX, INT64_MAX), MM_STATUS_INVALID);
+    mm_chunkqueue_clear_status(&q2);
+    CHECK_EQ(mm_chunkqueue_append_range(&q2, &q, -1, 1), MM_STATUS_INVALID);
+    mm_chunkqueue_clear_status(&q2);
+    CHECK(mm_chunkqueue_check(&q2));
+    mm_chunkqueue_reset(&q);
+    CHECK_EQ(shim.open_fds, 1); /* the temp file; the other one is opened when it is read */
+    {
+        char bytes[216];
+        int i;
+        for (i = 0; i < 2; i++) {
+            CHECK_EQ(mm_chunkqueue_read(&q2, bytes, 216), MM_STATUS_OK);
+            CHECK(memcmp(bytes, file_bytes + 900, 100) == 0);
+            CHECK(memcmp(bytes + 100, file_bytes, 100) == 0);
+            CHECK(memcmp(bytes + 200, file_bytes, 10) == 0);
+            CHECK(memcmp(bytes + 210, "memory", 6) == 0);
+        }
+    }
+    CHECK_EQ(shim.open_fds, 0);
+    CHECK_SUB(end());
+}
+
+/* What the issue of copies per byte says: one by append_mem, none by moving. */
+TEST(bytes_are_copied_once)
+{
+    mm_chunkqueue third;
+    int64_t left = FILE_SIZE;
+    begin(0, 0);
+    mm_chunkqueue_init(&third, &pool);
+    mm_chunkqueue_append_mem(&q, file_bytes, FILE_SIZE);
+    CHECK_EQ(pool.stats.copied, FILE_SIZE);
+    while (left > 0) {
+        int64_t n = left < 777 ? left : 777;
+        CHECK_EQ(mm_chunkqueue_steal(&q2, &q, n), MM_STATUS_OK);
+        CHECK_EQ(mm_chunkqueue_steal(&third, &q2, n), MM_STATUS_OK);
+        left -= n;
+    }
+    CHECK_EQ(mm_chunkqueue_append_queue(&q, &third), MM_STATUS_OK);
+    CHECK_EQ(pool.stats.copied, FILE_SIZE);
+    CHECK_SUB(check_content(&q, file_bytes, FILE_SIZE));
+    mm_chunkqueue_deinit(&third);
+    CHECK_SUB(end());
+}
+
+TEST(steal_into_temp_files)
+{
+    begin(1024, 3000);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q2, "begin ", 6), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, file_bytes, 8000), MM_STATUS_OK);
+    shim.disk = 5000;
+    CHECK_EQ(mm_chunkqueue_steal_spilled(&q2, &q, 7000), MM_STATUS_NO_SPACE);
+    CHECK_EQ(mm_chunkqueue_length(&q), 8000);
+    CHECK_SUB(check_content(&q, file_bytes, 8000));
+    CHECK_SUB(check_content(&q2, "begin ", 6));
+    CHECK(pool.stats.temp_live <= 6); /* what had been written is given back */
+    shim.disk = -1;
+    CHECK_EQ(mm_chunkqueue_steal_spilled(&q2, &q, 7000), MM_STATUS_OK);
+    CHECK(q2.memory == 0 && q2.disk == 7006 && q.memory == 1000);
+    CHECK_SUB(check_content(&q, file_bytes + 7000, 1000));
+    CHECK_EQ(mm_chunkqueue_mark_written(&q2, 6), MM_STATUS_OK);
+    CHECK_SUB(check_content(&q2, file_bytes, 7000));
+    mm_chunkqueue_set_spill(&q2, 500);
+    CHECK_EQ(mm_chunkqueue_steal(&q2, &q, 501), MM_STATUS_OK); /* its own policy */
+    CHECK_EQ(q2.memory, 0);
+    CHECK_EQ(mm_chunkqueue_steal(&q2, &q, 300), MM_STATUS_OK);
+    CHECK_EQ(q2.memory, 300);
+    CHECK_EQ(mm_chunkqueue_append_queue(&q2, &q), MM_STATUS_OK);
+    CHECK_EQ(q2.memory, 499);
+    CHECK_SUB(check_content(&q2, file_bytes, 8000));
+    CHECK_SUB(end());
+}
+
+/* ---- limits ---- */
+
+TEST(limits_of_a_queue)
+{
+    mm_buffer b = {0};
+    begin(1024, 0);
+    mm_chunkqueue_set_limits(&q, 2000, 3000);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, file_bytes, 1990), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, file_bytes, 11), MM_STATUS_LIMIT);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, file_bytes, 1), MM_STATUS_LIMIT); /* sticky */
+    mm_chunkqueue_clear_status(&q);
+    mm_buffer_append(&b, file_bytes, 1500);
+    CHECK_EQ(mm_chunkqueue_append_buffer(&q, &b), MM_STATUS_LIMIT);
+    CHECK_EQ(mm_buffer_length(&b), 1500);
+    mm_chunkqueue_clear_status(&q);
+    CHECK_EQ(mm_chunkqueue_append_reference(&q, file_bytes, 11, NULL, NULL), MM_STATUS_LIMIT);
+    mm_chunkqueue_clear_status(&q);
+    CHECK_EQ(mm_chunkqueue_prepend_mem(&q, file_bytes, 11), MM_STATUS_LIMIT);
+    mm_chunkqueue_clear_status(&q);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q2, file_bytes, 3000), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_append_range(&q, &q2, 0, 11), MM_STATUS_LIMIT);
+    mm_chunkqueue_clear_status(&q);
+    CHECK_EQ(mm_chunkqueue_steal(&q, &q2, 11), MM_STATUS_LIMIT);
+    CHECK_EQ(mm_chunkqueue_append_queue(&q, &q2), MM_STATUS_LIMIT);
+    mm_chunkqueue_clear_status(&q);
+    CHECK_EQ(mm_chunkqueue_append_file(&q, file_path, 0, 5000), MM_STATUS_OK); /* not memory */
+    CHECK_EQ(mm_chunkqueue_steal(&q, &q2, 10), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_mark_written(&q, 100), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_room(&q), 100); /* drained, so that there is room again */
+    CHECK_EQ(mm_chunkqueue_spill(&q), MM_STATUS_OK);
+    CHECK_EQ(q.disk, 1900);
+    mm_chunkqueue_set_spill(&q, 1000);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, file_bytes, 1101), MM_STATUS_LIMIT);
+    mm_chunkqueue_clear_status(&q);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, file_bytes, 1100), MM_STATUS_OK);
+    CHECK_EQ(q.disk, 3000);
+    CHECK_EQ(mm_chunkqueue_steal_spilled(&q, &q2, 1), MM_STATUS_LIMIT);
+    CHECK_EQ(mm_chunkqueue_mark_written(&q, 1), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_steal_spilled(&q, &q2, 1), MM_STATUS_OK);
+    mm_buffer_deinit(&b);
+    CHECK_SUB(end());
+}
+
+TEST(quota_of_all_queues)
+{
+    mm_budget disk;
+    mm_budget_desc budget;
+    memset(&budget, 0, sizeof(budget));
+    budget.limit = 4000;
+    mm_budget_init(&disk, &budget);
+    begin(1024, 0);
+    pool.temp_quota = 5000;
+    mm_chunkqueue_set_spill(&q, 0);
+    mm_chunkqueue_set_spill(&q2, 0);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, file_bytes, 3000), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q2, file_bytes, 2001), MM_STATUS_NO_SPACE);
+    CHECK(pool.stats.temp_failed == 0); /* not the directory's fault */
+    mm_chunkqueue_clear_status(&q2);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q2, file_bytes, 2000), MM_STATUS_OK);
+    CHECK_EQ(pool.stats.temp_live, 5000);
+    mm_chunkqueue_reset(&q);
+    mm_chunkqueue_reset(&q2);
+    CHECK_EQ(pool.stats.temp_live, 0);
+    pool.temp_budget = &disk;
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, file_bytes, 4001), MM_STATUS_NO_SPACE);
+    mm_chunkqueue_clear_status(&q);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, file_bytes, 4000), MM_STATUS_OK);
+    CHECK_EQ(mm_budget_live(&disk), 4000);
+    CHECK_SUB(end());
+    CHECK_EQ(mm_budget_deinit(&disk), 0);
+}
+
+static int edges[2];
+static void count_edges(mm_chunkqueue *queue, bool is_high, void *user_data)
+{
+    edges[is_high]++;
+    if (is_high && user_data != NULL) (void)!mm_chunkqueue_mark_written(queue, *(int *)user_data);
+}
+
+TEST(watermarks_are_told_once)
+{
+    int drain = 90;
+    begin(0, 0);
+    edges[0] = edges[1] = 0;
+    mm_chunkqueue_set_flow(&q, 20, 100, count_edges, NULL);
+    mm_chunkqueue_append_mem(&q, file_bytes, 99);
+    CHECK(edges[1] == 0 && !mm_chunkqueue_is_high(&q));
+    mm_chunkqueue_append_mem(&q, "x", 1);
+    mm_chunkqueue_append_mem(&q, "x", 1);
+    CHECK(edges[1] == 1 && mm_chunkqueue_is_high(&q));
+    CHECK_EQ(mm_chunkqueue_mark_written(&q, 80), MM_STATUS_OK); /* 21 left */
+    CHECK(edges[0] == 0 && mm_chunkqueue_is_high(&q));
+    CHECK_EQ(mm_chunkqueue_mark_written(&q, 1), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_mark_written(&q, 1), MM_STATUS_OK);
+    CHECK(edges[0] == 1 && !mm_chunkqueue_is_high(&q));
+    mm_chunkqueue_append_mem(&q, file_bytes, 200);
+    mm_chunkqueue_reset(&q); /* a producer that waits must be told */
+    CHECK(edges[0] == 2 && edges[1] == 2);
+    mm_chunkqueue_append_mem(&q2, file_bytes, 150);
+    mm_chunkqueue_set_flow(&q2, 20, 100, count_edges, NULL); /* there already */
+    CHECK_EQ(edges[1], 3);
+    CHECK_EQ(mm_chunkqueue_append_queue(&q, &q2), MM_STATUS_OK); /* both edges at once */
+    CHECK(edges[0] == 3 && edges[1] == 4);
+    mm_chunkqueue_reset(&q);
+    mm_chunkqueue_set_flow(&q, 20, 100, count_edges, &drain); /* drains in the callback */
+    mm_chunkqueue_append_mem(&q, file_bytes, 100);
+    CHECK(mm_chunkqueue_length(&q) == 10 && !mm_chunkqueue_is_high(&q));
+    CHECK(edges[0] == 5 && edges[1] == 5);
+    CHECK_SUB(end());
+}
+
+/* ---- temp files ---- */
+
+TEST(temp_files_have_no_name_and_a_size)
+{
+    const mm_chunk *c;
+    begin(1024, 4096);
+    mm_chunkqueue_set_spill(&q, 0);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, file_bytes, 10000), MM_STATUS_OK);
+    CHECK_EQ(pool.stats.temp_files, 3);
+    for (c = q.first; c != NULL; c = c->next) {
+        struct stat st;
+        CHECK_EQ(fstat(c->source->fd, &st), 0);
+        CHECK(st.st_nlink == 0 && st.st_size <= 4096 && (st.st_mode & 0777) == 0600);
+        CHECK((fcntl(c->source->fd, F_GETFD) & FD_CLOEXEC) != 0);
+    }
+    CHECK_SUB(check_content(&q, file_bytes, 10000));
+    CHECK_EQ(mm_chunkqueue_mark_written(&q, 4096), MM_STATUS_OK);
+    CHECK(pool.stats.temp_files == 2 && pool.stats.temp_live == 10000 - 4096);
+    CHECK_SUB(end());
+}
+
+/* One write for many chunks, where the system can. */
+TEST(spill_writes_chunks_together)
+{
+    begin(1024, 0);
+    mm_chunkqueue_append_mem(&q, file_bytes, 19000);
+    CHECK_EQ(mm_chunkqueue_spill(&q), MM_STATUS_OK);
+#ifdef MMI_PWRITEV
+    CHECK_EQ(shim.writes, 1);
+#endif
+    CHECK(q.first == q.last && pool.stats.memory == 0);
+    CHECK_SUB(check_content(&q, file_bytes, 19000));
+    CHECK_SUB(end());
+}
+
+static char second_dir[] = "/tmp/mm-test-chunk-2-XXXXXX";
+
+/* A directory that refused is not tried again by any queue for a while, and then it is. */
+TEST(bad_directory_rests)
+{
+    const char *dirs[2];
+    mm_chunk_pool_desc desc;
+    fixture();
+    shim_reset();
+    CHECK(mkdtemp(second_dir) != NULL);
+    dirs[0] = second_dir;
+    dirs[1] = dir;
+    memset(&desc, 0, sizeof(desc));
+    test_allocator_init(&memory);
+    desc.allocator = &memory.base;
+    desc.temp_dirs = dirs;
+    desc.temp_dir_count = 2;
+    CHECK_EQ(mm_chunk_pool_init(&pool, &desc), MM_STATUS_OK);
+    mm_chunkqueue_init(&q, &pool);
+    mm_chunkqueue_init(&q2, &pool);
+    mm_chunkqueue_set_spill(&q, 0);
+    mm_chunkqueue_set_spill(&q2, 0);
+    shim.bad = second_dir;
+    shim.clock = 1000;
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, "a", 1), MM_STATUS_OK);
+    CHECK_EQ(shim.bad_opens, 1);
+    shim.clock += MMI_CHUNK_REST - 1;
+    CHECK_EQ(mm_chunkqueue_append_mem(&q2, "b", 1), MM_STATUS_OK);
+    CHECK_EQ(shim.bad_opens, 1);
+    mm_chunkqueue_reset(&q2);
+    shim.clock -= 100; /* a clock that was set back does not prolong it */
+    CHECK_EQ(mm_chunkqueue_append_mem(&q2, "b", 1), MM_STATUS_OK);
+    CHECK_EQ(shim.bad_opens, 2);
+    mm_chunkqueue_reset(&q2);
+    shim.bad = dir; /* now the other way round: what rests is still the last resort */
+    CHECK_EQ(mm_chunkqueue_append_mem(&q2, "c", 1), MM_STATUS_OK);
+    CHECK_EQ(shim.bad_opens, 3);
+    CHECK(!pool.temp_dirs[0].is_bad && pool.temp_dirs[1].is_bad);
+    CHECK_EQ(mm_chunk_pool_get_stats(&pool).temp_failed, 3);
+    CHECK_SUB(end());
+    CHECK_EQ(rmdir(second_dir), 0);
+    memcpy(second_dir + sizeof(second_dir) - 7, "XXXXXX", 6);
+}
+
+/* A folder that was removed, is a pipe, a file, or not ours to write to. */
+TEST(directories_that_are_none)
+{
+    static const char *const names[] = {"/fifo", "/file", "/gone", "/proc"};
+    mm_chunk_pool_desc desc;
+    char path[80];
+    const char *dirs[1];
+    size_t i;
+    for (i = 0; i < 4; i++) {
+        fixture();
+        shim_reset();
+        snprintf(path, sizeof(path), "%s%s", i == 3 ? "" : dir, names[i]);
+        if (i == 0) CHECK_EQ(mkfifo(path, 0600), 0);
+        memset(&desc, 0, sizeof(desc));
+        test_allocator_init(&memory);
+        desc.allocator = &memory.base;
+        dirs[0] = path;
+        desc.temp_dirs = dirs;
+        desc.temp_dir_count = 1;
+        CHECK_EQ(mm_chunk_pool_init(&pool, &desc), MM_STATUS_OK);
+        mm_chunkqueue_init(&q, &pool);
+        mm_chunkqueue_init(&q2, &pool);
+        mm_chunkqueue_set_spill(&q, 3);
+        mm_chunkqueue_append_mem(&q, "abc", 3);
+        CHECK(mm_chunkqueue_append_mem(&q, "d", 1) != MM_STATUS_OK);
+        CHECK(mm_chunkqueue_status(&q) == MM_STATUS_IO ||
+              mm_chunkqueue_status(&q) == MM_STATUS_DENIED);
+        CHECK_SUB(check_content(&q, "abc", 3));
+        CHECK_SUB(end());
+        if (i == 0) unlink(path);
+    }
+}
+
+/* The disk is full after each number of bytes: what the queue held it holds, and it goes on when
+   there is space again. */
+TEST(disk_full_at_every_byte)
+{
+    int64_t room;
+    for (room = 0; room < 3600; room += 1 + room % 7) {
+        begin(1024, 1500);
+        mm_chunkqueue_set_spill(&q, 1200);
+        CHECK_EQ(mm_chunkqueue_append_mem(&q, file_bytes, 900), MM_STATUS_OK);
+        CHECK_EQ(mm_chunkqueue_append_file(&q, file_path, 900, 100), MM_STATUS_OK);
+        CHECK_EQ(mm_chunkqueue_append_mem(&q, file_bytes + 1000, 300), MM_STATUS_OK);
+        shim.disk = room;
+        shim.most = room % 3 == 0 ? 100 : 0;
+        if (mm_chunkqueue_append_mem(&q, file_bytes + 1300, 2500) != MM_STATUS_OK) {
+            CHECK_EQ(mm_chunkqueue_status(&q), MM_STATUS_NO_SPACE);
+            CHECK(mm_chunkqueue_check(&q) && mm_chunk_pool_check(&pool));
+            CHECK_SUB(check_content(&q, file_bytes, 1300));
+            shim.disk = -1;
+            mm_chunkqueue_clear_status(&q);
+            CHECK_EQ(mm_chunkqueue_append_mem(&q, file_bytes + 1300, 2500), MM_STATUS_OK);
+        }
+        CHECK_SUB(check_content(&q, file_bytes, 3800));
+        CHECK_SUB(end());
+    }
+}
+
+/* Runs in a child process, whose limits and mounts are its own. */
+static void in_child(int (*run)(void))
+{
+    int status = 0;
+    pid_t child;
+    fixture();
+    fflush(stdout);
+    child = fork();
+    CHECK(child >= 0);
+    if (child == 0) _exit(run());
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK_EQ(status, 0);
+}
+
+/* Fills what is there, and says how many bytes that took. -1: something is wrong. */
+static int64_t fill_up(void)
+{
+    static char bytes[3000000];
+    int64_t length = 0;
+    size_t i;
+    for (i = 0; i < sizeof(bytes); i++) bytes[i] = (char)(i * 7 + i / 256);
+    begin(0, 0);
+    mm_chunkqueue_set_spill(&q, 10000);
+    while (length < (int64_t)sizeof(bytes) - 7777 &&
+           mm_chunkqueue_append_mem(&q, bytes + length, 7777) == MM_STATUS_OK)
+        length += 7777;
+    if (mm_chunkqueue_status(&q) != MM_STATUS_NO_SPACE) return -1;
+    check_content(&q, bytes, (size_t)length);
+    mm_chunkqueue_clear_status(&q);
+    if (mm_chunkqueue_mark_written(&q, length) != MM_STATUS_OK) return -1; /* there is space again */
+    if (mm_chunkqueue_append_mem(&q, bytes, 20000) != MM_STATUS_OK) return -1;
+    check_content(&q, bytes, 20000);
+    end();
+    return test_failed ? -1 : length;
+}
+
+static int small_files_only(void)
+{
+    struct rlimit limit;
+    int64_t length;
+    limit.rlim_cur = limit.rlim_max = 100000;
+    signal(SIGXFSZ, SIG_IGN);
+    if (setrlimit(RLIMIT_FSIZE, &limit) != 0) return 1;
+    begin(0, 0); /* a file that can grow no more is followed by another */
+    mm_chunkqueue_set_spill(&q, 0);
+    for (length = 0; length < 300000; length += FILE_SIZE)
+        if (mm_chunkqueue_append_mem(&q, file_bytes, FILE_SIZE) != MM_STATUS_OK) return 2;
+    if (pool.stats.temp_files != 3) return 3;
+    if (mm_chunkqueue_spill(&q) != MM_STATUS_OK) return 4;
+    end();
+    return test_failed;
+}
+
+TEST(file_size_limit)
+{
+    CHECK_SUB(in_child(small_files_only));
+}
+
+/* A real file system of 1 MiB, where one may be mounted. */
+static int small_disk(void)
+{
+#ifdef __linux__
+    char *saved = dir;
+    int64_t length;
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("none", saved, "tmpfs", 0, "size=1m") != 0) {
+        printf("      no file system can be mounted: skipped\n");
+        return 0;
+    }
+    length = fill_up();
+    umount(saved);
+    return length < 900000 || length > 1100000;
+#else
+    return 0;
+#endif
+}
+
+TEST(small_disk_fills_up)
+{
+    CHECK_SUB(in_child(small_disk));
+}
+
+/* ---- draining ---- */
+
+/* lighttpd's length becomes negative. */
+TEST(written_more_than_there_is)
+{
+    begin(0, 0);
+    mm_chunkqueue_append_mem(&q, "abc", 3);
+    CHECK_EQ(mm_chunkqueue_mark_written(&q, -1), MM_STATUS_INVALID);
+    CHECK_EQ(mm_chunkqueue_length(&q), 3);
+    CHECK_EQ(mm_chunkqueue_mark_written(&q, INT64_MAX), MM_STATUS_INVALID);
+    CHECK(mm_chunkqueue_is_empty(&q) && q.bytes_out == 3);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, "d", 1), MM_STATUS_OK);
+    CHECK_SUB(check_content(&q, "d", 1));
+    CHECK_SUB(end());
+}
+
+TEST(contiguous_copies_what_is_missing)
+{
+    mm_status status;
+    uint64_t copied;
+    begin(1024, 0);
+    mm_chunkqueue_append_mem(&q, file_bytes, 500);
+    mm_chunkqueue_append_exact(&q, file_bytes + 500, 500);
+    copied = pool.stats.copied;
+    CHECK(memcmp(mm_chunkqueue_contiguous(&q, 700, &status), file_bytes, 700) == 0);
+    CHECK_EQ(pool.stats.copied - copied, 200);
+    CHECK(memcmp(mm_chunkqueue_contiguous(&q, 1000, &status), file_bytes, 1000) == 0);
+    CHECK(q.first == q.last && pool.stats.memory == 1024);
+    mm_chunkqueue_append_file(&q, "/nowhere/at/all", 0, 5);
+    CHECK(mm_chunkqueue_contiguous(&q, 1005, &status) == NULL && status == MM_STATUS_NOT_FOUND);
+    CHECK(mm_buffer_check(&q.first->source->mem));
+    CHECK_EQ(mm_chunkqueue_squash(&q), MM_STATUS_NOT_FOUND);
+    CHECK_EQ(mm_chunkqueue_length(&q), 1005);
+    mm_chunkqueue_reset(&q);
+    mm_chunkqueue_append_mem(&q, file_bytes, 5000);
+    mm_chunkqueue_append_file(&q, file_path, 5000, 5000);
+    CHECK_EQ(mm_chunkqueue_squash(&q), MM_STATUS_OK);
+    CHECK(q.first == q.last && q.memory == 10000);
+    CHECK_SUB(check_content(&q, file_bytes, 10000));
+    CHECK_EQ(mm_chunkqueue_append_file(&q, file_path, 0, (int64_t)1 << 33), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_squash(&q), MM_STATUS_TOO_LARGE);
+    CHECK_SUB(end());
+}
+
+TEST(bytes_and_lines_are_found)
+{
+    mm_buffer line = {0};
+    int64_t at;
+    begin(1024, 0);
+    CHECK_EQ(mm_chunkqueue_find_byte(&q, 'x', 0, &at), MM_STATUS_OK);
+    CHECK_EQ(at, -1);
+    CHECK_EQ(mm_chunkqueue_read_line(&q, &line, 100), MM_STATUS_AGAIN);
+    mm_chunkqueue_append_mem(&q, "one\r", 4);
+    CHECK_EQ(mm_chunkqueue_read_line(&q, &line, 3), MM_STATUS_AGAIN);
+    CHECK_EQ(mm_chunkqueue_read_line(&q, &line, 2), MM_STATUS_LIMIT);
+    mm_chunkqueue_append_reference(&q, "\n\n\r\ntwo", 7, NULL, NULL);
+    mm_chunkqueue_append_reference(&q, "\n\0z", 3, NULL, NULL);
+    CHECK_EQ(mm_chunkqueue_find_byte(&q, '\n', 0, &at), MM_STATUS_OK);
+    CHECK_EQ(at, 4);
+    CHECK_EQ(mm_chunkqueue_find_byte(&q, '\n', 8, &at), MM_STATUS_OK);
+    CHECK_EQ(at, 11);
+    CHECK_EQ(mm_chunkqueue_find_byte(&q, '\0', 0, &at), MM_STATUS_OK);
+    CHECK_EQ(at, 12);
+    CHECK_EQ(mm_chunkqueue_find_byte(&q, 'z', 13, &at), MM_STATUS_OK);
+    CHECK_EQ(at, 13);
+    CHECK_EQ(mm_chunkqueue_find_byte(&q, 'z', 14, &at), MM_STATUS_OK);
+    CHECK_EQ(at, -1);
+    CHECK_EQ(mm_chunkqueue_find_byte(&q, 'z', -1, &at), MM_STATUS_INVALID);
+    CHECK_EQ(mm_chunkqueue_read_line(&q, &line, 3), MM_STATUS_OK);
+    CHECK_STR(mm_buffer_string(&line), "one");
+    mm_buffer_clear(&line);
+    CHECK_EQ(mm_chunkqueue_read_line(&q, &line, 0), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_read_line(&q, &line, 0), MM_STATUS_OK);
+    CHECK_STR(mm_buffer_string(&line), "");
+    CHECK_EQ(mm_chunkqueue_read_line(&q, &line, 2), MM_STATUS_LIMIT);
+    CHECK_EQ(mm_chunkqueue_read_line(&q, &line, SIZE_MAX), MM_STATUS_OK);
+    CHECK_STR(mm_buffer_string(&line), "two");
+    CHECK_EQ(mm_chunkqueue_length(&q), 2);
+    mm_chunkqueue_append_file(&q, "/nowhere/at/all", 0, 5); /* is not the same as no line */
+    CHECK_EQ(mm_chunkqueue_read_line(&q, &line, 100), MM_STATUS_NOT_FOUND);
+    CHECK_EQ(mm_chunkqueue_find_byte(&q, '\n', 0, &at), MM_STATUS_NOT_FOUND);
+    mm_buffer_deinit(&line);
+    CHECK_SUB(end());
+}
+
+TEST(small_body_joins_its_headers)
+{
+    mm_slice slices[8];
+    begin(0, 0);
+    mm_chunkqueue_append_mem(&q, "headers", 7);
+    mm_chunkqueue_append_file(&q, file_path, 0, 1000);
+    CHECK_EQ(mm_chunkqueue_join(&q, 999), MM_STATUS_OK); /* too large: left alone */
+    CHECK_EQ(mm_chunkqueue_peek_memory(&q, slices, 8), 1);
+    CHECK_EQ(mm_chunkqueue_join(&q, 0), MM_STATUS_OK);
+    CHECK(q.first == q.last && q.memory == 1007); /* one write, one piece */
+    CHECK_EQ(shim.open_fds, 0);
+    mm_chunkqueue_append_file(&q, file_path, 1000, 15000);
+    mm_chunkqueue_append_mem(&q, "trailer", 7);
+    CHECK_EQ(mm_chunkqueue_join(&q, 0), MM_STATUS_OK);
+    CHECK_EQ(q.memory, 7 + 16000 + 7);
+    CHECK(mm_chunkqueue_peek_memory(&q, slices, 8) <= 4);
+    CHECK_EQ(mm_chunkqueue_mark_written(&q, 7), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_peek_memory(&q, slices, 1), 1);
+    CHECK(memcmp(slices[0].ptr, file_bytes, slices[0].len) == 0);
+    mm_chunkqueue_append_file(&q, file_path, FILE_SIZE - 5, 10);
+    CHECK_EQ(mm_chunkqueue_join(&q, 0), MM_STATUS_TRUNCATED);
+    CHECK_EQ(mm_chunkqueue_length(&q), 16000 + 7 + 10);
+    CHECK(mm_chunkqueue_check(&q));
+    mm_chunkqueue_append_file(&q2, file_path, 0, 10);
+    CHECK_EQ(mm_chunkqueue_join(&q2, 0), MM_STATUS_OK); /* nothing to be joined to */
+    CHECK_EQ(q2.memory, 0);
+    CHECK_SUB(end());
+}
+
+/* ---- files ---- */
+
+static int scratch_file(char *path, size_t size, const char *bytes, size_t length)
+{
+    int fd;
+    snprintf(path, size, "%s/scratch", dir);
+    fd = open(path, O_CREAT | O_TRUNC | O_RDWR, 0600);
+    if (fd < 0 || write(fd, bytes, length) != (ssize_t)length) abort();
+    return fd;
+}
+
+TEST(changed_files_are_noticed)
+{
+    struct timespec times[2];
+    char path[80];
+    int fd;
+    begin(0, 0);
+    fd = scratch_file(path, sizeof(path), "0123456789", 10);
+    mm_chunkqueue_append_file(&q, path, 0, 10);
+    CHECK_EQ(mm_chunkqueue_append_fd_ref(&q2, fd, 2, 6, NULL, NULL), MM_STATUS_OK);
+    shim.open_fds++; /* owned */
+    CHECK_EQ(mm_chunk_verify(q.first), MM_STATUS_OK);
+    CHECK_EQ(mm_chunk_verify(q2.first), MM_STATUS_OK);
+    CHECK_EQ(mm_chunk_verify(q2.first), MM_STATUS_OK);
+    CHECK_EQ(q2.first->source->identity.size, 10);
+    memset(times, 0, sizeof(times));
+    times[0].tv_nsec = UTIME_OMIT;
+    times[1].tv_sec = 1000000000; /* a time that it did not have */
+    times[1].tv_nsec = 1;
+    CHECK_EQ(futimens(fd, times), 0);
+    CHECK_EQ(mm_chunk_verify(q.first), MM_STATUS_INVALID);
+    CHECK_EQ(mm_chunk_verify(q2.first), MM_STATUS_INVALID);
+    CHECK_EQ(ftruncate(fd, 7), 0);
+    CHECK_EQ(mm_chunk_verify(q.first), MM_STATUS_TRUNCATED);
+    CHECK_EQ(mm_chunk_verify(q2.first), MM_STATUS_TRUNCATED);
+    shim_fail(1, 0, EIO);
+    CHECK_EQ(mm_chunk_verify(q2.first), MM_STATUS_IO);
+    unlink(path);
+    mm_chunkqueue_append_mem(&q2, "m", 1);
+    CHECK_EQ(mm_chunk_verify(q2.last), MM_STATUS_OK);
+    CHECK_SUB(end());
+}
+
+#ifdef MMI_NOWAIT
+TEST(reads_that_would_wait)
+{
+    char scratch[64];
+    const char *data;
+    size_t got;
+    begin(0, 0);
+    mm_chunkqueue_append_mem(&q, "<", 1);
+    mm_chunkqueue_append_file(&q, file_path, 0, 20);
+    shim.cold = EAGAIN;
+    shim.cold_at = 5;
+    CHECK_EQ(mm_chunkqueue_peek_nowait(&q, scratch, 64, &data, &got), MM_STATUS_OK);
+    CHECK(got == 6 && memcmp(data + 1, file_bytes, 5) == 0); /* what is there */
+    CHECK(q.last->busy);
+    CHECK_EQ(mm_chunkqueue_mark_written(&q, 6), MM_STATUS_OK);
+    q.first->busy = false;
+    CHECK_EQ(mm_chunkqueue_peek_nowait(&q, scratch, 64, &data, &got), MM_STATUS_AGAIN);
+    CHECK(q.first->busy && got == 0);
+    CHECK_EQ(mm_chunkqueue_peek_nowait(&q, scratch, 64, &data, &got), MM_STATUS_OK);
+    CHECK(got == 15 && !q.first->busy && memcmp(data, file_bytes + 5, 15) == 0); /* waited */
+    shim.cold = -1; /* a kernel that says "end of file" where it means "not yet" */
+    CHECK_EQ(mm_chunkqueue_peek_nowait(&q, scratch, 64, &data, &got), MM_STATUS_OK);
+    CHECK(got == 15 && memcmp(data, file_bytes + 5, 15) == 0);
+    shim.cold = EOPNOTSUPP; /* a file system that cannot tell is asked once */
+    CHECK_EQ(mm_chunkqueue_peek_nowait(&q, scratch, 64, &data, &got), MM_STATUS_OK);
+    CHECK(got == 15 && q.first->source->waits);
+    shim.cold = 0;
+    mm_chunkqueue_reset(&q);
+    mm_chunkqueue_append_file(&q, file_path, FILE_SIZE - 3, 3);
+    CHECK_EQ(mm_chunkqueue_peek_nowait(&q, scratch, 64, &data, &got), MM_STATUS_OK);
+    CHECK(got == 3 && memcmp(data, file_bytes + FILE_SIZE - 3, 3) == 0);
+    mm_chunkqueue_append_file(&q, "/nowhere/at/all", 0, 1);
+    CHECK_EQ(mm_chunkqueue_mark_written(&q, 3), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_peek_nowait(&q, scratch, 64, &data, &got), MM_STATUS_NOT_FOUND);
+    CHECK_SUB(end());
+}
+#endif
+
+/* Beyond 4 GiB, in a file with a hole. */
+TEST(large_offsets)
+{
+    const int64_t border = (int64_t)1 << 32;
+    char path[80], bytes[8];
+    int fd;
+    begin(0, 0);
+    fd = scratch_file(path, sizeof(path), "", 0);
+    unlink(path);
+    shim.open_fds++;
+    if (ftruncate(fd, 5 * ((off_t)1 << 30)) == 0 &&
+        pwrite(fd, "abcd", 4, (off_t)(border - 2)) == 4) {
+        CHECK_EQ(mm_chunkqueue_append_fd_ref(&q, fd, border - 3, 6, NULL, NULL), MM_STATUS_OK);
+        CHECK_EQ(mm_chunkqueue_steal(&q2, &q, 3), MM_STATUS_OK);
+        CHECK_EQ(mm_chunkqueue_read(&q2, bytes, 3), MM_STATUS_OK);
+        CHECK(memcmp(bytes, "\0ab", 3) == 0);
+        CHECK_EQ(mm_chunkqueue_read(&q, bytes, 3), MM_STATUS_OK);
+        CHECK(memcmp(bytes, "cd\0", 3) == 0);
+    } else shim_close(fd);
+    mm_chunkqueue_append_file(&q, file_path, INT64_MAX - 20, 20);
+    CHECK_EQ(mm_chunkqueue_read(&q, bytes, 3), MM_STATUS_TRUNCATED);
+    CHECK_SUB(end());
+}
+
+TEST(counts_end_at_the_largest)
+{
+    size_t size;
+    begin(0, 0);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, "", SIZE_MAX), MM_STATUS_TOO_LARGE);
+    mm_chunkqueue_clear_status(&q);
+    CHECK(mm_chunkqueue_get_memory(&q, SIZE_MAX, &size) == NULL);
+    CHECK(mm_chunkqueue_append_open(&q, SIZE_MAX) == NULL);
+    CHECK_EQ(mm_chunkqueue_status(&q), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_append_file(&q, file_path, 0, INT64_MAX - 10), MM_STATUS_OK);
+    CHECK(mm_chunkqueue_get_memory(&q, 0, &size) != NULL);
+    CHECK_EQ(size, 10);
+    mm_chunkqueue_use_memory(&q, 10);
+    CHECK_EQ(mm_chunkqueue_length(&q), INT64_MAX);
+    CHECK(mm_chunkqueue_check(&q));
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, "x", 1), MM_STATUS_TOO_LARGE);
+    mm_chunkqueue_clear_status(&q);
+    CHECK_EQ(mm_chunkqueue_prepend_mem(&q, "x", 1), MM_STATUS_TOO_LARGE);
+    mm_chunkqueue_clear_status(&q);
+    CHECK(mm_chunkqueue_get_memory(&q, 0, &size) == NULL);
+    mm_chunkqueue_append_mem(&q2, "y", 1);
+    mm_chunkqueue_clear_status(&q);
+    CHECK_EQ(mm_chunkqueue_steal(&q, &q2, 1), MM_STATUS_TOO_LARGE);
+    CHECK_EQ(mm_chunkqueue_append_queue(&q, &q2), MM_STATUS_TOO_LARGE);
+    CHECK_EQ(mm_chunkqueue_length(&q2), 1);
+    CHECK_EQ(mm_chunkqueue_steal(&q2, &q, INT64_MAX - 12), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_mark_written(&q, 2), MM_STATUS_OK);
+    CHECK_EQ(q.first->type, MM_CHUNK_MEM);
+    CHECK_SUB(end());
+}
+
+/* The last one removes the files. */
+#ifdef MMI_NOWAIT
+#define NOWAIT_TESTS T(reads_that_would_wait),
+#else
+#define NOWAIT_TESTS
+#endif
+
+TEST_MAIN(NOWAIT_TESTS T(empty_queue), T(pool_desc_is_checked), T(one_byte_a_million_times),
           T(pooled_chunk_stays_its_size), T(free_memory_is_bounded), T(buffers_move_or_copy),
           T(split_shares_the_bytes), T(steal_nothing), T(file_ranges_and_ownership),
           T(file_by_name_fails_when_it_is_needed), T(peek_never_skips), T(spill_keeps_the_order),
           T(named_temp_files_leave_no_name), T(full_directory_falls_over_to_the_next),
           T(refused_spill_gives_the_disk_back), T(full_disk_is_what_is_told),
-          T(half_a_buffer_is_not_appended),
-          T(every_call_of_a_spill_fails), T(every_allocation_of_a_spill_fails), T(model_holds),
+          T(half_a_buffer_is_not_appended), T(every_call_of_a_spill_fails),
+          T(every_allocation_of_a_spill_fails), T(model_holds), T(kept_memory_decays),
+          T(kept_memory_decays_unasked), T(refused_memory_is_taken_from_what_is_kept),
+          T(buffers_on_loan), T(references_are_released_once), T(shared_bytes_are_shared),
+          T(exact_chunks_waste_nothing), T(open_buffers), T(prepends), T(spans_for_readv),
+          T(places_are_not_shared), T(ranges_keep_their_bytes), T(bytes_are_copied_once),
+          T(steal_into_temp_files), T(limits_of_a_queue), T(quota_of_all_queues),
+          T(watermarks_are_told_once), T(temp_files_have_no_name_and_a_size),
+          T(spill_writes_chunks_together), T(bad_directory_rests), T(directories_that_are_none),
+          T(disk_full_at_every_byte), T(file_size_limit), T(small_disk_fills_up),
+          T(written_more_than_there_is), T(contiguous_copies_what_is_missing),
+          T(bytes_and_lines_are_found), T(small_body_joins_its_headers),
+          T(changed_files_are_noticed), T(large_offsets), T(counts_end_at_the_largest),
           T(deinit_refuses_while_chunks_are_out))
