@@ -32,6 +32,11 @@ OPTIONAL DEFINES (before the first include; the MM_SYS_ ones only where the impl
     MM_CHUNK_NO_TMPFILE                             never use O_TMPFILE
     MM_CHUNK_NO_PWRITEV                             pwrite in its place; only Linux has the other
     MM_CHUNK_NO_NOWAIT                              no preadv2: reads that would wait do
+    MM_CHUNK_VIEWS                                  adds mm_chunk_view_get: files mapped into memory
+                                                    (alike in all files; a system with mmap; with
+                                                    glibc under -std=c11, define _DEFAULT_SOURCE)
+    MM_SYS_MMAP_FILE(at, size, prot, flags, fd, offset)  mmap
+    MM_SYS_MUNMAP_FILE(at, size)                         munmap
 
 OVERVIEW
     A chunk is a run of bytes, in memory (MM_CHUNK_MEM) or in a file (MM_CHUNK_FILE). A chunkqueue
@@ -50,6 +55,11 @@ OVERVIEW
     memory and then what is added goes to a temp file that has no name, so nothing is left behind
     even by kill -9. A memory limit and a disk limit bound a queue for good, and a high and a low
     watermark tell a producer when to pause and when to go on.
+
+    With MM_CHUNK_VIEWS, a file's bytes can be looked at without copying them, through a counted
+    window. A file that is cut short meanwhile makes such a look fail, and not the process: while
+    the trap is set (mm_chunk_views_begin), pages that are gone read as zeros, and the window says
+    so when it is given back. No jump leaves a function of yours, on no thread.
 
     Read into a queue: get_memory (or get_spans), read(2), use_memory. Write out of one: mm_io.h,
     or peek and mark_written. Appends are sticky: after a failure they do nothing and return the
@@ -85,7 +95,9 @@ COMPLEXITY AND STABILITY
     the next call that drains, compacts or spills it, which an append beyond the threshold does.
 
 THREADS
-    A pool and its queues belong to one thread. There are no globals.
+    A pool and its queues belong to one thread. There are no globals, but for the trap of
+    MM_CHUNK_VIEWS: signals are the process's, and so is a table of windows, which threads share
+    without locks.
 
 MEMORY
     Chunk structures and memory come from the pool's allocator: give it a budget's, and the budget
@@ -350,6 +362,7 @@ typedef struct mm_chunk_source { /* bytes that one or more chunks refer to */
     mm_chunk_refchg refchg;      /* FILE: whom to tell when a borrowed fd is free; NULL: ours */
     mm_chunk_release release;    /* MEM borrowed: whom to tell; NULL: nobody */
     void *ref;                   /* the argument of refchg or release */
+    struct mm_chunk_view *view;  /* FILE: its last window, with a reference; or NULL */
     mm_chunk_identity identity;  /* FILE: as it was when it was looked at first */
 } mm_chunk_source;
 
@@ -710,6 +723,39 @@ MM_NODISCARD MM_API mm_status mm_chunk_open(mm_chunk *chunk) MM_NONNULL_ALL;
    written to or replaced, so what is sent of it may be a mixture. OK for memory and temp files. */
 MM_NODISCARD MM_API mm_status mm_chunk_verify(mm_chunk *chunk) MM_NONNULL_ALL;
 
+#ifdef MM_CHUNK_VIEWS
+typedef struct mm_chunk_view { /* a window onto a file */
+    size_t refs;               /* who uses it: callers, and a source for its next caller */
+    char *base;                /* where it is mapped */
+    size_t size;               /* bytes mapped */
+    int64_t at;                /* position in the file, of a page */
+    size_t slot;               /* in the table of the trap */
+} mm_chunk_view;
+
+/* Sets the trap for SIGBUS in windows; to be called before the first window is wanted, by one
+   thread. A SIGBUS anywhere else goes to whoever had the signal before. The calls are counted. */
+MM_NODISCARD MM_API mm_status mm_chunk_views_begin(void);
+
+/* Ends that, when it is called as often. No window may be in use. */
+MM_API void mm_chunk_views_end(void);
+
+/* A look at the first bytes of a chunk where they are: *bytes are all that one piece has, at least
+   `least` of them (clipped to the chunk). For a FILE chunk *view is a window onto 512 KiB or
+   `least`, shared with others who look there; for memory it is NULL. The bytes hold until put, or
+   for memory until the chunk is drained. A window for a large file only pays: below 128 KiB
+   mm_chunkqueue_peek is faster. LIMIT: 256 windows are in use. TRUNCATED: the file ends before the
+   bytes do. NO_MEMORY and others where mapping fails: peek instead. */
+MM_NODISCARD MM_API mm_status mm_chunk_view_get(mm_chunk_pool *pool, mm_chunk *chunk, size_t least,
+                                                mm_chunk_view **view, mm_slice *bytes)
+    MM_NONNULL_ALL;
+
+/* Ends the look. TRUNCATED: the file has become shorter than what the chunk refers to, and zeros
+   may have stood for what was missing; whoever was given those bytes must not think them whole.
+   `view` may be NULL. */
+MM_NODISCARD MM_API mm_status mm_chunk_view_put(mm_chunk_pool *pool, mm_chunk *chunk,
+                                                mm_chunk_view *view) MM_NONNULL(1) MM_NONNULL(2);
+#endif
+
 /* What the errno of a file operation means to a caller. */
 MM_API mm_status mm_status_from_errno(int error);
 
@@ -791,6 +837,10 @@ MM_INLINE const char *mm_chunk_bytes(const mm_chunk *chunk)
 #include <sys/stat.h> /* fstat */
 #include <time.h>     /* time, for the names of temp files and the rest of bad directories */
 #include <unistd.h>   /* close, getpid, pread, pwrite, unlink */
+#ifdef MM_CHUNK_VIEWS
+#include <signal.h>   /* sigaction */
+#include <sys/mman.h> /* mmap */
+#endif
 #ifdef __linux__
 #include <sys/syscall.h> /* SYS_preadv2, SYS_pwritev: the C library hides or lacks its own */
 #include <sys/uio.h>     /* struct iovec */
@@ -862,6 +912,12 @@ extern long syscall(long number, ...); /* hidden by -std=c11; otherwise said twi
 #ifndef MM_SYS_TIME
 #define MM_SYS_TIME() time(NULL)
 #endif
+#ifndef MM_SYS_MMAP_FILE
+#define MM_SYS_MMAP_FILE(at, size, prot, flags, fd, offset) mmap(at, size, prot, flags, fd, offset)
+#endif
+#ifndef MM_SYS_MUNMAP_FILE
+#define MM_SYS_MUNMAP_FILE(at, size) munmap(at, size)
+#endif
 #endif /* MMI_SYSTEM */
 
 #if defined(MM_CHUNK_IMPLEMENTATION) && !defined(MMI_CHUNK_IMPLEMENTED)
@@ -883,6 +939,8 @@ extern "C" {
 #define MMI_CHUNK_IOV 64                            /* chunks in one write: 512 KiB of them */
 #define MMI_CHUNK_JOIN 16384                        /* lighttpd's border for a small body */
 #define MMI_CHUNK_SCAN 4096                         /* bytes of stack to look through a file */
+#define MMI_VIEW_SIZE ((size_t)512 << 10)           /* lighttpd's window */
+#define MMI_VIEW_SLOTS 256                          /* windows in use in a process at a time */
 
 // >>errors
 
@@ -1117,8 +1175,15 @@ static void mmi_disk_release(mm_chunk_pool *pool, int64_t size)
     if (pool->temp_budget != NULL) mm_budget_release(pool->temp_budget, (size_t)size);
 }
 
+#ifdef MM_CHUNK_VIEWS
+static void mmi_view_release(mm_chunk_pool *pool, mm_chunk_view *view);
+#endif
+
 static void mmi_source_free_file(mm_chunk_pool *pool, mm_chunk_source *source)
 {
+#ifdef MM_CHUNK_VIEWS
+    if (source->view != NULL) mmi_view_release(pool, source->view);
+#endif
     if (source->refchg != NULL) source->refchg(source->ref, -1);
     else if (source->fd >= 0) (void)MM_SYS_CLOSE(source->fd);
     mm_buffer_deinit(&source->mem);
@@ -1352,6 +1417,191 @@ MM_API mm_status mmi_chunk_pread(mm_chunk *c, char *to, size_t size, size_t *got
 {
     return mmi_chunk_read(c, 0, to, size, false, got);
 }
+
+// >>views
+
+#ifdef MM_CHUNK_VIEWS
+typedef struct mmi_view_slot { /* what the trap knows of a window; words, for all threads */
+    size_t base;               /* address; 0: free; 1: being taken */
+    size_t size;               /* in bytes */
+    size_t torn;               /* pages of it were gone */
+} mmi_view_slot;
+
+static mmi_view_slot mmi_view_slots[MMI_VIEW_SLOTS];
+static size_t mmi_view_page;         /* bytes of a page */
+static size_t mmi_view_users;        /* begins without end */
+static struct sigaction mmi_view_old; /* who had the signal before */
+
+/* Where the fault is in a window, zeros take the place of what is left of it; the instruction is
+   then done again. A window cannot go away meanwhile: the thread that faulted holds it. mmap is a
+   system call, and safe here, though POSIX does not say so. */
+static void mmi_view_fault(int number, siginfo_t *info, void *context)
+{
+    size_t at = (size_t)(uintptr_t)info->si_addr, i;
+    int error = errno;
+    (void)context;
+    for (i = 0; i < MMI_VIEW_SLOTS; i++) {
+        mmi_view_slot *slot = &mmi_view_slots[i];
+        size_t base = mmi_atomic_load(&slot->base), size = mmi_atomic_load(&slot->size), from;
+        if (base <= 1 || at < base || at - base >= size) continue;
+        from = at - (at - base) % mmi_view_page;
+        mmi_atomic_store(&slot->torn, 1);
+        if (mmap((void *)(uintptr_t)from, size - (from - base), PROT_READ,
+                 MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
+            break;
+        errno = error;
+        return;
+    }
+    (void)sigaction(number, &mmi_view_old, NULL); /* done again, and no longer ours */
+    errno = error;
+}
+
+MM_API mm_status mm_chunk_views_begin(void)
+{
+    struct sigaction action;
+    if (mmi_view_users > 0) {
+        mmi_view_users++;
+        return MM_STATUS_OK;
+    }
+    memset(&action, 0, sizeof(action));
+    action.sa_sigaction = mmi_view_fault;
+    action.sa_flags = SA_SIGINFO;
+    (void)sigemptyset(&action.sa_mask);
+    mmi_view_page = (size_t)sysconf(_SC_PAGESIZE);
+    if (sigaction(SIGBUS, &action, &mmi_view_old) != 0) return mm_status_from_errno(errno);
+    mmi_view_users++;
+    return MM_STATUS_OK;
+}
+
+MM_API void mm_chunk_views_end(void)
+{
+    MM_ASSERT(mmi_view_users > 0);
+    if (--mmi_view_users == 0) (void)sigaction(SIGBUS, &mmi_view_old, NULL);
+}
+
+/* A free slot, marked as taken; MMI_VIEW_SLOTS: there is none. */
+static size_t mmi_view_slot_take(void)
+{
+    size_t i;
+    for (i = 0; i < MMI_VIEW_SLOTS; i++) {
+        size_t none = 0;
+        if (mmi_atomic_load(&mmi_view_slots[i].base) != 0) continue;
+        if (mmi_atomic_cas(&mmi_view_slots[i].base, &none, 1)) break;
+    }
+    return i;
+}
+
+static void mmi_view_release(mm_chunk_pool *pool, mm_chunk_view *view)
+{
+    if (--view->refs > 0) return;
+    mmi_atomic_store(&mmi_view_slots[view->slot].base, 0);
+    (void)MM_SYS_MUNMAP_FILE(view->base, view->size);
+    mmi_free(pool->allocator, view, sizeof(*view));
+}
+
+/* Maps `size` bytes at `at` of the file. */
+static mm_status mmi_view_map(mm_chunk_pool *pool, int fd, int64_t at, size_t size,
+                              mm_chunk_view **made)
+{
+    mm_chunk_view *view;
+    mmi_view_slot *slot;
+    void *base = MAP_FAILED;
+    if ((int64_t)(off_t)at != at) return MM_STATUS_TOO_LARGE;
+    view = (mm_chunk_view *)mmi_chunk_alloc(pool, sizeof(*view));
+    if (view == NULL) return MM_STATUS_NO_MEMORY;
+    view->slot = mmi_view_slot_take();
+    if (view->slot == MMI_VIEW_SLOTS) {
+        mmi_free(pool->allocator, view, sizeof(*view));
+        return MM_STATUS_LIMIT;
+    }
+    slot = &mmi_view_slots[view->slot];
+    base = MM_SYS_MMAP_FILE(NULL, size, PROT_READ, MAP_SHARED, fd, (off_t)at);
+    if (base == MAP_FAILED && (errno == EINVAL || errno == ENODEV)) /* file systems that cannot */
+        base = MM_SYS_MMAP_FILE(NULL, size, PROT_READ, MAP_PRIVATE, fd, (off_t)at);
+    if (base == MAP_FAILED) {
+        mm_status status = mm_status_from_errno(errno);
+        mmi_atomic_store(&slot->base, 0);
+        mmi_free(pool->allocator, view, sizeof(*view));
+        return status;
+    }
+    view->refs = 1;
+    view->base = (char *)base;
+    view->size = size;
+    view->at = at;
+    mmi_atomic_store(&slot->torn, 0);
+    mmi_atomic_store(&slot->size, size);
+    mmi_atomic_store(&slot->base, (size_t)(uintptr_t)base); /* last: now the trap looks at it */
+    *made = view;
+    return MM_STATUS_OK;
+}
+
+/* OK when the file has all that the chunk refers to. */
+static mm_status mmi_view_check(const mm_chunk *c)
+{
+    struct stat st;
+    if (MM_SYS_FSTAT(c->source->fd, &st) != 0) return mm_status_from_errno(errno);
+    return (int64_t)st.st_size < c->end ? MM_STATUS_TRUNCATED : MM_STATUS_OK;
+}
+
+/* Makes the source's window one that has `least` bytes at the front of the chunk. */
+static mm_status mmi_view_move(mm_chunk_pool *pool, mm_chunk *c, size_t least)
+{
+    mm_chunk_source *source = c->source;
+    mm_chunk_view *view = source->view, *made = NULL;
+    int64_t at = c->offset - c->offset % (int64_t)mmi_view_page;
+    size_t size = MMI_VIEW_SIZE, skip = (size_t)(c->offset - at);
+    mm_status status;
+    if (view != NULL && view->at <= c->offset &&
+        (uint64_t)(c->offset - view->at) + least <= view->size &&
+        mmi_atomic_load(&mmi_view_slots[view->slot].torn) == 0)
+        return MM_STATUS_OK;
+    if (!mm_size_add(least, skip, &least)) return MM_STATUS_TOO_LARGE;
+    if (size < least) size = least;
+    if ((uint64_t)size > (uint64_t)(c->end - at)) size = (size_t)(c->end - at);
+    status = mmi_view_map(pool, source->fd, at, size, &made);
+    if (status != MM_STATUS_OK) return status;
+    if (view != NULL) mmi_view_release(pool, view);
+    source->view = made;
+    return MM_STATUS_OK;
+}
+
+MM_API mm_status mm_chunk_view_get(mm_chunk_pool *pool, mm_chunk *chunk, size_t least,
+                                   mm_chunk_view **view, mm_slice *bytes)
+{
+    uint64_t size = (uint64_t)(chunk->end - chunk->offset);
+    mm_chunk_view *window;
+    mm_status status;
+    MM_ASSERT(mmi_view_users > 0);
+    *view = NULL;
+    *bytes = mm_slice_make(NULL, 0);
+    if (chunk->type == MM_CHUNK_MEM) {
+        *bytes = mm_slice_make(mm_chunk_bytes(chunk), (size_t)size);
+        return MM_STATUS_OK;
+    }
+    status = mm_chunk_open(chunk);
+    if (status == MM_STATUS_OK) status = mmi_view_check(chunk);
+    if (status != MM_STATUS_OK) return status;
+    if (least == 0) least = 1;
+    if (least > size) least = (size_t)size;
+    status = mmi_view_move(pool, chunk, least);
+    if (status != MM_STATUS_OK) return status;
+    window = *view = chunk->source->view;
+    window->refs++;
+    bytes->ptr = window->base + (chunk->offset - window->at);
+    bytes->len = window->size - (size_t)(chunk->offset - window->at);
+    if (bytes->len > size) bytes->len = (size_t)size;
+    return MM_STATUS_OK;
+}
+
+MM_API mm_status mm_chunk_view_put(mm_chunk_pool *pool, mm_chunk *chunk, mm_chunk_view *view)
+{
+    bool torn;
+    if (view == NULL) return MM_STATUS_OK;
+    torn = mmi_atomic_load(&mmi_view_slots[view->slot].torn) != 0;
+    mmi_view_release(pool, view);
+    return torn ? MM_STATUS_TRUNCATED : mmi_view_check(chunk);
+}
+#endif
 
 // >>pool
 

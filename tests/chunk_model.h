@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -36,6 +37,7 @@ static struct shim {
     int writes;       /* system calls that wrote */
     const char *bad;  /* a folder in which no file can be made */
     int bad_opens;    /* how often that was tried */
+    int maps;         /* windows that are mapped */
 } shim;
 
 static int shim_fails(void);
@@ -53,6 +55,10 @@ static ssize_t shim_pread_nowait(int fd, char *bytes, size_t size, int64_t offse
 #endif
 static int64_t shim_time(void);
 static int shim_ftruncate(int fd, off_t size);
+#ifdef MM_CHUNK_VIEWS
+static void *shim_mmap(void *at, size_t size, int prot, int flags, int fd, off_t offset);
+static int shim_munmap(void *at, size_t size);
+#endif
 
 #define MM_SYS_OPEN(path, flags, mode) shim_open(path, flags, mode)
 #define MM_SYS_CLOSE(fd) shim_close(fd)
@@ -64,16 +70,20 @@ static int shim_ftruncate(int fd, off_t size);
 #define MM_SYS_PREAD_NOWAIT(fd, bytes, size, offset) shim_pread_nowait(fd, bytes, size, offset)
 #define MM_SYS_TIME() shim_time()
 #define MM_SYS_FTRUNCATE(fd, size) shim_ftruncate(fd, size)
+#define MM_SYS_MMAP_FILE(at, size, prot, flags, fd, offset) \
+    shim_mmap(at, size, prot, flags, fd, offset)
+#define MM_SYS_MUNMAP_FILE(at, size) shim_munmap(at, size)
 #define MM_IMPLEMENTATION
 #include "../mm_chunk.h"
 
 #include "harness.h"
 
+/* Counts for several threads: only without faults. */
 static int shim_fails(void)
 {
-    shim.calls++;
-    if (shim.fail_at == 0 || shim.calls < shim.fail_at) return 0;
-    if (shim.calls > shim.fail_at && !shim.for_ever) return 0;
+    size_t calls = __atomic_add_fetch(&shim.calls, 1, __ATOMIC_RELAXED);
+    if (shim.fail_at == 0 || calls < shim.fail_at) return 0;
+    if (calls > shim.fail_at && !shim.for_ever) return 0;
     errno = shim.error;
     return 1;
 }
@@ -98,7 +108,7 @@ static int shim_open(const char *path, int flags, unsigned mode)
 
 static int shim_close(int fd)
 {
-    shim.open_fds--;
+    __atomic_sub_fetch(&shim.open_fds, 1, __ATOMIC_RELAXED);
     return close(fd); /* never fails in a way that matters: the descriptor is gone */
 }
 
@@ -178,6 +188,21 @@ static ssize_t shim_pread_nowait(int fd, char *bytes, size_t size, int64_t offse
     if (shim.cold != 0 && size > shim.cold_at - (size_t)offset)
         size = shim.cold_at - (size_t)offset;
     return mmi_pread_nowait(fd, bytes, shim_short(size), offset);
+}
+#endif
+
+#ifdef MM_CHUNK_VIEWS
+static void *shim_mmap(void *at, size_t size, int prot, int flags, int fd, off_t offset)
+{
+    void *base = shim_fails() ? MAP_FAILED : mmap(at, size, prot, flags, fd, offset);
+    if (base != MAP_FAILED) __atomic_add_fetch(&shim.maps, 1, __ATOMIC_RELAXED);
+    return base;
+}
+
+static int shim_munmap(void *at, size_t size)
+{
+    __atomic_sub_fetch(&shim.maps, 1, __ATOMIC_RELAXED);
+    return munmap(at, size);
 }
 #endif
 

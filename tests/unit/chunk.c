@@ -1,5 +1,8 @@
 /* mm_chunk.h: a model test against flat byte strings, every call and allocation failing, and the
    defects of other chunk queues as cases. */
+#ifndef MM_CHUNK_NO_NOWAIT /* chunk_portable.c has no views either */
+#define MM_CHUNK_VIEWS
+#endif
 #include "../chunk_model.h"
 
 /* ---- cases ---- */
@@ -1263,7 +1266,7 @@ static int64_t fill_up(void)
     if (mm_chunkqueue_status(&q) != MM_STATUS_NO_SPACE) return -1;
     check_content(&q, bytes, (size_t)length);
     mm_chunkqueue_clear_status(&q);
-    if (mm_chunkqueue_mark_written(&q, length) != MM_STATUS_OK) return -1; /* there is space again */
+    if (mm_chunkqueue_mark_written(&q, length) != MM_STATUS_OK) return -1; /* space again */
     if (mm_chunkqueue_append_mem(&q, bytes, 20000) != MM_STATUS_OK) return -1;
     check_content(&q, bytes, 20000);
     end();
@@ -1566,6 +1569,186 @@ TEST(counts_end_at_the_largest)
     CHECK_SUB(end());
 }
 
+/* ---- views ---- */
+
+#ifdef MM_CHUNK_VIEWS
+enum { VIEW_FILE = 2000000 };
+
+static unsigned char view_byte(int64_t at)
+{
+    return (unsigned char)(at % 251 + at / 4096 % 7);
+}
+
+/* An open file whose bytes view_byte knows. Nameless. */
+static int view_file(void)
+{
+    static char bytes[VIEW_FILE];
+    char path[80];
+    int64_t i;
+    int fd;
+    for (i = 0; i < VIEW_FILE; i++) bytes[i] = (char)view_byte(i);
+    fd = scratch_file(path, sizeof(path), bytes, sizeof(bytes));
+    unlink(path);
+    return fd;
+}
+
+static int is_view_of(mm_slice bytes, int64_t at)
+{
+    size_t i;
+    for (i = 0; i < bytes.len; i++)
+        if ((unsigned char)bytes.ptr[i] != view_byte(at + (int64_t)i)) return 0;
+    return 1;
+}
+
+TEST(views_are_windows)
+{
+    mm_chunk_view *a, *b, *none;
+    mm_slice bytes, other;
+    int fd;
+    begin(0, 0);
+    fd = view_file();
+    shim.open_fds++;
+    CHECK_EQ(mm_chunk_views_begin(), MM_STATUS_OK);
+    CHECK_EQ(mm_chunk_views_begin(), MM_STATUS_OK);
+    mm_chunk_views_end();
+    CHECK_EQ(mm_chunkqueue_append_fd(&q, fd, 5000, VIEW_FILE - 5000), MM_STATUS_OK);
+    CHECK_EQ(mm_chunk_view_get(&pool, q.first, 0, &a, &bytes), MM_STATUS_OK);
+    CHECK(bytes.len == MMI_VIEW_SIZE - 5000 % mmi_view_page && is_view_of(bytes, 5000));
+    CHECK_EQ(mm_chunkqueue_steal(&q2, &q, 100000), MM_STATUS_OK); /* both parts see one window */
+    CHECK_EQ(mm_chunk_view_get(&pool, q.first, 1000, &b, &other), MM_STATUS_OK);
+    CHECK(a == b && shim.maps == 1 && is_view_of(other, 105000));
+    CHECK_EQ(mm_chunk_view_put(&pool, q.first, b), MM_STATUS_OK);
+    CHECK_EQ(mm_chunk_view_get(&pool, q.first, 1000000, &b, &other), MM_STATUS_OK);
+    CHECK(other.len >= 1000000 && shim.maps == 2 && is_view_of(other, 105000));
+    CHECK(is_view_of(bytes, 5000)); /* another window does not move the ones in use */
+    CHECK_EQ(mm_chunk_view_put(&pool, q2.first, a), MM_STATUS_OK);
+    CHECK_EQ(shim.maps, 1);
+    CHECK_EQ(mm_chunk_view_put(&pool, q.first, b), MM_STATUS_OK);
+    CHECK_EQ(mm_chunk_view_get(&pool, q2.first, SIZE_MAX, &a, &bytes), MM_STATUS_OK);
+    CHECK(bytes.len == 100000 && is_view_of(bytes, 5000));
+    CHECK_EQ(mm_chunk_view_put(&pool, q2.first, a), MM_STATUS_OK);
+    mm_chunkqueue_append_mem(&q2, "memory", 6);
+    CHECK_EQ(mm_chunk_view_get(&pool, q2.last, 0, &none, &bytes), MM_STATUS_OK);
+    CHECK(none == NULL && bytes.len == 6 && memcmp(bytes.ptr, "memory", 6) == 0);
+    CHECK_EQ(mm_chunk_view_put(&pool, q2.last, none), MM_STATUS_OK);
+    mm_chunkqueue_reset(&q);
+    mm_chunkqueue_reset(&q2);
+    CHECK_EQ(shim.maps, 0);
+    mm_chunk_views_end();
+    CHECK_SUB(end());
+}
+
+TEST(views_that_cannot_be)
+{
+    mm_chunk_view *view;
+    mm_slice bytes;
+    size_t n, i;
+    begin(0, 0);
+    CHECK_EQ(mm_chunk_views_begin(), MM_STATUS_OK);
+    mm_chunkqueue_append_file(&q, "/nowhere/at/all", 0, 5);
+    CHECK_EQ(mm_chunk_view_get(&pool, q.first, 0, &view, &bytes), MM_STATUS_NOT_FOUND);
+    mm_chunkqueue_reset(&q);
+    CHECK_EQ(mm_chunkqueue_append_file(&q, file_path, 0, 100), MM_STATUS_OK);
+    for (n = 1; n <= 4; n++) { /* open, fstat, fstat, mmap */
+        shim_fail(n, 0, ENOMEM);
+        CHECK_EQ(mm_chunk_view_get(&pool, q.first, 0, &view, &bytes), MM_STATUS_NO_MEMORY);
+        CHECK(view == NULL && shim.maps == 0);
+        shim_fail(0, 0, 0);
+        mm_chunkqueue_reset(&q);
+        CHECK_EQ(mm_chunkqueue_append_file(&q, file_path, 0, 100), MM_STATUS_OK);
+    }
+    mm_chunk_pool_trim(&pool, 0);
+    test_allocator_fail(&memory, 1, 0);
+    CHECK_EQ(mm_chunk_view_get(&pool, q.first, 0, &view, &bytes), MM_STATUS_NO_MEMORY);
+    for (i = 0; i < MMI_VIEW_SLOTS; i++) mmi_view_slots[i].base = 1;
+    CHECK_EQ(mm_chunk_view_get(&pool, q.first, 0, &view, &bytes), MM_STATUS_LIMIT);
+    for (i = 0; i < MMI_VIEW_SLOTS; i++) mmi_view_slots[i].base = 0;
+    shim_fail(2, 0, EINVAL); /* a file system that shares no pages, but maps */
+    CHECK_EQ(mm_chunk_view_get(&pool, q.first, 0, &view, &bytes), MM_STATUS_OK);
+    CHECK_EQ(mm_chunk_view_put(&pool, q.first, view), MM_STATUS_OK);
+    mm_chunkqueue_reset(&q);
+    mm_chunk_views_end();
+    CHECK_SUB(end());
+}
+
+/* One thread: a pool of its own, a file that is cut short while it is being looked at. */
+static void *look_at_cut_file(void *result)
+{
+    mm_chunk_pool own;
+    mm_chunkqueue queue;
+    mm_chunk_view *view;
+    mm_slice bytes;
+    int fd = open("/tmp", O_TMPFILE | O_RDWR, 0600), *passed = (int *)result;
+    static const char page[4096] = {1};
+    size_t i, sum = 0;
+    for (i = 0; i < 100; i++)
+        if (write(fd, page, sizeof(page)) != (ssize_t)sizeof(page)) return NULL;
+    if (mm_chunk_pool_init(&own, NULL) != MM_STATUS_OK) return NULL;
+    mm_chunkqueue_init(&queue, &own);
+    if (mm_chunkqueue_append_fd(&queue, fd, 0, 409600) != MM_STATUS_OK) return NULL;
+    if (mm_chunk_view_get(&own, queue.first, 0, &view, &bytes) != MM_STATUS_OK) return NULL;
+    for (i = 0; i < 50; i++) sum += (size_t)bytes.ptr[i * 4096];
+    if (ftruncate(fd, 5000) != 0) return NULL;
+    for (i = 0; i < bytes.len; i += 4096) sum += (size_t)bytes.ptr[i];
+    if (sum == 52 && mm_chunk_view_put(&own, queue.first, view) == MM_STATUS_TRUNCATED)
+        *passed = 1;
+    if (mm_chunk_view_get(&own, queue.first, 0, &view, &bytes) != MM_STATUS_TRUNCATED) *passed = 0;
+    mm_chunkqueue_deinit(&queue);
+    if (mm_chunk_pool_deinit(&own) != 0) *passed = 0;
+    return NULL;
+}
+
+static int four_threads(void)
+{
+    pthread_t threads[4];
+    int passed[4] = {0, 0, 0, 0}, i;
+    if (mm_chunk_views_begin() != MM_STATUS_OK) return 1;
+    shim_reset();
+    for (i = 0; i < 4; i++)
+        if (pthread_create(&threads[i], NULL, look_at_cut_file, &passed[i]) != 0) return 2;
+    for (i = 0; i < 4; i++) pthread_join(threads[i], NULL);
+    mm_chunk_views_end();
+    return !(passed[0] && passed[1] && passed[2] && passed[3]);
+}
+
+TEST(files_cut_short_in_four_threads)
+{
+    CHECK_SUB(in_child(four_threads));
+}
+
+/* A fault that is not in a window must end the process, as it would without us. */
+static int fault_elsewhere(void)
+{
+    volatile char *map;
+    char path[80];
+    int fd = scratch_file(path, sizeof(path), "x", 1);
+    unlink(path);
+    if (mm_chunk_views_begin() != MM_STATUS_OK) return 0;
+    signal(SIGALRM, SIG_DFL);
+    map = (volatile char *)mmap(NULL, 8192, PROT_READ, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED || freopen("/dev/null", "w", stderr) == NULL) return 0;
+    return map[4096]; /* not there: 0 would be a pass that must not be */
+}
+
+TEST(faults_elsewhere_are_not_hidden)
+{
+    int status = 0;
+    pid_t child;
+    fixture();
+    fflush(stdout);
+    child = fork();
+    CHECK(child >= 0);
+    if (child == 0) _exit(fault_elsewhere());
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK(status != 0);
+}
+
+#define VIEW_TESTS T(views_are_windows), T(views_that_cannot_be), \
+    T(files_cut_short_in_four_threads), T(faults_elsewhere_are_not_hidden),
+#else
+#define VIEW_TESTS
+#endif
+
 /* The last one removes the files. */
 #ifdef MMI_NOWAIT
 #define NOWAIT_TESTS T(reads_that_would_wait),
@@ -1573,7 +1756,8 @@ TEST(counts_end_at_the_largest)
 #define NOWAIT_TESTS
 #endif
 
-TEST_MAIN(NOWAIT_TESTS T(empty_queue), T(pool_desc_is_checked), T(one_byte_a_million_times),
+TEST_MAIN(VIEW_TESTS NOWAIT_TESTS T(empty_queue), T(pool_desc_is_checked),
+          T(one_byte_a_million_times),
           T(pooled_chunk_stays_its_size), T(free_memory_is_bounded), T(buffers_move_or_copy),
           T(split_shares_the_bytes), T(steal_nothing), T(file_ranges_and_ownership),
           T(file_by_name_fails_when_it_is_needed), T(peek_never_skips), T(spill_keeps_the_order),
