@@ -986,8 +986,18 @@ static mmi_unused *mmi_list_take(mm_chunk_list *list, mmi_unused **link)
     return taken;
 }
 
+/* The one put last, of a list whose pieces are all alike; NULL: empty. */
+static void *mmi_list_pop(mm_chunk_list *list)
+{
+    mmi_unused *first = (mmi_unused *)list->first, *taken;
+    if (first == NULL) return NULL;
+    taken = mmi_list_take(list, &first);
+    list->first = first;
+    return taken;
+}
+
 /* The first one of at least `least` bytes and not above four times that. *size is its own. */
-static void *mmi_list_pop(mm_chunk_list *list, size_t least, size_t *size)
+static void *mmi_list_find(mm_chunk_list *list, size_t least, size_t *size)
 {
     mmi_unused *first = (mmi_unused *)list->first, **link = &first;
     int i;
@@ -1063,14 +1073,13 @@ static void *mmi_chunk_alloc(mm_chunk_pool *pool, size_t size)
 static mm_status mmi_block_get(mm_chunk_pool *pool, mm_buffer *mem, size_t least)
 {
     size_t size = pool->chunk_size;
-    mm_chunk_list *list = &pool->regular;
     char *ptr;
     if (least > MM_BUFFER_LENGTH_MAX) return MM_STATUS_TOO_LARGE;
-    if (least >= size) {
+    if (least < size) ptr = (char *)mmi_list_pop(&pool->regular);
+    else {
         size = least >= (size_t)1 << 31 ? UINT32_MAX : mm_size_pow2(least + 1);
-        list = &pool->oversized;
+        ptr = (char *)mmi_list_find(&pool->oversized, size, &size);
     }
-    ptr = (char *)mmi_list_pop(list, size, &size);
     if (ptr == NULL) ptr = (char *)mmi_chunk_alloc(pool, size);
     if (ptr == NULL) return MM_STATUS_NO_MEMORY;
     mm_buffer_init(mem, pool->allocator);
@@ -1129,9 +1138,8 @@ MM_API void mm_chunk_buffer_yield(mm_chunk_pool *pool, mm_buffer *b)
 /* A chunk with a source of its own that refers to nothing yet. */
 static mm_chunk *mmi_chunk_new(mm_chunk_pool *pool, mm_chunk_type type)
 {
-    size_t size;
     mm_chunk_source *source;
-    mm_chunk *c = (mm_chunk *)mmi_list_pop(&pool->files, sizeof(mm_chunk), &size);
+    mm_chunk *c = (mm_chunk *)mmi_list_pop(&pool->files);
     if (c == NULL) c = (mm_chunk *)mmi_chunk_alloc(pool, sizeof(mm_chunk));
     if (c == NULL) return NULL;
     source = &c->own;
@@ -1263,15 +1271,20 @@ static void mmi_chunk_grow(mm_chunk *c, size_t n)
     MM_TRACK_POISON(mem->ptr + mem->used, (size_t)mem->size - mem->used);
 }
 
-/* Copies what fits of the bytes behind the chunk's own. */
+/* Copies bytes, for which there is room, behind the chunk's own. */
+static void mmi_chunk_add(mm_chunk_pool *pool, mm_chunk *c, const void *bytes, size_t size)
+{
+    memcpy(mmi_chunk_tail(c, size), bytes, size);
+    mmi_chunk_grow(c, size);
+    pool->stats.copied += size;
+}
+
+/* Copies what fits of them. */
 static size_t mmi_chunk_fill(mm_chunk_pool *pool, mm_chunk *c, const char *bytes, size_t size)
 {
     size_t room = mmi_chunk_room(c);
     if (size > room) size = room;
-    if (size == 0) return 0;
-    memcpy(mmi_chunk_tail(c, size), bytes, size);
-    mmi_chunk_grow(c, size);
-    pool->stats.copied += size;
+    if (size > 0) mmi_chunk_add(pool, c, bytes, size);
     return size;
 }
 
@@ -1784,8 +1797,8 @@ static void mmi_queue_drop(mm_chunkqueue *q, mm_chunk *before, int64_t n)
 static void mmi_queue_flow(mm_chunkqueue *q)
 {
     int64_t length = mm_chunkqueue_length(q);
+    if (MM_LIKELY(q->high == INT64_MAX && !q->is_high)) return;
     if (q->is_high ? length > q->low : length < q->high) return;
-    if (q->high == INT64_MAX && !q->is_high) return;
     q->is_high = !q->is_high;
     if (q->flow != NULL) q->flow(q, q->is_high, q->user_data);
 }
@@ -1906,7 +1919,7 @@ static mm_status mmi_queue_append_copy(mm_chunkqueue *q, const char *bytes, size
 
 static mm_status mmi_queue_append_spilled(mm_chunkqueue *q, const char *bytes, uint64_t size);
 
-MM_API mm_status mm_chunkqueue_append_mem(mm_chunkqueue *q, const void *bytes, size_t size)
+static mm_status mmi_queue_append_slow(mm_chunkqueue *q, const void *bytes, size_t size)
 {
     mm_status status;
     if (mmi_queue_must_spill(q, size))
@@ -1914,6 +1927,24 @@ MM_API mm_status mm_chunkqueue_append_mem(mm_chunkqueue *q, const void *bytes, s
     status = mmi_queue_admit_memory(q, size);
     if (status != MM_STATUS_OK || size == 0) return status;
     return mmi_queue_append_copy(q, (const char *)bytes, size);
+}
+
+/* Most appends are small and fit behind the last one, within all limits. (What fits into a chunk
+   cannot make `memory` overflow where it does not make bytes_in.) */
+MM_API mm_status mm_chunkqueue_append_mem(mm_chunkqueue *q, const void *bytes, size_t size)
+{
+    mm_chunk *tail = q->last;
+    int64_t memory;
+    if (tail == NULL || size == 0 || size > mmi_chunk_room(tail) ||
+        (int64_t)size > INT64_MAX - q->bytes_in || q->status != MM_STATUS_OK)
+        return mmi_queue_append_slow(q, bytes, size);
+    memory = q->memory + (int64_t)size;
+    if (memory > q->spill_at || memory > q->memory_limit)
+        return mmi_queue_append_slow(q, bytes, size);
+    mmi_chunk_add(q->pool, tail, bytes, size);
+    q->memory = memory;
+    mmi_queue_came(q, (int64_t)size);
+    return MM_STATUS_OK;
 }
 
 MM_API mm_status mm_chunkqueue_append_exact(mm_chunkqueue *q, const void *bytes, size_t size)
@@ -2695,58 +2726,85 @@ MM_API mm_status mm_chunkqueue_steal_spilled(mm_chunkqueue *to, mm_chunkqueue *f
     return MM_STATUS_OK;
 }
 
-/* How much of the first `n` bytes is in memory, and how much in temp files. */
-static void mmi_queue_measure(const mm_chunkqueue *q, int64_t n, int64_t *memory, int64_t *disk)
+/* The chunks that the first bytes of a queue are. */
+typedef struct mmi_prefix {
+    mm_chunk *last; /* the last one that is part of it as a whole; NULL: none is */
+    mm_chunk *next; /* the one behind that; NULL: the queue ends there */
+    int64_t left;   /* bytes of that one which are part of it too */
+    int64_t memory; /* bytes that are in memory */
+    int64_t disk;   /* bytes that are in temp files */
+} mmi_prefix;
+
+static mmi_prefix mmi_queue_measure(const mm_chunkqueue *q, int64_t n)
 {
-    const mm_chunk *c;
-    *memory = *disk = 0;
-    for (c = q->first; c != NULL && n > 0; c = c->next) {
-        int64_t size = c->end - c->offset < n ? c->end - c->offset : n;
-        if (c->type == MM_CHUNK_MEM) *memory += size;
-        else if (c->source->is_temp) *disk += size;
+    mmi_prefix prefix;
+    mm_chunk *c = q->first;
+    memset(&prefix, 0, sizeof(prefix));
+    for (; n > 0; c = c->next) {
+        int64_t size = c->end - c->offset;
+        bool is_part = size > n;
+        if (is_part) size = n;
+        if (c->type == MM_CHUNK_MEM) prefix.memory += size;
+        else if (c->source->is_temp) prefix.disk += size;
+        if (is_part) {
+            prefix.left = n;
+            break;
+        }
+        prefix.last = c;
         n -= size;
     }
+    prefix.next = c;
+    return prefix;
 }
 
-/* Moves whole chunks, and shares the one that is split. */
-static mm_status mmi_queue_steal(mm_chunkqueue *to, mm_chunkqueue *from, int64_t n)
+/* Moves whole chunks, all at once, and shares the one that is split. */
+static mm_status mmi_queue_steal(mm_chunkqueue *to, mm_chunkqueue *from, const mmi_prefix *prefix)
 {
-    mm_chunk *c, *part = NULL;
-    int64_t left = n;
-    for (c = from->first; c != NULL && left >= c->end - c->offset; c = c->next)
-        left -= c->end - c->offset;
+    mm_chunk *c = prefix->next, *part = NULL, *first = from->first, *last = prefix->last;
+    int64_t left = prefix->left;
     if (left > 0) { /* the split comes first: it is all that can fail */
         part = mmi_chunk_share(to->pool, c->source, c->type, c->offset, c->offset + left);
         if (part == NULL) return MM_STATUS_NO_MEMORY;
-    }
-    while (from->first != c) mmi_queue_insert(to, to->last, mmi_queue_remove(from, NULL));
-    if (part != NULL) {
+        part->next = NULL;
         c->offset += left;
-        mmi_queue_account(from, c, left, -1);
-        mmi_queue_insert(to, to->last, part);
-    }
+        if (last == NULL) first = part;
+        else last->next = part;
+        last = part;
+    } else last->next = NULL;
+    if (to->last == NULL) to->first = first;
+    else to->last->next = first;
+    to->last = last;
+    from->first = c;
+    if (c == NULL) from->last = NULL;
+    to->memory += prefix->memory;
+    to->disk += prefix->disk;
+    from->memory -= prefix->memory;
+    from->disk -= prefix->disk;
     return MM_STATUS_OK;
 }
 
+static mm_status mmi_queue_move(mm_chunkqueue *to, mm_chunkqueue *from, bool to_front);
+
 MM_API mm_status mm_chunkqueue_steal(mm_chunkqueue *to, mm_chunkqueue *from, int64_t n)
 {
-    int64_t memory, disk;
+    mmi_prefix prefix;
     mm_status status;
     MM_ASSERT(to != from && to->pool == from->pool);
     if (n < 0 || n > mm_chunkqueue_length(from)) return MM_STATUS_INVALID;
     status = mmi_queue_admit(to, (uint64_t)n);
     if (status != MM_STATUS_OK || n == 0) return status;
-    if (to->spill_at != INT64_MAX || to->memory_limit != INT64_MAX || to->disk_limit != INT64_MAX) {
-        mmi_queue_measure(from, n, &memory, &disk);
-        if (mmi_queue_must_spill(to, (uint64_t)memory))
-            return mm_chunkqueue_steal_spilled(to, from, n);
-        if (memory > mm_chunkqueue_room(to) || disk > to->disk_limit - to->disk)
-            return MM_STATUS_LIMIT;
-    }
-    status = mmi_queue_steal(to, from, n);
+    if (n == mm_chunkqueue_length(from)) return mmi_queue_move(to, from, false);
+    prefix = mmi_queue_measure(from, n);
+    if (mmi_queue_must_spill(to, (uint64_t)prefix.memory))
+        return mm_chunkqueue_steal_spilled(to, from, n);
+    if (prefix.memory > mm_chunkqueue_room(to) || prefix.disk > to->disk_limit - to->disk)
+        return MM_STATUS_LIMIT;
+    status = mmi_queue_steal(to, from, &prefix);
     if (status != MM_STATUS_OK) return status;
-    mmi_queue_came(to, n);
-    mmi_queue_left(from, n);
+    to->bytes_in += n;
+    from->bytes_out += n;
+    mmi_queue_flow(to);
+    mmi_queue_flow(from);
     return MM_STATUS_OK;
 }
 
@@ -2754,13 +2812,10 @@ MM_API mm_status mm_chunkqueue_steal(mm_chunkqueue *to, mm_chunkqueue *from, int
 static mm_status mmi_queue_move(mm_chunkqueue *to, mm_chunkqueue *from, bool to_front)
 {
     int64_t length = mm_chunkqueue_length(from);
-    mm_status status = mmi_queue_admit(to, (uint64_t)length);
-    MM_ASSERT(to != from && to->pool == from->pool);
-    if (status != MM_STATUS_OK || length == 0) return status;
     if (!to_front && mmi_queue_must_spill(to, (uint64_t)from->memory))
-        return to->status = mm_chunkqueue_steal_spilled(to, from, length);
+        return mm_chunkqueue_steal_spilled(to, from, length);
     if (from->memory > mm_chunkqueue_room(to) || from->disk > to->disk_limit - to->disk)
-        return to->status = MM_STATUS_LIMIT;
+        return MM_STATUS_LIMIT;
     mmi_queue_splice(to, to_front ? NULL : to->last, from);
     to->bytes_in += length;
     from->bytes_out += length;
@@ -2769,14 +2824,24 @@ static mm_status mmi_queue_move(mm_chunkqueue *to, mm_chunkqueue *from, bool to_
     return MM_STATUS_OK;
 }
 
+/* The same, sticky. */
+static mm_status mmi_queue_move_all(mm_chunkqueue *to, mm_chunkqueue *from, bool to_front)
+{
+    int64_t length = mm_chunkqueue_length(from);
+    mm_status status = mmi_queue_admit(to, (uint64_t)length);
+    MM_ASSERT(to != from && to->pool == from->pool);
+    if (status != MM_STATUS_OK || length == 0) return status;
+    return to->status = mmi_queue_move(to, from, to_front);
+}
+
 MM_API mm_status mm_chunkqueue_append_queue(mm_chunkqueue *to, mm_chunkqueue *from)
 {
-    return mmi_queue_move(to, from, false);
+    return mmi_queue_move_all(to, from, false);
 }
 
 MM_API mm_status mm_chunkqueue_prepend_queue(mm_chunkqueue *to, mm_chunkqueue *from)
 {
-    return mmi_queue_move(to, from, true);
+    return mmi_queue_move_all(to, from, true);
 }
 
 // >>drain

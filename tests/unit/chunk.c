@@ -1301,7 +1301,7 @@ static int small_disk(void)
 #ifdef __linux__
     char *saved = dir;
     int64_t length;
-    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0 ||
         mount("none", saved, "tmpfs", 0, "size=1m") != 0) {
         printf("      no file system can be mounted: skipped\n");
         return 0;
