@@ -642,6 +642,16 @@ MM_API mm_status mm_chunkqueue_prepend_queue(mm_chunkqueue *to, mm_chunkqueue *f
    queue, in order, part of it perhaps on disk. Not sticky. */
 MM_NODISCARD MM_API mm_status mm_chunkqueue_spill(mm_chunkqueue *q) MM_NONNULL_ALL;
 
+/* A place at the end of the queue in a temp file, for a caller that writes there by itself, as with
+   splice(2): up to *room bytes at *at of the descriptor returned, which stays the queue's. What is
+   in memory is spilled before. -1 with *status: sticky as an append. use_temp must follow. */
+MM_NODISCARD MM_API int mm_chunkqueue_get_temp(mm_chunkqueue *q, int64_t *at, int64_t *room,
+                                               mm_status *status) MM_NONNULL_ALL;
+
+/* Takes the first `n` bytes that are now there into the queue; 0: none. INVALID beyond the room,
+   NO_SPACE when the temp_budget refuses: then none, and the file is cut. */
+MM_API mm_status mm_chunkqueue_use_temp(mm_chunkqueue *q, int64_t n) MM_NONNULL_ALL;
+
 /* ---- draining ---- */
 
 /* Drops the first `n` bytes. INVALID when n < 0, and nothing happens; or when there are fewer: then
@@ -2621,6 +2631,82 @@ static mm_status mmi_queue_append_spilled(mm_chunkqueue *q, const char *bytes, u
     mmi_queue_splice(q, before, &made);
     (void)mmi_queue_merge_next(q, before);
     mmi_queue_came(q, (int64_t)size);
+    return MM_STATUS_OK;
+}
+
+/* A chunk without bytes at the end of a temp file that only this queue writes to. */
+static mm_chunk *mmi_spill_open(mm_chunkqueue *q, mm_chunk_source *temp, mm_status *status)
+{
+    mm_slice none;
+    mm_chunk *c;
+    if (temp != NULL && temp->refs == 2 && temp->length < q->pool->temp_file_size) {
+        c = mmi_chunk_share(q->pool, temp, MM_CHUNK_FILE, temp->length, temp->length);
+        *status = c == NULL ? MM_STATUS_NO_MEMORY : MM_STATUS_OK;
+        return c;
+    }
+    c = mmi_chunk_new(q->pool, MM_CHUNK_FILE);
+    *status = MM_STATUS_NO_MEMORY;
+    if (c == NULL) return NULL;
+    none = mm_slice_make("", 0);
+    *status = mmi_temp_begin(q->pool, &c->own, &none, 0, 0, MM_STATUS_IO);
+    if (*status == MM_STATUS_OK) return c;
+    mmi_chunk_free(q->pool, c);
+    return NULL;
+}
+
+/* The bytes that may still go to the temp file of the chunk. */
+static int64_t mmi_temp_room(const mm_chunkqueue *q, const mm_chunk *c)
+{
+    int64_t room = q->pool->temp_file_size - c->source->length;
+    if (room > q->pool->temp_quota - q->pool->stats.temp_live)
+        room = q->pool->temp_quota - q->pool->stats.temp_live;
+    if (room > q->disk_limit - q->disk) room = q->disk_limit - q->disk;
+    if (room > INT64_MAX - q->bytes_in) room = INT64_MAX - q->bytes_in;
+    return room < 0 ? 0 : room;
+}
+
+MM_API int mm_chunkqueue_get_temp(mm_chunkqueue *q, int64_t *at, int64_t *room, mm_status *status)
+{
+    mm_chunk_source *temp = NULL;
+    mm_chunk *c = NULL;
+    MM_ASSERT(q->reserved == NULL && q->tail_room == 0);
+    *at = *room = 0;
+    *status = mmi_queue_admit(q, 1);
+    if (*status != MM_STATUS_OK) return -1;
+    *status = mmi_queue_spill(q, &temp);
+    if (*status == MM_STATUS_OK) c = mmi_spill_open(q, temp, status);
+    if (temp != NULL) mmi_source_release(q->pool, temp, MM_CHUNK_FILE);
+    q->status = *status;
+    if (c == NULL) return -1;
+    *room = mmi_temp_room(q, c);
+    if (*room == 0) {
+        mmi_chunk_free(q->pool, c);
+        *status = q->status = q->disk >= q->disk_limit ? MM_STATUS_LIMIT : MM_STATUS_NO_SPACE;
+        return -1;
+    }
+    *at = c->source->length;
+    q->reserved = c;
+    return c->source->fd;
+}
+
+MM_API mm_status mm_chunkqueue_use_temp(mm_chunkqueue *q, int64_t n)
+{
+    mm_chunk *c = q->reserved, *before = q->last;
+    mm_status status = n < 0 || n > mmi_temp_room(q, c) ? MM_STATUS_INVALID : MM_STATUS_OK;
+    q->reserved = NULL;
+    if (status == MM_STATUS_OK) status = mmi_disk_charge(q->pool, n);
+    if (status != MM_STATUS_OK || n == 0) {
+        (void)!MM_SYS_FTRUNCATE(c->source->fd, (off_t)c->source->length);
+        mmi_chunk_free(q->pool, c);
+        return status;
+    }
+    c->source->length += n;
+    c->end = c->source->length;
+    c->offset = c->end - n;
+    q->pool->stats.temp_bytes += n;
+    mmi_queue_insert(q, before, c);
+    (void)mmi_queue_merge_next(q, before);
+    mmi_queue_came(q, n);
     return MM_STATUS_OK;
 }
 

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 #ifdef __linux__
 #include <sys/mount.h>
@@ -401,10 +402,22 @@ static mm_status model_append_fd(model *m, mm_chunkqueue *q, size_t at, size_t s
     return status;
 }
 
+static mm_status model_append_temp(mm_chunkqueue *q, const char *bytes, size_t *size)
+{
+    int64_t at, room;
+    mm_status status;
+    int fd = mm_chunkqueue_get_temp(q, &at, &room, &status);
+    MODEL_CHECK((fd >= 0) == (status == MM_STATUS_OK));
+    if (fd < 0) return status;
+    if ((int64_t)*size > room) *size = (size_t)room;
+    if (pwrite(fd, bytes, *size, (off_t)at) != (ssize_t)*size) *size = 0;
+    return mm_chunkqueue_use_temp(q, (int64_t)*size);
+}
+
 static void model_append(model *m, size_t i)
 {
     mm_chunkqueue *q = &m->q[i];
-    size_t kind = m->next(m, 14), at = m->next(m, 10000), size = m->next(m, 3000);
+    size_t kind = m->next(m, 15), at = m->next(m, 10000), size = m->next(m, 3000);
     const char *bytes = file_bytes + at;
     mm_status status = MM_STATUS_OK;
     bool front = false;
@@ -429,6 +442,7 @@ static void model_append(model *m, size_t i)
     case 9: status = model_open(m, q, bytes, size, false); break;
     case 10: status = model_open(m, q, bytes, size, front = true); break;
     case 11: status = mm_chunkqueue_prepend_mem(q, bytes, size /= 4); front = true; break;
+    case 12: status = model_append_temp(q, bytes, &size); break;
     default: status = model_append_spans(m, q, bytes, &size); break;
     }
     if (status != MM_STATUS_OK) return;

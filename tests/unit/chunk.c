@@ -1134,6 +1134,62 @@ TEST(spill_writes_chunks_together)
     CHECK_SUB(end());
 }
 
+/* Bytes that come to the file by another way than through memory. */
+TEST(temp_file_that_others_write)
+{
+    mm_budget disk;
+    mm_budget_desc budget;
+    mm_status status;
+    int64_t at, room;
+    int fd, i;
+    begin(1024, 4000);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, file_bytes, 1500), MM_STATUS_OK);
+    for (i = 0; i < 4; i++) { /* 1000, 1000, 500 to the end of the file, 1000 */
+        int64_t length = mm_chunkqueue_length(&q), n;
+        fd = mm_chunkqueue_get_temp(&q, &at, &room, &status);
+        CHECK(fd >= 0 && room == 4000 - at && q.memory == 0);
+        n = room < 1000 ? room : 1000;
+        CHECK_EQ(pwrite(fd, file_bytes + length, (size_t)n, (off_t)at), n);
+        CHECK_EQ(mm_chunkqueue_use_temp(&q, n), MM_STATUS_OK);
+        CHECK(mm_chunkqueue_check(&q));
+    }
+    CHECK_SUB(check_content(&q, file_bytes, 5000));
+    CHECK(q.first->next == q.last && pool.stats.temp_files == 2);
+    CHECK_EQ(mm_chunkqueue_steal(&q2, &q, 4500), MM_STATUS_OK);
+    fd = mm_chunkqueue_get_temp(&q2, &at, &room, &status); /* not where the other one writes */
+    CHECK(fd >= 0 && fd != q.last->source->fd);
+    CHECK_EQ(mm_chunkqueue_use_temp(&q2, 0), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, file_bytes + 5000, 100), MM_STATUS_OK);
+    CHECK_SUB(check_content(&q2, file_bytes, 4500));
+    CHECK_SUB(check_content(&q, file_bytes + 4500, 600));
+    fd = mm_chunkqueue_get_temp(&q, &at, &room, &status);
+    CHECK(fd >= 0);
+    CHECK_EQ(mm_chunkqueue_use_temp(&q, room + 1), MM_STATUS_INVALID);
+    memset(&budget, 0, sizeof(budget));
+    budget.limit = 10;
+    mm_budget_init(&disk, &budget);
+    mm_chunkqueue_reset(&q);
+    mm_chunkqueue_reset(&q2);
+    pool.temp_budget = &disk;
+    fd = mm_chunkqueue_get_temp(&q, &at, &room, &status);
+    CHECK(fd >= 0);
+    CHECK_EQ(mm_chunkqueue_use_temp(&q, 11), MM_STATUS_NO_SPACE);
+    CHECK_EQ(pool.stats.temp_live, 0);
+    pool.temp_budget = NULL;
+    mm_chunkqueue_set_limits(&q, INT64_MAX, 0);
+    CHECK_EQ(mm_chunkqueue_get_temp(&q, &at, &room, &status), -1);
+    CHECK_EQ(status, MM_STATUS_LIMIT);
+    mm_chunkqueue_reset(&q);
+    mm_chunkqueue_set_limits(&q, INT64_MAX, INT64_MAX);
+    shim_fail(1, 1, EACCES);
+    CHECK_EQ(mm_chunkqueue_get_temp(&q, &at, &room, &status), -1);
+    CHECK(status == MM_STATUS_DENIED && mm_chunkqueue_status(&q) == MM_STATUS_DENIED);
+    CHECK(mm_chunkqueue_is_empty(&q));
+    shim_fail(0, 0, 0);
+    CHECK_SUB(end());
+    CHECK_EQ(mm_budget_deinit(&disk), 0);
+}
+
 static char second_dir[] = "/tmp/mm-test-chunk-2-XXXXXX";
 
 /* A directory that refused is not tried again by any queue for a while, and then it is. */
@@ -1538,6 +1594,27 @@ TEST(large_offsets)
     CHECK_SUB(end());
 }
 
+/* A queue of very many chunks is as good as a short one. */
+TEST(very_many_chunks)
+{
+    enum { CHUNKS = 100000 };
+    int64_t i, left = CHUNKS * 3;
+    begin(0, 0);
+    for (i = 0; i < CHUNKS; i++)
+        CHECK_EQ(mm_chunkqueue_append_reference(&q, file_bytes + i % 1000, 3, NULL, NULL),
+                 MM_STATUS_OK);
+    CHECK_EQ(pool.stats.chunks, CHUNKS);
+    for (i = 1; left > 0; i++) { /* at each kind of border */
+        int64_t n = i % 1000 < left ? i % 1000 : left;
+        CHECK_EQ(mm_chunkqueue_steal(&q2, &q, n), MM_STATUS_OK);
+        left -= n;
+    }
+    CHECK(mm_chunkqueue_check(&q2));
+    mm_chunkqueue_reset(&q2);
+    CHECK(mm_chunk_pool_get_stats(&pool).cached_files <= pool.files.keep);
+    CHECK_SUB(end());
+}
+
 TEST(counts_end_at_the_largest)
 {
     size_t size;
@@ -1771,7 +1848,8 @@ TEST_MAIN(VIEW_TESTS NOWAIT_TESTS T(empty_queue), T(pool_desc_is_checked),
           T(places_are_not_shared), T(ranges_keep_their_bytes), T(bytes_are_copied_once),
           T(steal_into_temp_files), T(limits_of_a_queue), T(quota_of_all_queues),
           T(watermarks_are_told_once), T(temp_files_have_no_name_and_a_size),
-          T(spill_writes_chunks_together), T(bad_directory_rests), T(directories_that_are_none),
+          T(spill_writes_chunks_together), T(temp_file_that_others_write),
+          T(very_many_chunks), T(bad_directory_rests), T(directories_that_are_none),
           T(disk_full_at_every_byte), T(file_size_limit), T(small_disk_fills_up),
           T(written_more_than_there_is), T(contiguous_copies_what_is_missing),
           T(bytes_and_lines_are_found), T(small_body_joins_its_headers),
