@@ -2364,11 +2364,14 @@ MM_API void mm_buffer_simplify_path(mm_buffer *b)
 
 MM_API mm_status mm_buffer_append_path(mm_buffer *b, mm_slice path)
 {
-    size_t length = mm_buffer_length(b), kept = length;
-    if (length == 0 || path.len == 0) return mm_buffer_append_slice(b, path);
+    size_t length = mm_buffer_length(b), kept = length, more;
+    if (length == 0 || path.len == 0 || path.len > MM_BUFFER_LENGTH_MAX) /* which is refused */
+        return mm_buffer_append_slice(b, path);
     while (path.len > 0 && path.ptr[0] == '/') path.ptr++, path.len--;
     while (kept > 0 && b->ptr[kept - 1] == '/') kept--;
-    if (!mmi_buffer_make_room(b, path.len + 1, &path.ptr)) return b->status;
+    more = path.len + 1; /* the path and a slash, in the place of those at the end */
+    more -= more < length - kept ? more : length - kept;
+    if (!mmi_buffer_make_room(b, more, &path.ptr)) return b->status;
     if (path.len > 0) memmove(b->ptr + kept + 1, path.ptr, path.len);
     b->ptr[kept] = '/';
     mmi_buffer_set_length(b, kept + 1 + path.len);

@@ -636,6 +636,18 @@ TEST(paths_joined)
     mm_buffer_deinit(&b);
 }
 
+TEST(paths_joined_need_no_more_room_than_they_take)
+{
+    mm_buffer b = {0};
+    mm_buffer_append_format(&b, "%028d//", 0);
+    CHECK_EQ(b.size, 32);
+    CHECK_EQ(mm_buffer_append_path(&b, slice("/ab")), MM_STATUS_OK);
+    CHECK(mm_buffer_length(&b) == 31 && b.size == 32);
+    CHECK_EQ(mm_buffer_append_path(&b, mm_slice_make("ab", SIZE_MAX)), MM_STATUS_TOO_LARGE);
+    CHECK(mm_buffer_length(&b) == 31 && b.size == 32);
+    mm_buffer_deinit(&b);
+}
+
 /* ---- every function: arguments in the buffer itself, no memory, sizes too large ---- */
 
 static const text_function all[] = {
@@ -698,4 +710,5 @@ TEST_MAIN(T(url), T(html_and_xml), T(json), T(c_text), T(hex), T(base64_of_rfc_4
           T(random_text_against_the_reference), T(hex_and_base64_digits), T(utf8_at_every_place),
           T(case_at_every_place),
           T(paths_simplified), T(paths_simplified_model), T(paths_joined),
+          T(paths_joined_need_no_more_room_than_they_take),
           T(arguments_in_the_buffer_and_failures), T(sizes_and_sticky_status))
