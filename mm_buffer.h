@@ -597,17 +597,18 @@ MM_NODISCARD MM_API char *mm_shared_make_writable(mm_shared **s) MM_NONNULL_ALL;
     ((void)mmi_array_reserve(&(a)->items, sizeof(*(a)->items), (a)->count, (n), &(a)->capacity, \
                              (a)->allocator, &(a)->status))
 
-/* Adds one item, which may be one of the array's own: its status. */
+/* Adds one item: its status. It may be one of the array's own, by a.items[i], but not by a pointer
+   from before, as the items may have moved when the item is read: that is for mm_array_append. */
 #define mm_array_push(a, item) \
     mmi_array_status( \
         mmi_array_reserve(&(a)->items, sizeof(*(a)->items), (a)->count, 1, &(a)->capacity, \
                           (a)->allocator, &(a)->status) \
-            ? ((void)((a)->items[(a)->count++] = (item)), true) \
+            ? ((void)((a)->items[(a)->count] = (item)), (void)(a)->count++, true) \
             : false, \
         &(a)->status)
 
 /* Adds one item before the one at `index` (the count: behind the last): its status. It may be one
-   of the array's own. O(items behind). */
+   of the array's own, as above. O(items behind). */
 #define mm_array_insert(a, index, item) \
     mmi_array_status( \
         mmi_array_reserve(&(a)->items, sizeof(*(a)->items), (a)->count, 1, &(a)->capacity, \
@@ -651,7 +652,7 @@ MM_NODISCARD MM_API char *mm_shared_make_writable(mm_shared **s) MM_NONNULL_ALL;
     }
 
 /* Adds an item behind the newest: OK; LIMIT, NO_MEMORY or TOO_LARGE: the ring is as it was. Not
-   sticky: there may be room later. The item may be one of the ring's own. */
+   sticky: there may be room later. The item may be one of the ring's own, by mm_ring_at. */
 #define mm_ring_push(r, item) \
     mmi_array_status( \
         mmi_ring_reserve(&(r)->items, sizeof(*(r)->items), &(r)->first, (r)->count, \

@@ -828,6 +828,9 @@ TEST(typed_array)
     numbers.status = MM_STATUS_OK;
     CHECK_EQ(mm_array_push(&numbers, numbers.items[0]), MM_STATUS_OK); /* its own, and it grows */
     CHECK_EQ(numbers.items[128], 1);
+    mm_array_push(&numbers, numbers.items[numbers.count - 1]); /* by the count from before */
+    mm_array_push(&numbers, (int)numbers.count);
+    CHECK(numbers.items[129] == 1 && numbers.items[130] == 130 && numbers.count == 131);
     mm_array_reserve(&numbers, SIZE_MAX);
     CHECK_EQ(numbers.status, MM_STATUS_TOO_LARGE);
     mm_array_clear(&numbers);
