@@ -334,7 +334,7 @@ typedef enum mm_token_flags { /* how tokens are cut; to be or-ed */
     MM_TOKENS_PLAIN = 0,      /* every separator separates, and tokens may be empty */
     MM_TOKENS_TRIM = 1,       /* white space around a token is not part of it */
     MM_TOKENS_SKIP_EMPTY = 2, /* empty tokens are passed over; "" in quotes is not empty */
-    MM_TOKENS_QUOTED = 4      /* "..." hides separators and white space; \ hides what follows it */
+    MM_TOKENS_QUOTED = 4      /* "..." hides separators and white space, in it \ the next byte */
 } mm_token_flags;
 
 typedef struct mm_tokens { /* a walk over the tokens of a slice */
@@ -523,14 +523,15 @@ MM_API mm_status mm_buffer_append_hex(mm_buffer *b, uint64_t value, unsigned dig
 
 /* printf's common subset, without its cost: %s %.*s %c %% and, with l, ll or z as well, %d %u %x.
    No width, no flags, no locale. A NULL string is empty; what %s and %.*s name may lie in the
-   buffer's own content, and then ends with it. INVALID, and nothing is appended, for any other
-   conversion. */
+   buffer's own content, and then ends with it; the format must not. INVALID, and nothing is
+   appended, for any other conversion. */
 MM_API mm_status mm_buffer_append_quick(mm_buffer *b, const char *format, ...) MM_FORMAT(2, 3)
     MM_NONNULL(1) MM_NONNULL(2);
 MM_API mm_status mm_buffer_append_vquick(mm_buffer *b, const char *format, va_list args)
     MM_FORMAT(2, 0) MM_NONNULL(1) MM_NONNULL(2);
 
-/* printf. INVALID when the C library rejects the format. Arguments must not lie in the buffer. */
+/* printf. INVALID when the C library rejects the format, or makes more than INT_MAX bytes of it.
+   Neither the format nor arguments may lie in the buffer. */
 MM_API mm_status mm_buffer_append_format(mm_buffer *b, const char *format, ...) MM_FORMAT(2, 3)
     MM_NONNULL(1) MM_NONNULL(2);
 MM_API mm_status mm_buffer_append_vformat(mm_buffer *b, const char *format, va_list args)
@@ -712,8 +713,8 @@ MM_API mm_status mm_buffer_append_url_decoded(mm_buffer *b, mm_slice url) MM_NON
 
 /* Text for the content and the quoted attributes of HTML (& < > " ' become references) or of XML
    1.0 (a carriage return as well), and for between the quotes of a JSON string (RFC 8259). UTF-8
-   stays whole. What cannot be there, each byte that is not UTF-8 and the characters that the
-   language forbids, becomes U+FFFD; so the result is always well-formed. */
+   stays whole. What cannot be there, each byte that is not UTF-8, a NUL in HTML and the characters
+   that XML forbids, becomes U+FFFD; so the result is always well-formed. */
 MM_API mm_status mm_buffer_append_html_escaped(mm_buffer *b, mm_slice text) MM_NONNULL_ALL;
 MM_API mm_status mm_buffer_append_xml_escaped(mm_buffer *b, mm_slice text) MM_NONNULL_ALL;
 MM_API mm_status mm_buffer_append_json_escaped(mm_buffer *b, mm_slice text) MM_NONNULL_ALL;
@@ -1695,7 +1696,7 @@ MM_API mm_status mm_buffer_append_vformat(mm_buffer *b, const char *format, va_l
         mmi_buffer_undo(b); /* should the growth fail */
         to = mm_buffer_prepare_append(b, (size_t)n);
         if (to == NULL) return b->status;
-        n = vsnprintf(to, (size_t)n + (n < INT_MAX), format, args);
+        n = vsnprintf(to, (size_t)n + 1, format, args);
         if (n > most) n = most; /* an argument has changed between the two */
     }
     if (n < 0) {
