@@ -504,8 +504,9 @@ MM_API bool mm_arena_resize(mm_arena *arena, void *ptr, size_t old_size, size_t 
 MM_API void *mm_arena_realloc(mm_arena *arena, void *ptr, size_t old_size, size_t new_size)
     MM_NODISCARD MM_NONNULL(1);
 
-/* Makes the room of the newest allocation free again, so stacks of allocations unwind, and gives
-   the newest large one back. Any other stays taken until the next reset. ptr may be NULL. */
+/* Makes the room of the newest allocation free again, so stacks of allocations unwind (not past one
+   that lost bytes to an alignment above 16), and gives the newest large one back. Any other stays
+   taken until the next reset. ptr may be NULL. */
 MM_API void mm_arena_free(mm_arena *arena, void *ptr, size_t size) MM_NONNULL(1);
 
 /* ---- going back a part of the way ---- */
@@ -1035,9 +1036,12 @@ static bool mmi_arena_is_last(const mm_arena *arena, const void *ptr, size_t siz
     return (uintptr_t)ptr + mmi_arena_round(size) == (uintptr_t)arena->cursor;
 }
 
+/* Anywhere in the block: an alignment above 16 may have moved it from the start. */
 static bool mmi_arena_is_newest_large(const mm_arena *arena, const void *ptr)
 {
-    return arena->large != NULL && mmi_arena_begin(arena->large) == ptr;
+    mmi_arena_block *block = arena->large;
+    if (block == NULL) return false;
+    return (uintptr_t)ptr - (uintptr_t)mmi_arena_begin(block) < mmi_arena_capacity(block);
 }
 
 /* Tells the memory checkers that ptr has a new size where it lies. */
@@ -1066,15 +1070,16 @@ static size_t mmi_arena_offset(mmi_arena_block *block)
     return (size_t)(mmi_arena_begin(block) - (unsigned char *)block);
 }
 
-/* Lets the arena's allocator enlarge the newest large block. Where an allocator aligns to less
-   than 16, the object may start at another offset of the moved block than of the old one. */
-static void *mmi_arena_extend_large(mm_arena *arena, size_t old_size, size_t new_size)
+/* Lets the arena's allocator enlarge the newest large block, if moving the object to its start does
+   not suffice. Where an allocator aligns to less than 16, the object may start at another offset of
+   the moved block than of the old one. */
+static void *mmi_arena_extend_large(mm_arena *arena, void *ptr, size_t old_size, size_t new_size)
 {
     mmi_arena_block *old = mmi_arena_pop_large(arena), *block = NULL;
-    size_t offset = mmi_arena_offset(old), bytes;
+    size_t offset = (size_t)((unsigned char *)ptr - (unsigned char *)old), bytes;
     mmi_arena_track_open(old, offset, old_size);
     if (mmi_arena_bytes_for(new_size, MMI_ARENA_ALIGN, &bytes)) {
-        block = mmi_arena_obtain(arena, old, bytes);
+        block = bytes > old->size ? mmi_arena_obtain(arena, old, bytes) : old;
     }
     if (block == NULL) {
         mmi_arena_track_close(old, offset, old_size);
@@ -1095,7 +1100,8 @@ static size_t mmi_arena_reach(mm_arena *arena, void *ptr, size_t size)
 {
     size_t bytes = mmi_arena_round(size);
     if (mmi_arena_is_last(arena, ptr, size)) bytes += mmi_arena_room(arena);
-    else if (mmi_arena_is_newest_large(arena, ptr)) bytes = mmi_arena_capacity(arena->large);
+    else if (mmi_arena_is_newest_large(arena, ptr))
+        bytes = (size_t)(mmi_arena_end(arena->large) - (unsigned char *)ptr);
     return bytes - MMI_ARENA_ZONE;
 }
 
@@ -1116,7 +1122,7 @@ MM_API void *mm_arena_realloc(mm_arena *arena, void *ptr, size_t old_size, size_
     if (ptr == NULL) return mm_arena_alloc(arena, new_size);
     if (mm_arena_resize(arena, ptr, old_size, new_size)) return ptr;
     if (mmi_arena_is_newest_large(arena, ptr)) {
-        return mmi_arena_extend_large(arena, old_size, new_size);
+        return mmi_arena_extend_large(arena, ptr, old_size, new_size);
     }
     moved = mm_arena_alloc(arena, new_size);
     if (moved == NULL) return NULL;

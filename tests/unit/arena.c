@@ -1349,6 +1349,42 @@ TEST(a_large_block_that_cannot_grow_is_as_it_was)
     fixture_end(&f);
 }
 
+/* It lies somewhere in its block, with room before it that growth can take. */
+TEST(a_large_block_of_any_alignment_is_resized_and_freed)
+{
+    size_t alignment, size = 2 * BLOCK;
+    fixture f;
+    char *ptr, *moved;
+    fixture_init(&f, BLOCK, 0, 0);
+    CHECK(mm_arena_alloc(&f.arena, 300) != NULL);
+    for (alignment = 32; alignment <= 64 * BLOCK; alignment *= 2) {
+        ptr = (char *)mm_arena_alloc_aligned(&f.arena, size, alignment);
+        CHECK(aligned(ptr, alignment) && f.memory.live_blocks == 2);
+        memset(ptr, 'x', size);
+        CHECK(mm_arena_realloc(&f.arena, ptr, size, size / 2) == ptr);
+        CHECK(mm_arena_realloc(&f.arena, ptr, size / 2, size) == ptr);
+        memset(ptr, 'x', size);
+        test_allocator_fail(&f.memory, 1, 0);
+        CHECK_REFUSED(&f, mm_arena_realloc(&f.arena, ptr, size, size + 2 * alignment + 64));
+        CHECK_REFUSED(&f, mm_arena_realloc(&f.arena, ptr, size, huge - 16));
+        test_allocator_fail(&f.memory, 0, 0);
+        moved = (char *)mm_arena_realloc(&f.arena, ptr, size, size + alignment);
+        CHECK(aligned(moved, 16) && all_bytes(moved, 'x', size));
+        CHECK_SUB(fixture_check(&f));
+        memset(moved, 'y', size + alignment);
+        moved = (char *)mm_arena_realloc(&f.arena, moved, size + alignment, 3 * size + alignment);
+        CHECK(aligned(moved, 16) && all_bytes(moved, 'y', size + alignment));
+        CHECK_EQ(f.memory.live_blocks, 2); /* no copy is left behind */
+        mm_arena_free(&f.arena, moved, 3 * size + alignment);
+        CHECK_EQ(f.memory.live_blocks, 1);
+        ptr = (char *)mm_arena_alloc_aligned(&f.arena, size, alignment);
+        CHECK(aligned(ptr, alignment) && f.memory.live_blocks == 2);
+        mm_arena_free(&f.arena, ptr, size);
+        CHECK(f.memory.live_blocks == 1 && mm_arena_used(&f.arena) == 304);
+    }
+    fixture_end(&f);
+}
+
 /* Blocks at addresses that are 8 and 0 modulo 16 in turn, as from a 32-bit malloc. */
 static void *odd_alloc(size_t size, void *user_data)
 {
@@ -1929,7 +1965,9 @@ TEST_MAIN(T(zero_is_an_empty_arena), T(init_allocates_nothing_and_takes_null),
           T(kept_blocks_go_back_before_a_request_fails), T(the_last_allocation_changes_in_place),
           T(resize_stays_in_place), T(freeing_another_than_the_last_does_nothing),
           T(a_growing_block_moves_to_large_and_then_grows_there),
-          T(a_large_block_that_cannot_grow_is_as_it_was), T(blocks_may_be_aligned_to_eight_only),
+          T(a_large_block_that_cannot_grow_is_as_it_was),
+          T(a_large_block_of_any_alignment_is_resized_and_freed),
+          T(blocks_may_be_aligned_to_eight_only),
           T(arenas_nest), T(check_finds_damage), T(only_what_is_handed_out_may_be_used),
           T(a_large_block_stays_exact_while_it_grows), T(every_allocation_may_fail),
           T(random_operations_agree_with_the_model))
