@@ -411,6 +411,7 @@ MM_NODISCARD MM_API mm_status mm_buffer_adopt(mm_buffer *b, char *ptr, size_t le
 
 MM_INLINE size_t mm_buffer_length(const mm_buffer *b);         /* in bytes, without the NUL */
 MM_INLINE size_t mm_buffer_space(const mm_buffer *b);          /* bytes that fit without growing */
+MM_INLINE size_t mm_buffer_capacity(const mm_buffer *b);       /* bytes held, the NUL counted */
 MM_INLINE bool mm_buffer_is_unset(const mm_buffer *b);         /* nothing stored since the start */
 MM_INLINE bool mm_buffer_is_blank(const mm_buffer *b);         /* length 0, unset or not */
 MM_INLINE mm_status mm_buffer_status(const mm_buffer *b);      /* OK, or the first failure */
@@ -471,6 +472,10 @@ MM_NODISCARD MM_API char *mm_buffer_prepare_copy(mm_buffer *b, size_t n) MM_NONN
    written there and wants none of it commits 0). INVALID, and nothing changes, when n exceeds the
    room. */
 MM_NODISCARD MM_API mm_status mm_buffer_commit(mm_buffer *b, size_t n) MM_NONNULL_ALL;
+
+/* Both at once, where the number is known: `n` bytes more, indeterminate until the caller writes to
+   the place that comes back. NULL as from mm_buffer_prepare_append. */
+MM_NODISCARD MM_API char *mm_buffer_extend(mm_buffer *b, size_t n) MM_NONNULL_ALL;
 
 /* Shortens the content to `length` bytes. INVALID when it is shorter already. */
 MM_NODISCARD MM_API mm_status mm_buffer_truncate(mm_buffer *b, size_t length) MM_NONNULL_ALL;
@@ -775,6 +780,11 @@ MM_INLINE size_t mm_buffer_length(const mm_buffer *b)
 MM_INLINE size_t mm_buffer_space(const mm_buffer *b)
 {
     return b->size == 0 ? 0 : b->size - mm_buffer_length(b) - 1;
+}
+
+MM_INLINE size_t mm_buffer_capacity(const mm_buffer *b)
+{
+    return b->size;
 }
 
 MM_INLINE bool mm_buffer_is_unset(const mm_buffer *b)
@@ -1379,6 +1389,13 @@ MM_API mm_status mm_buffer_commit(mm_buffer *b, size_t n)
     if (n > mm_buffer_space(b)) return MM_STATUS_INVALID;
     if (n > 0 || b->used != 0) mmi_buffer_set_length(b, mm_buffer_length(b) + n);
     return MM_STATUS_OK;
+}
+
+MM_API char *mm_buffer_extend(mm_buffer *b, size_t n)
+{
+    char *to = mm_buffer_prepare_append(b, n);
+    if (to != NULL) mmi_buffer_set_length(b, mm_buffer_length(b) + n);
+    return to;
 }
 
 MM_API mm_status mm_buffer_truncate(mm_buffer *b, size_t length)

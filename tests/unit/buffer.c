@@ -124,6 +124,25 @@ TEST(prepare_commit_truncate)
     CHECK_EQ(mm_buffer_truncate(&b, 0), MM_STATUS_OK);
 }
 
+TEST(extend_prepares_and_commits)
+{
+    mm_buffer b = {0};
+    char *to;
+    CHECK_EQ(mm_buffer_capacity(&b), 0);
+    to = mm_buffer_extend(&b, 31);
+    CHECK(to != NULL && mm_buffer_length(&b) == 31 && to[31] == '\0' && mm_buffer_check(&b));
+    memset(to, 'a', 31);
+    CHECK_EQ(mm_buffer_capacity(&b), 32);
+    to = mm_buffer_extend(&b, 2);
+    CHECK(to == b.ptr + 31 && to[2] == '\0' && mm_buffer_capacity(&b) == 64);
+    memcpy(to, "bc", 2);
+    CHECK_STR(mm_buffer_string(&b) + 29, "aabc");
+    CHECK(mm_buffer_extend(&b, 0) == b.ptr + 33 && mm_buffer_length(&b) == 33);
+    CHECK(mm_buffer_extend(&b, SIZE_MAX) == NULL && mm_buffer_extend(&b, 1) == NULL);
+    CHECK(mm_buffer_status(&b) == MM_STATUS_TOO_LARGE && mm_buffer_length(&b) == 33);
+    mm_buffer_deinit(&b);
+}
+
 TEST(failure_is_sticky_and_loses_nothing)
 {
     test_allocator a;
@@ -1244,7 +1263,8 @@ TEST(checked_sizes)
 TEST_MAIN(T(zeroed_buffer_is_empty), T(unset_differs_from_blank),
           T(capacity_is_a_power_of_two_with_the_nul), T(numbers_at_their_limits),
           T(format_fits_exactly_grows_and_fails), T(prepare_commit_truncate),
-          T(failure_is_sticky_and_loses_nothing), T(failed_copy_and_format_keep_the_old_content),
+          T(extend_prepares_and_commits), T(failure_is_sticky_and_loses_nothing),
+          T(failed_copy_and_format_keep_the_old_content),
           T(beyond_the_limit_is_too_large), T(detach_and_adopt_move_ownership),
           T(memory_of_the_callers), T(move_leaves_the_old_memory_behind),
           T(shrink_to_the_class_of_the_content), T(parts_in_one_growth), T(joined),
