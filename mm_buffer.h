@@ -536,7 +536,7 @@ MM_API mm_status mm_buffer_append_vquick(mm_buffer *b, const char *format, va_li
     MM_FORMAT(2, 0) MM_NONNULL(1) MM_NONNULL(2);
 
 /* printf. INVALID when the C library rejects the format, or makes more than INT_MAX bytes of it.
-   Neither the format nor arguments may lie in the buffer. */
+   What becomes 256 bytes or more is printed twice. */
 MM_API mm_status mm_buffer_append_format(mm_buffer *b, const char *format, ...) MM_FORMAT(2, 3)
     MM_NONNULL(1) MM_NONNULL(2);
 MM_API mm_status mm_buffer_append_vformat(mm_buffer *b, const char *format, va_list args)
@@ -1696,32 +1696,52 @@ MM_API mm_status mm_buffer_append_hex(mm_buffer *b, uint64_t value, unsigned dig
     return MM_STATUS_OK;
 }
 
-MM_API mm_status mm_buffer_append_vformat(mm_buffer *b, const char *format, va_list args)
+/* Prints behind the NUL, so that arguments in the content are whole, and moves the text up. */
+static mm_status mmi_buffer_format_behind(mm_buffer *b, size_t n, const char *format, va_list args)
 {
     size_t length = mm_buffer_length(b);
-    char *to = b->size == 0 ? NULL : b->ptr + length;
-    size_t room = b->size - (b->size == 0 ? 0 : length);
-    va_list again;
-    int n, most;
-    if (b->status != MM_STATUS_OK) return b->status;
-    if (room > INT_MAX) room = INT_MAX; /* musl refuses more */
+    int made;
     mmi_buffer_open(b, mm_buffer_space(b));
-    va_copy(again, args);
-    most = n = vsnprintf(to, room, format, again); /* most often it fits as it stands */
-    va_end(again);
-    if (n >= 0 && (size_t)n >= room) {
-        mmi_buffer_undo(b); /* should the growth fail */
-        to = mm_buffer_prepare_append(b, (size_t)n);
-        if (to == NULL) return b->status;
-        n = vsnprintf(to, (size_t)n + 1, format, args);
-        if (n > most) n = most; /* an argument has changed between the two */
-    }
-    if (n < 0) {
-        mmi_buffer_undo(b);
+    made = vsnprintf(b->ptr + b->used, n + 1, format, args);
+    if (made < 0) {
+        mmi_buffer_conceal(b);
         return b->status = MM_STATUS_INVALID;
     }
-    mmi_buffer_set_length(b, length + (size_t)n);
+    if ((size_t)made < n) n = (size_t)made; /* an argument has changed since n was found */
+    memmove(b->ptr + length, b->ptr + b->used, n);
+    mmi_buffer_set_length(b, length + n);
     return MM_STATUS_OK;
+}
+
+/* Prints to a block of its own, where there is no room for that. */
+static mm_status mmi_buffer_format_apart(mm_buffer *b, size_t n, const char *format, va_list args)
+{
+    char *text = (char *)mmi_alloc(b->allocator, n + 1);
+    int made;
+    if (text == NULL) return b->status = MM_STATUS_NO_MEMORY;
+    made = vsnprintf(text, n + 1, format, args);
+    if (made < 0) b->status = MM_STATUS_INVALID;
+    else mm_buffer_append(b, text, (size_t)made < n ? (size_t)made : n);
+    mmi_free(b->allocator, text, n + 1);
+    return b->status;
+}
+
+MM_API mm_status mm_buffer_append_vformat(mm_buffer *b, const char *format, va_list args)
+{
+    char text[256]; /* as arguments may lie where the result goes; more than that is rare */
+    va_list again;
+    int n;
+    if (b->status != MM_STATUS_OK) return b->status;
+    va_copy(again, args);
+    n = vsnprintf(text, sizeof(text), format, again);
+    va_end(again);
+    if (n < 0) return b->status = MM_STATUS_INVALID;
+    if ((size_t)n < sizeof(text)) return mm_buffer_append(b, text, (size_t)n);
+    if ((size_t)n > MM_BUFFER_LENGTH_MAX - mm_buffer_length(b))
+        return b->status = MM_STATUS_TOO_LARGE;
+    if ((size_t)n < (size_t)b->size - b->used)
+        return mmi_buffer_format_behind(b, (size_t)n, format, args);
+    return mmi_buffer_format_apart(b, (size_t)n, format, args);
 }
 
 MM_API mm_status mm_buffer_append_format(mm_buffer *b, const char *format, ...)

@@ -95,6 +95,43 @@ TEST(format_fits_exactly_grows_and_fails)
     mm_buffer_deinit(&b);
 }
 
+/* Arguments and format in the content: in the room that there is, when it fits to the byte, and
+   when the buffer grows, with each allocation failing. */
+TEST(format_of_its_own_content)
+{
+    test_allocator a;
+    size_t n, room, from;
+    test_allocator_init(&a);
+    for (n = 1; n < 600; n += n < 250 || n > 260 ? 83 : 1)
+        for (room = 0; room < 4 * n + 20; room += room > 2 * n && room < 2 * n + 5 ? 1 : n)
+            for (from = 1; from <= 3; from++) {
+                char *memory = (char *)malloc(n + 1 + room);
+                mm_buffer b;
+                mm_status status;
+                CHECK(memory != NULL);
+                mm_buffer_init_memory(&b, memory, n + 1 + room, &a.base);
+                while (mm_buffer_length(&b) < n - 1) mm_buffer_append_char(&b, 'x');
+                mm_buffer_append_char(&b, 'z');
+                test_allocator_fail(&a, from, 1);
+                status = mm_buffer_append_format(&b, "%s|%s", b.ptr, b.ptr + n - 1);
+                if (status == MM_STATUS_NO_MEMORY) CHECK_EQ(mm_buffer_length(&b), n);
+                else CHECK_EQ(mm_buffer_length(&b), 2 * n + 2);
+                if (status == MM_STATUS_OK) {
+                    CHECK(memcmp(b.ptr, b.ptr + n, n) == 0);
+                    CHECK_STR(b.ptr + 2 * n, "|z");
+                }
+                CHECK(mm_buffer_check(&b) && (status == MM_STATUS_OK || a.failures > 0));
+                test_allocator_fail(&a, 0, 0);
+                mm_buffer_clear(&b);
+                mm_buffer_append_string(&b, "%s%%%s");
+                CHECK_EQ(mm_buffer_append_format(&b, b.ptr, b.ptr, "y"), MM_STATUS_OK);
+                CHECK_STR(b.ptr, "%s%%%s%s%%%s%y");
+                mm_buffer_deinit(&b);
+                free(memory);
+            }
+    CHECK(a.live_blocks == 0 && a.bad_sizes == 0);
+}
+
 TEST(prepare_commit_truncate)
 {
     mm_buffer b = {0};
@@ -1262,7 +1299,8 @@ TEST(checked_sizes)
 
 TEST_MAIN(T(zeroed_buffer_is_empty), T(unset_differs_from_blank),
           T(capacity_is_a_power_of_two_with_the_nul), T(numbers_at_their_limits),
-          T(format_fits_exactly_grows_and_fails), T(prepare_commit_truncate),
+          T(format_fits_exactly_grows_and_fails),
+          T(format_of_its_own_content), T(prepare_commit_truncate),
           T(extend_prepares_and_commits), T(failure_is_sticky_and_loses_nothing),
           T(failed_copy_and_format_keep_the_old_content),
           T(beyond_the_limit_is_too_large), T(detach_and_adopt_move_ownership),
