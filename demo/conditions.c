@@ -1,4 +1,4 @@
-/* conditions.c - conditional requests and ranges (RFC 9110, 13 and 14) */
+/* conditions.c - conditional requests (RFC 9110, 13) */
 #include "files.h"
 
 #include <time.h>
@@ -23,108 +23,67 @@ static mm_slice take_etag(mm_slice *list, bool *weak)
     return tag;
 }
 
-bool files_etag_listed(mm_slice list, mm_slice etag)
+bool files_etag_listed(mm_slice list, mm_slice etag, bool strong)
 {
     bool weak;
     mm_slice tag;
     list = text_trim(list, " \t");
     if (text_is_word(list, "*")) return true;
     for (tag = take_etag(&list, &weak); tag.len > 0; tag = take_etag(&list, &weak)) {
-        if (mm_slice_equal(tag, etag)) return true;
+        if (!(strong && weak) && mm_slice_equal(tag, etag)) return true;
         if (list.len > 0 && !text_is_among(list.ptr[0], " \t,")) return false; /* not a list */
     }
     return false;
 }
 
-/* ---- preconditions ---- */
-
-int files_check_conditions(const http_request *request, mm_slice etag, int64_t modified)
+/* Whether the tag is in the list that begins in `field` and may go on in others of its name. */
+static bool is_etag_in(const http_request *request, const http_header *field, mm_slice etag,
+                       bool strong)
 {
-    const http_header *since;
-    int64_t seconds;
-    size_t i;
-    bool listed = false;
-    for (i = 0; i < request->header_count; i++) { /* a list may come in several fields */
-        if (!text_is_word(request->headers[i].name, "If-None-Match")) continue;
-        if (files_etag_listed(request->headers[i].value, etag)) return 304;
-        listed = true;
-    }
-    if (listed) return 200;
-    since = http_request_header(request, "If-Modified-Since");
-    if (since != NULL && http_date_parse(since->value, &seconds) && modified <= seconds) return 304;
-    return 200;
+    for (; field != NULL; field = http_request_next(request, field))
+        if (files_etag_listed(field->value, etag, strong)) return true;
+    return false;
 }
 
-/* Whether If-Range, if it is there, is about the content that we have: RFC 9110, 13.1.5. A date is
-   good enough only when the file has not been changed since the second that it names began:
-   8.8.2.2. */
-static bool is_range_current(const http_request *request, mm_slice etag, int64_t modified)
+/* ---- preconditions ---- */
+
+/* Whether the date in a field is valid, and not before `modified`. */
+static bool is_since(const http_header *field, int64_t modified)
 {
-    const http_header *field = http_request_header(request, "If-Range");
+    int64_t seconds;
+    return http_date_parse(field->value, &seconds) && modified <= seconds;
+}
+
+/* Whether a field, which may be missing, says that the file has changed since a valid date. */
+static bool is_changed_since(const http_header *field, int64_t modified)
+{
+    int64_t seconds;
+    return field != NULL && http_date_parse(field->value, &seconds) && modified > seconds;
+}
+
+/* Steps 1 to 4 of RFC 9110, 13.2.2; the fifth, If-Range, is about ranges only. */
+int files_check_conditions(const http_request *request, mm_slice etag, int64_t modified)
+{
+    const http_header *field = http_request_field(request, HTTP_IF_MATCH);
+    if (field != NULL) {
+        if (!is_etag_in(request, field, etag, true)) return 412;
+    } else if (is_changed_since(http_request_field(request, HTTP_IF_UNMODIFIED_SINCE), modified)) {
+        return 412;
+    }
+    field = http_request_field(request, HTTP_IF_NONE_MATCH);
+    if (field != NULL) return is_etag_in(request, field, etag, false) ? 304 : 200;
+    field = http_request_field(request, HTTP_IF_MODIFIED_SINCE);
+    return field != NULL && is_since(field, modified) ? 304 : 200;
+}
+
+/* A date is good enough only when the file has not been changed since the second that it names
+   began: RFC 9110, 8.8.2.2. */
+bool files_is_range_current(const http_request *request, mm_slice etag, int64_t modified)
+{
+    const http_header *field = http_request_field(request, HTTP_IF_RANGE);
     int64_t seconds;
     if (field == NULL) return true;
     if (mm_slice_equal(field->value, etag)) return true; /* a strong comparison: ours is not weak */
     return http_date_parse(field->value, &seconds) && seconds == modified &&
            modified < (int64_t)time(NULL) - 1;
-}
-
-/* ---- ranges ---- */
-
-/* Takes digits off the front of a text: their value, INT64_MAX for all beyond; -1 for none. */
-static int64_t take_position(mm_slice *text)
-{
-    int64_t value = text->len > 0 && text_is_digit(text->ptr[0]) ? 0 : -1;
-    while (text->len > 0 && text_is_digit(text->ptr[0])) {
-        int digit = text->ptr[0] - '0';
-        value = value > (INT64_MAX - digit) / 10 ? INT64_MAX : value * 10 + digit;
-        *text = text_from(*text, 1);
-    }
-    return value;
-}
-
-/* The last `wanted` bytes. All of nothing is nothing, for which 206 has no words. */
-static int suffix_range(int64_t wanted, int64_t size, int64_t *offset, int64_t *length)
-{
-    if (wanted == 0) return 416;
-    if (size == 0) return 200;
-    *length = wanted < size ? wanted : size;
-    *offset = size - *length;
-    return 206;
-}
-
-/* The value of Range without its unit: one range of bytes, or 200. */
-static int parse_range(mm_slice range, int64_t size, int64_t *offset, int64_t *length)
-{
-    int64_t first, last;
-    range = text_trim(range, " \t,"); /* a list may have empty elements */
-    first = take_position(&range);
-    if (range.len == 0 || range.ptr[0] != '-') return 200;
-    range = text_from(range, 1);
-    last = take_position(&range);
-    if (range.len > 0) return 200;
-    if (first < 0) return last < 0 ? 200 : suffix_range(last, size, offset, length);
-    if (last >= 0 && last < first) return 200;
-    if (first >= size) return 416;
-    if (last < 0 || last >= size) last = size - 1;
-    *offset = first;
-    *length = last - first + 1;
-    return 206;
-}
-
-int files_check_range(const http_request *request, mm_slice etag, int64_t modified, int64_t size,
-                      int64_t *offset, int64_t *length)
-{
-    const http_header *range = NULL;
-    mm_slice unit;
-    size_t i;
-    for (i = 0; i < request->header_count; i++) {
-        if (!text_is_word(request->headers[i].name, "Range")) continue;
-        if (range != NULL) return 200;
-        range = &request->headers[i];
-    }
-    if (range == NULL) return 200;
-    unit = text_until(range->value, "=");
-    if (unit.len == range->value.len || !text_is_word(unit, "bytes")) return 200;
-    if (!is_range_current(request, etag, modified)) return 200;
-    return parse_range(text_from(range->value, unit.len + 1), size, offset, length);
 }

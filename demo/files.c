@@ -2,6 +2,7 @@
 #include "files.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "text.h"
 
@@ -78,46 +79,101 @@ static void answer_unsatisfiable(const files_call *call, const mm_file *file)
     if (range != NULL) http_response_header(response, "Content-Range", range);
 }
 
-static bool add_content_range(http_response *response, const mm_file *file, int64_t offset,
-                              int64_t length)
+static bool add_content_range(http_response *response, const mm_file *file,
+                              const files_range *part)
 {
     const char *range =
-        mm_arena_printf(response->arena, "bytes %lld-%lld/%lld", (long long)offset,
-                        (long long)(offset + length - 1), (long long)file->size);
+        mm_arena_printf(response->arena, "bytes %lld-%lld/%lld", (long long)part->offset,
+                        (long long)(part->offset + part->length - 1), (long long)file->size);
     if (range == NULL) return false;
     http_response_header(response, "Content-Range", range);
     return true;
 }
 
-/* 200 or 206 with `length` bytes of the file at `offset`. */
-static void answer_content(const files_call *call, mm_file *file, mm_slice path, int status,
-                           int64_t offset, int64_t length)
+/* The fields that a file has, whichever part of it is sent. */
+static bool add_file_fields(http_response *response, const mm_file *file)
+{
+    http_response_header(response, "Accept-Ranges", "bytes");
+    http_response_header(response, "X-Content-Type-Options", "nosniff");
+    return add_copied(response, "ETag", file->etag) && add_last_modified(response, file);
+}
+
+static bool append_part(const files_call *call, mm_file *file, const files_range *part)
+{
+    call->response->content_length = part->length;
+    return call->head ||
+           mm_chunkqueue_append_fd_ref(call->response->body, file->fd, part->offset, part->length,
+                                       mm_file_refchg, file) == MM_STATUS_OK;
+}
+
+/* 16 digits that nobody foresees, so that no file has them: splitmix64's steps. */
+static uint64_t next_random(files_site *site)
+{
+    uint64_t x = site->random += UINT64_C(0x9E3779B97F4A7C15);
+    x = (x ^ x >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
+    x = (x ^ x >> 27) * UINT64_C(0x94D049BB133111EB);
+    return x ^ x >> 31;
+}
+
+/* 206 with several parts, each with a head of its own. */
+static bool answer_parts(const files_call *call, mm_file *file, mm_slice path,
+                         const files_ranges *ranges)
+{
+    http_response *response = call->response;
+    files_parts parts = {file, files_mime_type(path), NULL};
+    char boundary[24];
+    const char *type;
+    (void)snprintf(boundary, sizeof(boundary), "mm-%016llx",
+                   (unsigned long long)next_random(call->site));
+    parts.boundary = boundary;
+    type = mm_arena_printf(response->arena, "multipart/byteranges; boundary=%s", boundary);
+    if (type == NULL) return false;
+    http_response_header(response, "Content-Type", type);
+    return files_append_parts(&parts, ranges, response->body, &response->content_length) ==
+           MM_STATUS_OK;
+}
+
+static void answer_ranges(const files_call *call, mm_file *file, mm_slice path,
+                          const files_ranges *ranges)
 {
     http_response *response = call->response;
     bool good;
-    response->status = status;
-    response->content_length = length;
-    http_response_header(response, "Content-Type", files_mime_type(path));
-    http_response_header(response, "Accept-Ranges", "bytes");
-    http_response_header(response, "X-Content-Type-Options", "nosniff");
-    good = add_copied(response, "ETag", file->etag) && add_last_modified(response, file);
-    if (status == 206) good = good && add_content_range(response, file, offset, length);
-    if (good && !call->head)
-        good = mm_chunkqueue_append_fd_ref(response->body, file->fd, offset, length, mm_file_refchg,
-                                           file) == MM_STATUS_OK;
+    response->status = 206;
+    good = add_file_fields(response, file);
+    if (good && ranges->count > 1) {
+        good = answer_parts(call, file, path, ranges);
+    } else if (good) {
+        http_response_header(response, "Content-Type", files_mime_type(path));
+        good = add_content_range(response, file, &ranges->at[0]) &&
+               append_part(call, file, &ranges->at[0]);
+    }
     if (!good) answer_error(call, 503);
+}
+
+static void answer_whole(const files_call *call, mm_file *file, mm_slice path)
+{
+    files_range whole = {0, file->size};
+    call->response->status = 200;
+    http_response_header(call->response, "Content-Type", files_mime_type(path));
+    if (!add_file_fields(call->response, file) || !append_part(call, file, &whole))
+        answer_error(call, 503);
 }
 
 static void answer_file(const files_call *call, mm_file *file, mm_slice path)
 {
     mm_slice etag = mm_slice_from_string(file->etag);
-    int64_t offset = 0, length = file->size, modified = last_modified(file);
+    files_ranges ranges;
+    int64_t modified = last_modified(file);
     int status = files_check_conditions(call->request, etag, modified);
     if (status == 200 && !call->head) /* ranges are defined for GET only: RFC 9110, 14.2 */
-        status = files_check_range(call->request, etag, modified, file->size, &offset, &length);
-    if (status == 304) answer_not_modified(call, file);
-    else if (status == 416) answer_unsatisfiable(call, file);
-    else answer_content(call, file, path, status, offset, length);
+        status = files_check_ranges(call->request, etag, modified, file->size, &ranges);
+    switch (status) {
+    case 200: answer_whole(call, file, path); break;
+    case 206: answer_ranges(call, file, path, &ranges); break;
+    case 304: answer_not_modified(call, file); break;
+    case 416: answer_unsatisfiable(call, file); break;
+    default: answer_error(call, status);
+    }
 }
 
 /* ---- folders ---- */

@@ -9,9 +9,10 @@ typedef struct files_site { /* what a worker serves */
     mm_filecache *cache;    /* of the document root */
     bool listing;           /* folders without index.html are listed */
     const mm_allocator *allocator; /* for what a listing needs while it is made */
+    uint64_t random;        /* state of what boundaries are made from; set it to a random number */
 } files_site;
 
-/* Answers GET, HEAD and OPTIONS by RFC 9110 (conditionals, one range, HEAD without body, Allow),
+/* Answers GET, HEAD and OPTIONS by RFC 9110 (conditionals, ranges, HEAD without body, Allow),
    any other method with 405 or 501. Always leaves a complete response. `now_ms` is the worker's
    monotonic clock. What may not be read, what leaves the root by a symbolic link, and what is
    neither file nor folder is 403; what is hidden is 404. */
@@ -32,19 +33,54 @@ int files_decode_path(mm_slice path, char *to, size_t *length, bool *folder);
 /* Whether a name in a folder can be asked for at all: not hidden, and valid in a path. */
 bool files_is_name_served(mm_slice name);
 
-/* ---- validators and ranges (conditions.c) ---- */
+/* ---- conditions (conditions.c) ---- */
 
-/* Whether a list of entity tags (RFC 9110, 13.1.2) is "*" or has `etag` in it, compared weakly. */
-bool files_etag_listed(mm_slice list, mm_slice etag);
+/* Whether a list of entity tags (RFC 9110, 13.1.1 and 13.1.2) is "*" or has `etag` in it. The
+   comparison is weak, or `strong`, to which tags that are weak are never equal. */
+bool files_etag_listed(mm_slice list, mm_slice etag, bool strong);
 
-/* What If-None-Match and If-Modified-Since make of a GET or HEAD, in the order of RFC 9110, 13.2.2:
-   304, or 200 to go on. `modified` is what Last-Modified says. */
+/* What If-Match or else If-Unmodified-Since, then If-None-Match or else If-Modified-Since make of a
+   GET or HEAD, in the order of RFC 9110, 13.2.2: 412, 304, or 200 to go on. `modified` is what
+   Last-Modified says, `etag` a strong one. */
 int files_check_conditions(const http_request *request, mm_slice etag, int64_t modified);
 
-/* What Range and If-Range make of a GET of `size` bytes: 200: all of them; 206: *length > 0 bytes
-   at *offset; 416. More than one range, other units and what is malformed give 200. */
-int files_check_range(const http_request *request, mm_slice etag, int64_t modified, int64_t size,
-                      int64_t *offset, int64_t *length);
+/* Whether If-Range, if it is there, is about the content that we have: RFC 9110, 13.1.5. */
+bool files_is_range_current(const http_request *request, mm_slice etag, int64_t modified);
+
+/* ---- ranges (ranges.c) ---- */
+
+enum {
+    FILES_RANGES_MAX = 16, /* parts of one answer; more is a program that wants the whole file, or
+                              somebody who wants us to work */
+    FILES_PART_HEAD = 512  /* more bytes than the head of a part can have */
+};
+
+typedef struct files_range {
+    int64_t offset, length; /* within the file; length > 0 */
+} files_range;
+
+typedef struct files_ranges {
+    files_range at[FILES_RANGES_MAX]; /* in the order asked for, apart from each other */
+    size_t count;
+} files_ranges;
+
+/* What Range and If-Range make of a GET of `size` bytes: 200: all of them; 206: `ranges`, of which
+   there is one at least; 416. Ranges that overlap or touch are one, those beyond the end are left
+   out, as long as there are others. Other units, what is malformed, what would have too many parts
+   and several that come to the whole file give 200. */
+int files_check_ranges(const http_request *request, mm_slice etag, int64_t modified, int64_t size,
+                       files_ranges *ranges);
+
+typedef struct files_parts { /* what several ranges of a file are sent as */
+    mm_file *file;
+    const char *type;     /* of the file */
+    const char *boundary; /* between the parts; 70 characters at most */
+} files_parts;
+
+/* Appends the body of multipart/byteranges to `body`, unless that is NULL, and sets *length to what
+   it has. */
+mm_status files_append_parts(const files_parts *parts, const files_ranges *ranges,
+                             mm_chunkqueue *body, int64_t *length);
 
 /* ---- media types (mime.c) ---- */
 

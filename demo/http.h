@@ -24,6 +24,19 @@ typedef struct http_header {
     mm_slice value; /* without white space around it */
 } http_header;
 
+typedef enum http_field { /* request fields that handlers ask for: RFC 9110, 11 to 14 */
+    HTTP_ACCEPT,
+    HTTP_ACCEPT_ENCODING,
+    HTTP_AUTHORIZATION,
+    HTTP_IF_MATCH,
+    HTTP_IF_MODIFIED_SINCE,
+    HTTP_IF_NONE_MATCH,
+    HTTP_IF_RANGE,
+    HTTP_IF_UNMODIFIED_SINCE,
+    HTTP_RANGE,
+    HTTP_FIELDS /* none of these */
+} http_field;
+
 enum {
     HTTP_REQUEST_HEADERS = 100, /* most fields in a request; more is 431 */
     HTTP_RESPONSE_HEADERS = 16  /* most fields that a handler can add */
@@ -43,6 +56,7 @@ typedef struct http_request {
     bool chunked;               /* the body is in chunked coding */
     bool expect_continue;       /* the client waits for 100 before it sends the body */
     int64_t content_length;     /* of the body; -1 when there is no such field */
+    uint8_t fields[HTTP_FIELDS]; /* place in `headers` of the first of each, plus 1; 0: none */
     http_header headers[HTTP_REQUEST_HEADERS];
     size_t header_count;
 } http_request;
@@ -65,6 +79,16 @@ http_method http_method_parse(mm_slice token);
 
 /* The first field of that name, case-insensitively; NULL when there is none. */
 const http_header *http_request_header(const http_request *request, const char *name);
+
+/* The known field that a name is, case-insensitively, or HTTP_FIELDS. */
+http_field http_field_parse(mm_slice name);
+
+/* Fills in `fields`, once all headers are there. */
+void http_request_index(http_request *request);
+
+/* The first field of a kind, and the one of the same name behind `header`; NULL: there is none. */
+const http_header *http_request_field(const http_request *request, http_field field);
+const http_header *http_request_next(const http_request *request, const http_header *header);
 
 /* Adds a field whose texts outlive the response (literals, or from its arena). */
 void http_response_header(http_response *response, const char *name, const char *value);

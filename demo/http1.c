@@ -181,6 +181,7 @@ static int interpret_fields(http_request *request)
         int status = take_field(request, &request->headers[i], &f);
         if (status != 0) return status;
     }
+    http_request_index(request);
     if (request->minor >= 1 && !f.host) return 400;
     if (f.transfer_encoding && (request->minor == 0 || request->content_length >= 0)) return 400;
     if (f.unknown_coding) return 501;

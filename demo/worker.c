@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/rand.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -249,6 +250,8 @@ static mm_status init_files(worker *w)
     w->site.cache = &w->cache;
     w->site.listing = w->server->options->listing;
     w->site.allocator = cache.allocator;
+    if (RAND_bytes((unsigned char *)&w->site.random, sizeof(w->site.random)) != 1)
+        return MM_STATUS_IO;
     return mm_filecache_init(&w->cache, &cache);
 }
 

@@ -528,8 +528,14 @@ class Ranges(support.ServerTest):
                       "=0-1", "bytes 0-1", "bytes=0x1-2", "bytes=1.0-2"):
             self.whole(value)
 
-    def test_several_are_ignored(self):
-        for value in ("bytes=0-1,3-4", "bytes=0-1, -1", "bytes=" + ",".join(["0-"] * 500)):
+    def test_several_that_touch_are_one(self):
+        self.part("bytes=0-1,2-4", 0, 4)
+        self.part("bytes=5-9,0-7", 0, 9)
+        self.part("bytes=" + ",".join(["5-"] * 500), 5, self.SIZE - 1)
+        self.part(f"bytes=0-1,{self.SIZE}-", 0, 1)
+
+    def test_several_that_come_to_the_whole_are_ignored(self):
+        for value in ("bytes=0-,0-", "bytes=500-,0-499", "bytes=" + ",".join(["0-"] * 500)):
             self.whole(value)
 
     def test_head_ignores_ranges(self):

@@ -110,6 +110,35 @@ TEST(request_fields_are_found_by_name)
     CHECK(http_request_header(&request, "Accept") == NULL);
 }
 
+TEST(known_fields_are_indexed)
+{
+    static const char *const names[HTTP_FIELDS] = {
+        "accept", "ACCEPT-ENCODING", "Authorization", "If-Match", "If-Modified-Since",
+        "If-None-Match", "If-Range", "If-Unmodified-Since", "Range"};
+    http_request request;
+    size_t i;
+    request.header_count = 2 * HTTP_FIELDS;
+    for (i = 0; i < HTTP_FIELDS; i++) {
+        CHECK_EQ(http_field_parse(slice(names[i])), i);
+        request.headers[i].name = slice(names[i]);
+        request.headers[2 * HTTP_FIELDS - 1 - i].name = slice(names[i]);
+    }
+    http_request_index(&request);
+    for (i = 0; i < HTTP_FIELDS; i++) {
+        const http_header *first = http_request_field(&request, (http_field)i), *second;
+        CHECK(first == &request.headers[i]);
+        second = http_request_next(&request, first);
+        CHECK(second == &request.headers[2 * HTTP_FIELDS - 1 - i]);
+        CHECK(http_request_next(&request, second) == NULL);
+    }
+    CHECK_EQ(http_field_parse(slice("Accept-Encodin_")), HTTP_FIELDS);
+    CHECK_EQ(http_field_parse(slice("")), HTTP_FIELDS);
+    CHECK_EQ(http_field_parse(slice("If-Unmodified-Since-")), HTTP_FIELDS);
+    request.header_count = 0;
+    http_request_index(&request);
+    CHECK(http_request_field(&request, HTTP_RANGE) == NULL);
+}
+
 TEST(statuses_have_reasons)
 {
     static const int known[] = {200, 204, 206, 301, 304, 400, 403, 404, 405, 408, 413, 414,
@@ -316,6 +345,7 @@ TEST(what_is_no_date_is_refused)
 }
 
 TEST_MAIN(T(methods_are_case_sensitive_tokens), T(request_fields_are_found_by_name),
+          T(known_fields_are_indexed),
           T(statuses_have_reasons), T(error_pages_are_complete),
           T(error_page_for_head_has_the_length_only), T(redirect_page_links_and_keeps_location),
           T(error_page_survives_lack_of_memory), T(dates_are_written),
