@@ -5,12 +5,23 @@
 #include "../mm_io.h"
 #include "http.h"
 
+struct files_sibling;
+
 typedef struct files_site { /* what a worker serves */
     mm_filecache *cache;    /* of the document root */
     bool listing;           /* folders without index.html are listed */
     const mm_allocator *allocator; /* for what a listing needs while it is made */
+    struct files_sibling *siblings; /* see files_siblings_init; NULL: nothing is remembered */
     uint64_t random;        /* state of what boundaries are made from; set it to a random number */
 } files_site;
+
+typedef struct files_call { /* one request on its way to an answer */
+    files_site *site;
+    const http_request *request;
+    http_response *response;
+    int64_t now_ms;         /* the worker's monotonic clock */
+    bool head;              /* of HEAD: no body */
+} files_call;
 
 /* Answers GET, HEAD and OPTIONS by RFC 9110 (conditionals, ranges, HEAD without body, Allow),
    any other method with 405 or 501. Always leaves a complete response. `now_ms` is the worker's
@@ -18,6 +29,15 @@ typedef struct files_site { /* what a worker serves */
    neither file nor folder is 403; what is hidden is 404. */
 void files_respond(files_site *site, const http_request *request, http_response *response,
                    int64_t now_ms);
+
+/* The answer is an error page. */
+void files_answer_error(const files_call *call, int status);
+
+/* ---- content (content.c) ---- */
+
+/* The answer is a file, by its conditions and ranges, or the precompressed one beside it. `path` is
+   its path in the cache. */
+void files_answer_content(const files_call *call, mm_file *file, mm_slice path);
 
 /* ---- paths (path.c) ---- */
 
@@ -81,6 +101,28 @@ typedef struct files_parts { /* what several ranges of a file are sent as */
    it has. */
 mm_status files_append_parts(const files_parts *parts, const files_ranges *ranges,
                              mm_chunkqueue *body, int64_t *length);
+
+/* ---- precompressed files (encoding.c) ---- */
+
+enum { FILES_ENCODINGS = 3 }; /* br, zstd, gzip: the best one of those that weigh the same first */
+
+/* Memory for what lies beside which file, so that it need not be looked for in each request. */
+MM_NODISCARD mm_status files_siblings_init(files_site *site);
+void files_siblings_deinit(files_site *site);
+
+/* Which codings of a file lie beside it, as a set of bits: files of its name and .br, .zst or .gz
+   that are not older than it. What was found is believed for a second. */
+unsigned files_find_siblings(files_site *site, const mm_file *file, mm_slice path, int64_t now_ms);
+
+/* Opens one of them; NULL when it is not there (any more), or older than the file. */
+mm_file *files_open_sibling(files_site *site, const mm_file *file, mm_slice path, int encoding,
+                            int64_t now_ms);
+
+/* The one of these that Accept-Encoding wants, or -1 for the file as it is. That is what a client
+   gets who refuses everything: an error page would be just as little encoded. */
+int files_choose_encoding(const http_request *request, unsigned available);
+
+const char *files_encoding_name(int encoding);
 
 /* ---- media types (mime.c) ---- */
 

@@ -243,6 +243,7 @@ static mm_status init_memory(worker *w)
 static mm_status init_files(worker *w)
 {
     mm_filecache_desc cache = {0};
+    mm_status status;
     cache.root = w->server->options->dir;
     cache.follow = w->server->options->follow;
     cache.fds = &w->server->fds;
@@ -252,7 +253,8 @@ static mm_status init_files(worker *w)
     w->site.allocator = cache.allocator;
     if (RAND_bytes((unsigned char *)&w->site.random, sizeof(w->site.random)) != 1)
         return MM_STATUS_IO;
-    return mm_filecache_init(&w->cache, &cache);
+    status = mm_filecache_init(&w->cache, &cache);
+    return status == MM_STATUS_OK ? files_siblings_init(&w->site) : status;
 }
 
 static mm_status init_loop(worker *w)
@@ -326,6 +328,7 @@ bool worker_deinit(worker *w)
     event_loop_deinit(&w->loop);
     access_log_deinit(&w->log);
     mm_chunkqueue_deinit(&w->body);
+    files_siblings_deinit(&w->site);
     left = mm_filecache_deinit(&w->cache);
     left += mm_chunk_pool_deinit(&w->chunks);
     mm_arena_deinit(&w->arena);

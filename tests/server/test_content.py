@@ -184,5 +184,110 @@ class Preconditions(support.ServerTest):
             self.assertEqual([connection.response().status for _ in range(3)], [412, 412, 200])
 
 
+class Precompressed(support.ServerTest):
+    """RFC 9110, 12.5.3: page.html.br, .zst or .gz in place of page.html."""
+    tls = True
+    CODINGS = {"br": ".br", "zstd": ".zst", "gzip": ".gz"}
+
+    @classmethod
+    def make_site(cls):
+        site = super().make_site()
+        files = {"all.html": ("", ".br", ".zst", ".gz"), "one.css": ("", ".gz"),
+                 "old.js": ("", ".gz"), "z/index.html": ("", ".br"), "alone.txt": (".gz",),
+                 "folder.txt": ("",), "empty.txt": (".gz",)}
+        for name, suffixes in files.items():
+            for suffix in suffixes:
+                path = site / (name + suffix)
+                path.parent.mkdir(exist_ok=True)
+                path.write_bytes(f"{name}{suffix} ".encode() * 100)
+                os.utime(path, (OLD, OLD))
+        os.utime(site / "old.js.gz", (OLD - 1, OLD - 1))
+        (site / "folder.txt.gz").mkdir()
+        (site / "hello.txt.zst").write_bytes(b"")
+        return site
+
+    def got(self, target, accept, *headers, method="GET"):
+        """The response, checked; and the file that it is, by its suffix."""
+        if accept is not None:
+            headers = (f"Accept-Encoding: {accept}", *headers)
+        response = self.fetch(target, method, headers)
+        self.assertEqual(response.status, 200)
+        suffix = self.CODINGS.get(response["Content-Encoding"], "")
+        content = (self.site / (target[1:] + suffix)).read_bytes()
+        if method == "GET":
+            self.assertEqual(response.body, content)
+        self.assertEqual(response.length, len(content))
+        self.assertIsNone(response["Content-Range"])
+        return response, suffix
+
+    def test_by_weight(self):
+        for accept, suffix in ((None, ""), ("", ""), ("gzip, deflate, br, zstd", ".br"),
+                               ("gzip", ".gz"), ("zstd, gzip", ".zst"), ("GZip", ".gz"),
+                               ("br;q=0.5, gzip;q=0.8", ".gz"), ("br;q=0, zstd;q=0, *", ".gz"),
+                               ("*", ".br"), ("*;q=0", ""), ("identity", ""), ("deflate", ""),
+                               ("gzip;q=0", ""), ("gzip;q=0.5, identity", ""),
+                               ("identity;q=0.5, gzip;q=0.5", ".gz"), ("identity;q=0, *", ".br"),
+                               ("identity;q=0, gzip;q=0.001", ".gz"), ("gzip;q=x", "")):
+            with self.subTest(accept):
+                response, got = self.got("/all.html", accept)
+                self.assertEqual(got, suffix)
+                self.assertEqual(response["Vary"], "Accept-Encoding")
+                self.assertEqual(response["Content-Type"].lower(), "text/html; charset=utf-8")
+
+    def test_what_there_is(self):
+        self.assertEqual(self.got("/one.css", "br, gzip")[1], ".gz")
+        self.assertEqual(self.got("/one.css", "br")[1], "")
+        self.assertEqual(self.fetch("/alone.txt", headers=["Accept-Encoding: gzip"]).status, 404)
+
+    def test_head(self):
+        for accept in ("br", "gzip", "identity"):
+            head, got = (self.got("/all.html", accept, method=m)[0] for m in ("HEAD", "GET"))
+            head.headers.pop("date"), got.headers.pop("date")
+            self.assertEqual(head.headers, got.headers)
+
+    def test_index(self):
+        response = self.fetch("/z/", headers=["Accept-Encoding: br"])
+        self.assertEqual(response["Content-Encoding"], "br")
+        self.assertEqual(response.body, (self.site / "z/index.html.br").read_bytes())
+
+    def test_older_than_the_file(self):
+        self.assertEqual(self.got("/old.js", "gzip")[1], "")
+        self.assertIsNone(self.got("/old.js", "gzip")[0]["Vary"])
+
+    def test_no_file(self):
+        for name in ("/folder.txt", "/hello.txt", "/data.bin"):
+            response, suffix = self.got(name, "gzip, br, zstd")
+            self.assertEqual((suffix, response["Vary"]), ("", None))
+
+    def test_each_has_its_own_tag(self):
+        tags = {coding: self.got("/all.html", coding)[0]["ETag"]
+                for coding in ("br", "zstd", "gzip", "identity")}
+        self.assertEqual(len(set(tags.values())), 4)
+        for coding, tag in tags.items():
+            for other in tags:
+                response = self.fetch("/all.html", headers=[f"Accept-Encoding: {other}",
+                                                            f"If-None-Match: {tag}"])
+                self.assertEqual(response.status, 304 if other == coding else 200)
+                self.assertEqual(response["Vary"], "Accept-Encoding")
+
+    def test_never_in_parts(self):
+        for value in ("bytes=0-9", "bytes=0-1,5-6", "bytes=999999-"):
+            response, suffix = self.got("/all.html", "gzip", f"Range: {value}")
+            self.assertEqual((suffix, response["Accept-Ranges"]), (".gz", None))
+        response = self.fetch("/all.html", headers=["Range: bytes=0-9"])
+        self.assertEqual((response.status, response["Vary"]), (206, "Accept-Encoding"))
+
+    def test_follows_the_files(self):
+        (self.site / "new.txt").write_bytes(b"plain")
+        self.assertEqual(self.got("/new.txt", "gzip")[1], "")
+        (self.site / "new.txt.gz").write_bytes(b"compressed")
+        support.wait_until(lambda: self.got("/new.txt", "gzip")[1] == ".gz", "the new one")
+        (self.site / "new.txt").write_bytes(b"a later version")
+        os.utime(self.site / "new.txt.gz", (OLD, OLD))
+        self.assertEqual(self.got("/new.txt", "gzip")[1], "")
+        (self.site / "new.txt.gz").unlink()
+        support.wait_until(lambda: self.got("/new.txt", "gzip")[0]["Vary"] is None, "no other")
+
+
 if __name__ == "__main__":
     unittest.main()

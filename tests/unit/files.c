@@ -11,8 +11,11 @@ static int injected_open(int fd);
 #include "../../mm_arena.h"
 #include "../../mm_io.h"
 
+#include "../../demo/accept.c"
 #include "../../demo/conditions.c"
+#include "../../demo/content.c"
 #include "../../demo/date.c"
+#include "../../demo/encoding.c"
 #include "../../demo/files.c"
 #include "../../demo/html.c"
 #include "../../demo/http.c"
@@ -140,7 +143,7 @@ static bool world_init(bool follow)
     mm_arena_init(&w.arena, &arena);
     w.site.cache = &w.cache;
     w.site.listing = true;
-    return true;
+    return files_siblings_init(&w.site) == MM_STATUS_OK;
 }
 
 /* True when nothing is left behind: no memory, no descriptor. */
@@ -149,6 +152,7 @@ static bool world_deinit(void)
     bool clean;
     free(w.head);
     mm_chunkqueue_deinit(&w.body);
+    files_siblings_deinit(&w.site);
     clean = mm_filecache_check(&w.cache) && mm_filecache_deinit(&w.cache) == 0;
     mm_arena_deinit(&w.arena);
     return mm_chunk_pool_deinit(&w.pool) == 0 && clean && w.memory.live_blocks == 0 &&
@@ -681,6 +685,90 @@ TEST(several_ranges_are_sent_in_parts)
     remove_site();
 }
 
+static bool set_time(const char *name, int64_t seconds, long ns)
+{
+    struct timespec times[2];
+    times[0].tv_sec = times[1].tv_sec = (time_t)seconds;
+    times[0].tv_nsec = times[1].tv_nsec = ns;
+    return utimensat(AT_FDCWD, site_path(name), times, 0) == 0;
+}
+
+TEST(precompressed_files_are_sent_in_place)
+{
+    char tag[80], fields[256];
+    CHECK(make_site() && world_init(false));
+    CHECK_EQ(ask("GET /hello.txt", "Accept-Encoding: gzip\r\n"), 200);
+    CHECK(field("Vary") == NULL && field("Content-Encoding") == NULL);
+    CHECK(add_file("hello.txt.gz", "compressed"));
+    CHECK_EQ(get("/hello.txt"), 200);
+    CHECK_STR(w.text, "Hello, world!\n");
+    CHECK_STR(field("Vary"), "Accept-Encoding");
+    CHECK_STR(field("Accept-Ranges"), "bytes");
+    snprintf(tag, sizeof(tag), "%s", field("ETag"));
+    CHECK_EQ(ask("GET /hello.txt", "Accept-Encoding: br, gzip\r\nRange: bytes=0-1\r\n"), 200);
+    CHECK_STR(w.text, "compressed");
+    CHECK_STR(field("Vary"), "Accept-Encoding");
+    CHECK_STR(field("Content-Encoding"), "gzip");
+    CHECK_STR(field("Content-Type"), "text/plain; charset=utf-8");
+    CHECK(field("Accept-Ranges") == NULL && strcmp(tag, field("ETag")) != 0);
+    snprintf(tag, sizeof(tag), "%s", field("ETag"));
+    snprintf(fields, sizeof(fields), "Accept-Encoding: gzip\r\nIf-None-Match: %s\r\n", tag);
+    CHECK_EQ(ask("GET /hello.txt", fields), 304);
+    CHECK_STR(field("Vary"), "Accept-Encoding");
+    CHECK_STR(field("ETag"), tag);
+    CHECK_EQ(ask("GET /hello.txt", strchr(fields, '\n') + 1), 200); /* of another encoding */
+    CHECK_EQ(ask("GET /hello.txt", "Range: bytes=0-1\r\n"), 206);
+    CHECK_STR(field("Vary"), "Accept-Encoding");
+    CHECK(world_deinit());
+    remove_site();
+}
+
+TEST(what_is_no_precompressed_file)
+{
+    CHECK(make_site() && world_init(false));
+    CHECK(add_file("hello.txt.gz", "old") && set_time("hello.txt.gz", OLD - 1, 999999999));
+    CHECK(add_file("hello.txt.zst", "") && add_folder("hello.txt.br"));
+    CHECK_EQ(ask("GET /hello.txt", "Accept-Encoding: gzip, br, zstd\r\n"), 200);
+    CHECK_STR(w.text, "Hello, world!\n");
+    CHECK(field("Vary") == NULL);
+    CHECK(set_time("hello.txt.gz", OLD, 0));
+    CHECK_EQ(ask("GET /hello.txt", "Accept-Encoding: gzip, br, zstd\r\n"), 200);
+    CHECK_STR(w.text, "old");
+    CHECK(set_time("hello.txt", OLD, 1)); /* within the second in which that is believed */
+    w.now -= 5000;
+    CHECK_EQ(ask("GET /hello.txt", "Accept-Encoding: gzip, br, zstd\r\n"), 200);
+    CHECK_STR(w.text, "Hello, world!\n");
+    CHECK(add_link("empty.txt.gz", "../../outside.txt"));
+    CHECK_EQ(ask("GET /empty.txt", "Accept-Encoding: gzip\r\n"), 200);
+    CHECK_STR(w.text, "");
+    CHECK(add_file("sub/index.html.br", "brotli"));
+    CHECK_EQ(ask("GET /sub/", "Accept-Encoding: br\r\n"), 200);
+    CHECK_STR(w.text, "brotli");
+    CHECK(world_deinit());
+    remove_site();
+}
+
+/* Nothing is opened for a file whose neighbours are known. */
+TEST(neighbours_are_looked_for_once)
+{
+    uint64_t misses;
+    int i;
+    CHECK(make_site() && world_init(false));
+    CHECK_EQ(get("/hello.txt"), 200);
+    misses = w.cache.stats.misses;
+    for (i = 0; i < 10; i++) {
+        w.now -= 4999;
+        CHECK_EQ(ask("GET /hello.txt", "Accept-Encoding: gzip\r\n"), 200);
+    }
+    CHECK_EQ(w.cache.stats.misses, misses);
+    files_siblings_deinit(&w.site); /* without memory for that it works as well */
+    CHECK(add_file("hello.txt.gz", "compressed"));
+    CHECK_EQ(ask("GET /hello.txt", "Accept-Encoding: gzip\r\n"), 200);
+    CHECK_STR(w.text, "compressed");
+    CHECK(world_deinit());
+    remove_site();
+}
+
 TEST(odd_times_are_survived)
 {
     static const struct {
@@ -939,6 +1027,8 @@ TEST(every_allocation_may_fail)
     CHECK_SUB(sweep("GET /hello.txt", "If-Match: \"x\"\r\n", 412));
     CHECK_SUB(sweep("GET /hello.txt", "Range: bytes=99-\r\n", 416));
     CHECK_SUB(sweep("GET /hello.txt", "If-None-Match: *\r\n", 304));
+    CHECK(add_file("empty.txt.gz", "x"));
+    CHECK_SUB(sweep("HEAD /empty.txt", "Accept-Encoding: gzip\r\n", 200));
     CHECK_SUB(sweep("GET /sub", "", 301));
     CHECK_SUB(sweep("GET /sub/", "", 200));
     CHECK_SUB(sweep("GET /plain/", "", 200));
@@ -953,6 +1043,8 @@ TEST_MAIN(T(paths_are_decoded_strictly), T(random_paths_never_leave_the_root),
           T(files_are_served), T(what_is_not_served), T(links_out_are_followed_when_asked),
           T(unreadable_files_are_forbidden_and_not_listed), T(head_is_get_without_the_body),
           T(methods), T(conditional_answers), T(several_ranges_are_sent_in_parts),
+          T(precompressed_files_are_sent_in_place), T(what_is_no_precompressed_file),
+          T(neighbours_are_looked_for_once),
           T(odd_times_are_survived), T(folders_are_redirected_to_their_slash),
           T(folders_are_listed), T(sizes_for_people), T(entries_are_sorted),
           T(large_folders_are_listed), T(errors_of_the_system_become_statuses),
