@@ -22,6 +22,8 @@ enum {
     CONN_LINGER_MAX = 1 << 21 /* bytes dropped while lingering: more is not an honest client */
 };
 
+static const char conn_misled[] = "This port speaks HTTPS: the address begins with https://";
+
 typedef enum step { /* what to do after a step of the state machine */
     STEP_ON,        /* there is more to do */
     STEP_WAIT,      /* an event or a timer comes next */
@@ -29,6 +31,7 @@ typedef enum step { /* what to do after a step of the state machine */
 } step;
 
 static step conn_answer(conn *c, int status, size_t head_size);
+static step refuse(conn *c, int status);
 
 /* ---- opening and closing ---- */
 
@@ -47,8 +50,9 @@ static void abandon_socket(worker *w, int fd)
     mm_fd_budget_give(&w->server->fds);
 }
 
-void conn_open(worker *w, int fd, bool tls, const struct sockaddr_storage *address)
+void conn_open(worker *w, int fd, const listener *from, const struct sockaddr_storage *address)
 {
+    bool tls = from->tls;
     int on = 1;
     void *object;
     conn *c;
@@ -64,6 +68,7 @@ void conn_open(worker *w, int fd, bool tls, const struct sockaddr_storage *addre
     c->timer = TIMER_NONE;
     c->interest = EVENT_READ;
     c->state = tls ? CONN_HANDSHAKE : CONN_HEAD;
+    c->redirect = !tls && w->server->options->redirect_http;
     mm_chunkqueue_init(&c->in, &w->chunks);
     mm_chunkqueue_init(&c->out, &w->chunks);
     mm_buffer_init(&c->log_line, mm_budget_allocator(&w->memory));
@@ -130,6 +135,14 @@ static void enter(conn *c, conn_state state, timer_kind timer)
     worker_set_timer(c->worker, c, timer);
 }
 
+/* The write timer begins anew. */
+static void expect_progress(conn *c)
+{
+    c->unsent = -1;
+    c->stalls = 0;
+    worker_set_timer(c->worker, c, TIMER_WRITE);
+}
+
 /* Tells the peer that no more will come. */
 static void say_goodbye(conn *c)
 {
@@ -162,6 +175,31 @@ static step run_linger(conn *c)
 
 /* ---- reading ---- */
 
+/* Whether the handshake failed for a request of plain HTTP. OpenSSL knows the most usual methods by
+   their beginning; of others, what it has not read ends as a request line does. */
+static bool is_plain_http(conn *c)
+{
+    int reason = ERR_GET_REASON(ERR_peek_error());
+    char line[2048];
+    ssize_t n, i;
+    if (reason == SSL_R_HTTP_REQUEST || reason == SSL_R_HTTPS_PROXY_REQUEST) return true;
+    if (reason != SSL_R_WRONG_VERSION_NUMBER) return false;
+    n = recv(c->fd, line, sizeof(line), MSG_PEEK);
+    for (i = 0; i + 9 < n && line[i] != '\r' && line[i] != '\n'; i++)
+        if (memcmp(line + i, " HTTP/1.", 8) == 0) return true;
+    return false;
+}
+
+/* An answer that whoever sent it can read: the one thing ever sent in the clear on such a port. */
+static step refuse_plain_http(conn *c)
+{
+    ERR_clear_error();
+    SSL_free(c->ssl);
+    c->ssl = NULL;
+    c->misled = true;
+    return refuse(c, 400);
+}
+
 static step run_handshake(conn *c)
 {
     int result, error;
@@ -174,7 +212,8 @@ static step run_handshake(conn *c)
     error = SSL_get_error(c->ssl, result);
     if (error == SSL_ERROR_WANT_READ) return wait_for(c, EVENT_READ);
     if (error == SSL_ERROR_WANT_WRITE) return wait_for(c, EVENT_WRITE);
-    return error == SSL_ERROR_SSL ? linger(c) : STEP_CLOSE; /* the alert is on its way */
+    if (error != SSL_ERROR_SSL) return STEP_CLOSE;
+    return is_plain_http(c) ? refuse_plain_http(c) : linger(c); /* the alert is on its way */
 }
 
 /* Reads what is there into `in`. */
@@ -193,6 +232,31 @@ static step fill(conn *c)
     return STEP_ON;
 }
 
+/* RFC 9110, 10.1.1: the client waits to be told whether its body is wanted. It is, by a request that
+   is not refused for its method anyway: it is dropped, but the connection lives on. Whoever has
+   begun to send it does not wait. */
+static bool is_waiting(conn *c, size_t head_size)
+{
+    const http_request *request = &c->worker->request;
+    http1_body body;
+    if (mm_chunkqueue_length(&c->in) > (int64_t)head_size) c->continued = true;
+    return !c->continued && request->expect_continue && request->method <= HTTP_OPTIONS &&
+           http1_body_start(&body, request) == 200;
+}
+
+/* The head stays where it is, and is read again once this is out. */
+static step say_continue(conn *c)
+{
+    static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    c->scanned = 0;
+    c->continued = true;
+    if (mm_chunkqueue_append_mem(&c->out, text, sizeof(text) - 1) != MM_STATUS_OK)
+        return STEP_CLOSE;
+    c->state = CONN_CONTINUE;
+    expect_progress(c);
+    return STEP_ON;
+}
+
 static step run_head(conn *c)
 {
     size_t size = (size_t)mm_chunkqueue_length(&c->in), head_size = 0;
@@ -203,6 +267,7 @@ static step run_head(conn *c)
         int result;
         if (bytes == NULL) return STEP_CLOSE; /* out of memory, even for a head */
         result = http1_parse_head(&c->worker->request, bytes, size, &c->scanned, &head_size);
+        if (result == 200 && is_waiting(c, head_size)) return say_continue(c);
         if (result != 0) return conn_answer(c, result, head_size);
         c->scanned = size;
     }
@@ -219,14 +284,6 @@ static step refuse(conn *c, int status)
     mm_chunkqueue_reset(&c->out);
     mm_buffer_reset(&c->log_line, 0);
     return conn_answer(c, status, 0);
-}
-
-/* The write timer begins anew. */
-static void expect_progress(conn *c)
-{
-    c->unsent = -1;
-    c->stalls = 0;
-    worker_set_timer(c->worker, c, TIMER_WRITE);
 }
 
 static step run_body(conn *c)
@@ -285,10 +342,13 @@ static step conn_answer(conn *c, int status, size_t head_size)
     if (status == 200) body = http1_body_start(&c->body, request);
     if (body == 413) status = 413;
     if (status == 200) {
-        files_respond(&w->site, request, &response, w->now_ms);
+        if (c->redirect && request->method != HTTP_CONNECT)
+            http_response_to_https(&response, request, w->server->https_port);
+        else files_respond(&w->site, request, &response, w->now_ms);
         /* whoever waits for 100 has his answer: whether the body follows is not known any more */
-        if (body == 200 && request->expect_continue) response.close = true;
+        if (body == 200 && request->expect_continue && !c->continued) response.close = true;
     } else {
+        if (c->misled) response.explanation = conn_misled;
         http_response_error(&response, status, request->method == HTTP_HEAD);
         response.close = true;
     }
@@ -303,6 +363,7 @@ static step conn_answer(conn *c, int status, size_t head_size)
     ok = queue_response(c, request, &response);
     ok = ok && mm_chunkqueue_mark_written(&c->in, (int64_t)head_size) == MM_STATUS_OK;
     c->scanned = 0;
+    c->continued = false;
     enter(c, c->has_body ? CONN_BODY : CONN_WRITE, TIMER_BODY);
     if (!c->has_body) expect_progress(c);
     return ok ? STEP_ON : STEP_CLOSE;
@@ -331,6 +392,10 @@ static step run_write(conn *c)
     if (c->ssl != NULL) status = mm_io_tls_write(&c->out, c->ssl, 0, &written);
     else status = mm_io_write(&c->out, c->fd, 0, &written);
     if (written > 0) expect_progress(c);
+    if (status == MM_STATUS_OK && c->state == CONN_CONTINUE) {
+        enter(c, CONN_HEAD, TIMER_HEAD);
+        return STEP_ON;
+    }
     if (status == MM_STATUS_OK) return finish(c);
     if (status == MM_STATUS_AGAIN) return wait_for_transport(c, EVENT_WRITE);
     if (status == MM_STATUS_YIELD) return wait_for(c, EVENT_WRITE);
@@ -349,6 +414,7 @@ void conn_run(conn *c)
         case CONN_HANDSHAKE: next = run_handshake(c); break;
         case CONN_HEAD: next = run_head(c); break;
         case CONN_BODY: next = run_body(c); break;
+        case CONN_CONTINUE:
         case CONN_WRITE: next = run_write(c); break;
         case CONN_LINGER: next = run_linger(c); break;
         }

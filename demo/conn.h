@@ -10,6 +10,7 @@
 typedef enum conn_state {
     CONN_HANDSHAKE, /* TLS is being agreed on */
     CONN_HEAD,      /* a request head is awaited or on its way */
+    CONN_CONTINUE,  /* the head is here, the client is being told to send the body */
     CONN_BODY,      /* the answer is ready; the request's body is being read and dropped */
     CONN_WRITE,     /* the answer is being sent */
     CONN_LINGER     /* our end is closed; what still comes is dropped, for the peer to get all */
@@ -24,6 +25,9 @@ struct conn {
     unsigned interest;    /* what the event loop waits for */
     timer_kind timer;     /* which of the worker's lists this is in */
     bool close;           /* ends with the current response */
+    bool redirect;        /* all that is asked for here is to be had by HTTPS only */
+    bool misled;          /* plain HTTP came where TLS is spoken */
+    bool continued;       /* the client will send the body: it was told to, or has begun */
     bool has_body;        /* the current request's body is still to be dropped */
     bool head;            /* the current request is HEAD: no body in the answer */
     bool served;          /* a request has been answered */
@@ -43,9 +47,9 @@ struct conn {
     char peer[46];        /* address, as text */
 };
 
-/* Takes over an accepted, non-blocking socket, for which a descriptor has been taken from the
-   budget. Closes it when there is no memory. */
-void conn_open(worker *w, int fd, bool tls, const struct sockaddr_storage *address);
+/* Takes over a non-blocking socket accepted at `from`, for which a descriptor has been taken from
+   the budget. Closes it when there is no memory. */
+void conn_open(worker *w, int fd, const listener *from, const struct sockaddr_storage *address);
 
 /* Something has happened on the socket: does what can be done now. The connection may be gone
    after. */

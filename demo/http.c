@@ -100,6 +100,7 @@ static const status_text status_texts[] = {
     {206, "Partial Content", NULL},
     {301, "Moved Permanently", "The address ends with a slash, since it is a folder's."},
     {304, "Not Modified", NULL},
+    {308, "Permanent Redirect", "This is served by HTTPS only, at another address."},
     {400, "Bad Request", "The request breaks the rules of HTTP, or its address cannot be decoded."},
     {403, "Forbidden", "This may not be read."},
     {404, "Not Found", "There is nothing at this address."},
@@ -138,18 +139,18 @@ const char *http_status_text(int status)
 
 /* ---- error pages ---- */
 
-static void append_page(mm_buffer *page, int status, mm_slice location)
+static void append_page(mm_buffer *page, int status, const char *explanation, mm_slice location)
 {
     const status_text *known = find_status(status);
     mm_buffer title;
+    if (explanation == NULL && known != NULL) explanation = known->explanation;
     mm_buffer_init(&title, page->allocator);
     mm_buffer_append_format(&title, "%d %s", status, http_status_text(status));
     html_append_begin(page, mm_buffer_slice(&title));
     mm_buffer_append_string(page, "<h1>");
     mm_buffer_append_buffer(page, &title);
     mm_buffer_append_string(page, "</h1>\n<p>");
-    if (known != NULL && known->explanation != NULL)
-        mm_buffer_append_string(page, known->explanation);
+    if (explanation != NULL) mm_buffer_append_string(page, explanation);
     if (location.len > 0) {
         mm_buffer_append_string(page, "\n<p><a href=\"");
         mm_buffer_append_html_escaped(page, location);
@@ -179,11 +180,11 @@ void http_response_error(http_response *response, int status, bool head)
 {
     http_header location = take_location(response);
     mm_buffer page;
-    if (status != 301) location.value.len = 0;
+    if (status != 301 && status != 308) location.value.len = 0;
     mm_chunkqueue_reset(response->body);
     mm_buffer_init(&page, mm_arena_allocator(response->arena));
     response->status = status;
-    append_page(&page, status, location.value);
+    append_page(&page, status, response->explanation, location.value);
     if (mm_buffer_status(&page) != MM_STATUS_OK) mm_buffer_clear(&page);
     response->content_length = (int64_t)mm_buffer_length(&page);
     if (!head && mm_chunkqueue_append_mem(response->body, mm_buffer_string(&page),
@@ -195,4 +196,41 @@ void http_response_error(http_response *response, int status, bool head)
     html_add_headers(response);
     if (location.value.len > 0) response->headers[response->header_count++] = location;
     if (status == 503) http_response_header(response, "Retry-After", "1");
+}
+
+/* The host without its port; http1_is_authority has seen to it that there is nothing else in it. */
+static mm_slice host_name(mm_slice host)
+{
+    size_t end = 0;
+    bool literal = host.len > 0 && host.ptr[0] == '[';
+    while (end < host.len && host.ptr[end] != (literal ? ']' : ':')) end++;
+    return mm_slice_make(host.ptr, literal && end < host.len ? end + 1 : end);
+}
+
+void http_response_to_https(http_response *response, const http_request *request, int port)
+{
+    mm_slice host = host_name(request->host);
+    bool head = request->method == HTTP_HEAD, rooted;
+    mm_buffer location;
+    if (host.len == 0) {
+        http_response_error(response, 400, head);
+        return;
+    }
+    rooted = request->path.len > 0 && request->path.ptr[0] == '/'; /* not the asterisk */
+    mm_buffer_init(&location, mm_arena_allocator(response->arena));
+    mm_buffer_append_string(&location, "https://");
+    mm_buffer_append_slice(&location, host);
+    if (port != 443) mm_buffer_append_format(&location, ":%d", port);
+    if (rooted) mm_buffer_append_slice(&location, request->path);
+    else mm_buffer_append_char(&location, '/');
+    if (request->query.len > 0) {
+        mm_buffer_append_char(&location, '?');
+        mm_buffer_append_slice(&location, request->query);
+    }
+    if (mm_buffer_status(&location) == MM_STATUS_OK) {
+        http_response_header(response, "Location", mm_buffer_string(&location));
+        http_response_error(response, 308, head);
+    } else {
+        http_response_error(response, 503, head);
+    }
 }

@@ -72,6 +72,8 @@ typedef struct http_response {
     mm_chunkqueue *body;        /* empty at first; stays empty for HEAD, 204 and 304 */
     bool close;                 /* the connection ends with this response */
     bool costly;                /* took long to make: the connection's turn is over */
+    const char *explanation;    /* of an error, for its page, in place of what is usually said of the
+                                   status; NULL: that */
 } http_response;
 
 /* The method that a token names, case-sensitively. */
@@ -96,12 +98,16 @@ void http_response_header(http_response *response, const char *name, const char 
 /* The reason phrase of a status, never NULL. */
 const char *http_status_text(int status);
 
-/* Makes the response an error page (or, for 301, a redirect page, which keeps the Location that was
-   set): drops what it had, sets the type and length, and appends a small HTML page unless `head`
+/* Makes the response an error page (or, for 301 and 308, a redirect page, which keeps the Location
+   that was set): drops what it had, sets the type and length, and appends a small HTML page unless `head`
    says that no body is to be sent. Fields that belong to a status (Allow, Content-Range) are added
    afterwards; 503 has its Retry-After. When not even the page can be had for lack of memory, it is
    left out and Content-Length is 0. */
 void http_response_error(http_response *response, int status, bool head);
+
+/* Makes the response a redirect (308) to the same host and target at https, on `port`: 400 when the
+   request does not say which host it was for. */
+void http_response_to_https(http_response *response, const http_request *request, int port);
 
 typedef struct http_date { /* a moment in UTC */
     int year;               /* 1970 to 9999 */

@@ -52,12 +52,15 @@ bool http1_is_authority(mm_slice text, bool with_port)
 {
     bool literal = text.len > 0 && text.ptr[0] == '[';
     size_t at = literal ? ipv6_size(text) : name_size(text), digits = 0;
+    long port = 0;
     if (at == 0) return false;
     if (at == text.len) return !with_port;
     if (text.ptr[at++] != ':') return false;
-    for (; at < text.len; at++, digits++)
+    for (; at < text.len && digits < 6; at++, digits++) {
         if (!text_is_digit(text.ptr[at])) return false;
-    return digits <= 5 && (digits > 0 || !with_port);
+        port = port * 10 + (text.ptr[at] - '0');
+    }
+    return digits <= 5 && port <= 65535 && (digits > 0 || !with_port);
 }
 
 /* Splits what is behind the authority into path and query. */

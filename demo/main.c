@@ -116,6 +116,7 @@ static int start_workers(worker *workers, int count, server *s, listen_plan *pla
         while (n > 0) close(listeners[--n].fd);
         return ready;
     }
+    s->https_port = plan->port;
     banner(s, plan, count);
     for (i = 0; i < count; i++) {
         if (worker_start(&workers[i])) continue;

@@ -45,6 +45,8 @@ static const rule rules[] = {
     {.name = "http-port", .kind = RULE_NUMBER, .field = FIELD(http_port), .value = "N",
      .min = 0, .max = 65535, .number = -1, .shown = "none",
      .help = "port of plain HTTP beside it, not encrypted\n"},
+    {.name = "redirect-http", .kind = RULE_ON, .field = FIELD(redirect_http),
+     .help = "answer on --http-port with a redirect to HTTPS, and nothing else"},
     {.name = "bind", .kind = RULE_ADDRESS, .field = FIELD(bind), .value = "ADDR",
      .shown = "[::] and 0.0.0.0",
      .help = "numeric address to listen on, such as 127.0.0.1 or ::1\n"},
@@ -326,6 +328,8 @@ static void check_together(parser *p)
 {
     const options *o = p->o;
     if (o->key != NULL && o->cert == NULL) fail(p, "--key: needs --cert as well");
+    else if (o->redirect_http && o->http_port < 0)
+        fail(p, "--redirect-http: needs --http-port as well");
     else if (o->port == o->http_port && o->port != 0)
         fail(p, "--http-port: %d is the port of HTTPS already", o->port);
 }

@@ -17,6 +17,7 @@ typedef struct options {
     int header_timeout;    /* seconds for a TLS handshake, and for a whole request head; 10 */
     int idle_timeout;      /* seconds between requests; 15 */
     int write_timeout;     /* seconds without a byte being taken, and for a request body; 30 */
+    bool redirect_http;    /* plain HTTP only says where HTTPS is */
     bool listing;          /* list folders without index.html */
     bool follow;           /* symbolic links may leave the folder */
     bool quiet;            /* print nothing at start */

@@ -11,6 +11,7 @@ enum { SERVER_LISTENERS = 4 }; /* HTTPS and HTTP, each on two addresses at most 
 typedef struct server {
     const options *options;
     SSL_CTX *tls;
+    int https_port;      /* that clients are redirected to; set before the workers start */
     int log_fd;          /* of the access log; -1: none */
     mm_budget memory;    /* of the whole process; the workers' are beneath it */
     mm_fd_budget fds;    /* connections and open files */

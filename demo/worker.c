@@ -129,7 +129,7 @@ static bool accept_one(worker *w, const listener *l)
         if (fd < 0) mm_fd_budget_give(&w->server->fds);
     } else errno = EMFILE;
     if (fd >= 0) {
-        conn_open(w, fd, l->tls, &address);
+        conn_open(w, fd, l, &address);
         return true;
     }
     if (errno == EAGAIN || errno == EWOULDBLOCK) return false;

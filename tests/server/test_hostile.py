@@ -338,7 +338,7 @@ class Fields(Hostile):
 
     def test_invalid_host(self):
         for host in ("a b", "a/b", "user@host", "host:port", "host:80:90", "[::1", "::1]",
-                     "[::1]x", "a?b", "a#b", "<a>", "a\\b", "host:-1", "[::1]:x", "\"a\"", "a^b",
+                     "[::1]x", "a?b", "a#b", "<a>", "a\\b", "host:-1", "host:65536", "[::1]:x", "\"a\"", "a^b",
                      "%zz"):
             self.refused(request("/hello.txt", host=host))
 

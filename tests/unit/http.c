@@ -233,6 +233,46 @@ TEST(error_page_survives_lack_of_memory)
     }
 }
 
+TEST(to_https_on_the_same_host)
+{
+    static const struct {
+        const char *host, *path, *query;
+        int port;
+        const char *location;
+    } cases[] = {{"h", "/a", "", 443, "https://h/a"},
+                 {"h:80", "/a%20b", "c=d", 8443, "https://h:8443/a%20b?c=d"},
+                 {"[::1]:80", "/", "", 1, "https://[::1]:1/"},
+                 {"[::1]", "*", "", 443, "https://[::1]/"},
+                 {"h:", "", "", 443, "https://h/"},
+                 {"a'&b", "//x", "'", 443, "https://a'&b//x?'"},
+                 {"", "/", "", 443, NULL}};
+    size_t i;
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        world w;
+        http_request request;
+        world_init(&w);
+        memset(&request, 0, sizeof(request));
+        request.host = slice(cases[i].host);
+        request.path = slice(cases[i].path);
+        request.query = slice(cases[i].query);
+        http_response_to_https(&w.response, &request, cases[i].port);
+        CHECK_EQ(w.response.status, cases[i].location == NULL ? 400 : 308);
+        if (cases[i].location != NULL) CHECK_STR(field(&w.response, "Location"), cases[i].location);
+        else CHECK(field(&w.response, "Location") == NULL);
+        CHECK(world_deinit(&w));
+    }
+}
+
+TEST(error_pages_can_say_more)
+{
+    world w;
+    world_init(&w);
+    w.response.explanation = "This is why.";
+    http_response_error(&w.response, 400, false);
+    CHECK(strstr(body(&w), "<p>This is why.\n") != NULL);
+    CHECK(world_deinit(&w));
+}
+
 /* ---- dates ---- */
 
 static const char *date(int64_t seconds)
@@ -345,9 +385,9 @@ TEST(what_is_no_date_is_refused)
 }
 
 TEST_MAIN(T(methods_are_case_sensitive_tokens), T(request_fields_are_found_by_name),
-          T(known_fields_are_indexed),
-          T(statuses_have_reasons), T(error_pages_are_complete),
+          T(known_fields_are_indexed), T(statuses_have_reasons), T(error_pages_are_complete),
           T(error_page_for_head_has_the_length_only), T(redirect_page_links_and_keeps_location),
-          T(error_page_survives_lack_of_memory), T(dates_are_written),
+          T(error_page_survives_lack_of_memory), T(to_https_on_the_same_host),
+          T(error_pages_can_say_more), T(dates_are_written),
           T(dates_agree_with_the_c_library_and_come_back), T(dates_are_read_in_three_forms),
           T(two_digit_years_are_at_most_fifty_ahead), T(what_is_no_date_is_refused))

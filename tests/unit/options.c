@@ -82,7 +82,7 @@ TEST(defaults)
     CHECK_EQ(o.header_timeout, 10);
     CHECK_EQ(o.idle_timeout, 15);
     CHECK_EQ(o.write_timeout, 30);
-    CHECK(o.listing && !o.follow && !o.quiet && !o.poll);
+    CHECK(o.listing && !o.follow && !o.quiet && !o.poll && !o.redirect_http);
 }
 
 TEST(values_behind_a_space_or_equals)
@@ -205,6 +205,8 @@ TEST(bad_options)
 TEST(options_that_do_not_go_together)
 {
     CHECK_REFUSED("--key: needs --cert as well", "--key", "k.pem");
+    CHECK_REFUSED("--redirect-http: needs --http-port as well", "--redirect-http");
+    CHECK(PARSE("--redirect-http", "--http-port=0") && o.redirect_http);
     CHECK_REFUSED("--http-port: 8443 is the port of HTTPS already", "--http-port=8443");
     CHECK(PARSE("--key=k.pem", "--cert=c.pem"));
 }
