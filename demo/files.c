@@ -64,7 +64,7 @@ static void answer_listing(const files_call *call, const mm_file *folder, mm_sli
         files_answer_error(call, 403);
         return;
     }
-    status = files_list(call->site, folder->fd, path, call->response, call->head, call->now_ms);
+    status = files_list(call, folder->fd, path);
     if (status != MM_STATUS_OK) files_answer_error(call, http_status_of(status));
 }
 

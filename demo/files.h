@@ -131,11 +131,11 @@ const char *files_mime_type(mm_slice name);
 
 /* ---- listings (listing.c) ---- */
 
-/* Makes the response the HTML listing of the folder `fd` (not taken over). `path` is the decoded
-   path relative to the root. Left out are hidden names, names that no request can have, what may
-   not be read, what is neither file nor folder, and symbolic links to such, or out of the root
-   unless the site follows them. On failure the response is to be made an error page. */
-mm_status files_list(files_site *site, int fd, mm_slice path, http_response *response, bool head,
-                     int64_t now_ms);
+/* Makes the response the listing of the folder `fd` (not taken over): a page, or JSON if Accept
+   prefers that, in the order that the query asks for. `path` is the decoded path relative to the
+   root. Left out are hidden names, names that no request can have, what may not be read, what is
+   neither file nor folder, and symbolic links to such, or out of the root unless the site follows
+   them. On failure the response is to be made an error page. */
+mm_status files_list(const files_call *call, int fd, mm_slice path);
 
 #endif

@@ -1,8 +1,8 @@
-/* listing.c - the page that stands for a folder without an index */
+/* listing.c - what is in a folder without an index, and in which order */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
-#include "files.h"
+#include "listing.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -10,32 +10,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "accept.h"
 #include "html.h"
 #include "text.h"
 
 /* Most memory for the names of one folder: some 500,000 of usual length. More is 503. */
 #define LISTING_MEMORY_MAX ((size_t)64 * 1024 * 1024)
-
-typedef struct list_entry {
-    struct list_entry *next;
-    int64_t size;           /* in bytes; of a file */
-    int64_t modified;       /* seconds since 1970 */
-    bool is_folder;
-    size_t name_len;
-    char name[];            /* no NUL */
-} list_entry;
-
-typedef struct listing {    /* a listing in the making */
-    files_site *site;
-    mm_slice path;          /* of the folder, decoded */
-    int fd;                 /* the folder */
-    int64_t now_ms;
-    mm_arena arena;         /* entries, and what is below */
-    list_entry *entries;
-    mm_buffer text;         /* of the page, a row at a time */
-    mm_chunkqueue *body;    /* where it goes; NULL: it is only measured */
-    int64_t length;         /* bytes of the page so far */
-} listing;
 
 /* ---- what is in the folder ---- */
 
@@ -152,8 +132,9 @@ static mm_status read_folder(listing *l)
     return status;
 }
 
-/* ---- order: folders first, then by name, capitals and small letters alike ---- */
+/* ---- order ---- */
 
+/* Capitals and small letters alike, unless that is all that differs. */
 static int compare_names(const list_entry *a, const list_entry *b)
 {
     size_t i, least = a->name_len < b->name_len ? a->name_len : b->name_len;
@@ -166,17 +147,27 @@ static int compare_names(const list_entry *a, const list_entry *b)
     return memcmp(a->name, b->name, least);
 }
 
-static bool comes_first(const list_entry *a, const list_entry *b)
+static int compare_numbers(int64_t a, int64_t b)
 {
-    if (a->is_folder != b->is_folder) return a->is_folder;
-    return compare_names(a, b) < 0;
+    return (a > b) - (a < b);
 }
 
-static list_entry *merge(list_entry *a, list_entry *b)
+static bool comes_first(const list_entry *a, const list_entry *b, list_order order)
+{
+    int result = 0;
+    if (a->is_folder != b->is_folder) return a->is_folder;
+    if (order.key == LIST_SIZE && !a->is_folder) result = compare_numbers(a->size, b->size);
+    if (order.key == LIST_TIME) result = compare_numbers(a->modified, b->modified);
+    if (order.key == LIST_NAME) result = compare_names(a, b);
+    if (order.descending) result = -result;
+    return result != 0 ? result < 0 : compare_names(a, b) < 0;
+}
+
+static list_entry *merge(list_entry *a, list_entry *b, list_order order)
 {
     list_entry *first = NULL, **end = &first;
     while (a != NULL && b != NULL) {
-        list_entry **least = comes_first(b, a) ? &b : &a;
+        list_entry **least = comes_first(b, a, order) ? &b : &a;
         *end = *least;
         *least = (*least)->next;
         end = &(*end)->next;
@@ -186,7 +177,7 @@ static list_entry *merge(list_entry *a, list_entry *b)
 }
 
 /* Merge sort of the list, in place: what waits at place n is sorted and has 2^n entries. */
-static list_entry *sort_entries(list_entry *entries)
+static list_entry *sort_entries(list_entry *entries, list_order order)
 {
     list_entry *waiting[sizeof(size_t) * 8] = {NULL}, *sorted = NULL;
     size_t i;
@@ -195,125 +186,58 @@ static list_entry *sort_entries(list_entry *entries)
         entries = entries->next;
         one->next = NULL;
         for (i = 0; waiting[i] != NULL; i++) {
-            one = merge(waiting[i], one);
+            one = merge(waiting[i], one, order);
             waiting[i] = NULL;
         }
         waiting[i] = one;
     }
-    for (i = 0; i < sizeof(waiting) / sizeof(waiting[0]); i++) sorted = merge(waiting[i], sorted);
+    for (i = 0; i < sizeof(waiting) / sizeof(waiting[0]); i++)
+        sorted = merge(waiting[i], sorted, order);
     return sorted;
 }
 
-/* ---- the page ---- */
+/* ---- the whole ---- */
 
-/* Moves the text that has been made to the body, or counts it. */
-static mm_status flush_text(listing *l)
+static void add_fields(http_response *response, bool json)
 {
-    mm_status status = mm_buffer_status(&l->text);
-    if (status != MM_STATUS_OK) return status;
-    l->length += (int64_t)mm_buffer_length(&l->text);
-    if (l->body != NULL)
-        status = mm_chunkqueue_append_mem(l->body, mm_buffer_string(&l->text),
-                                          mm_buffer_length(&l->text));
-    mm_buffer_clear(&l->text);
-    return status;
-}
-
-static void append_size(mm_buffer *text, int64_t size)
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-    int64_t rest = 0;
-    size_t unit;
-    for (unit = 0; size >= 1024; unit++) { /* six times at most: 2^63 is 8 EiB */
-        rest = size % 1024;
-        size /= 1024;
+    if (json) {
+        http_response_header(response, "Content-Type", "application/json");
+        http_response_header(response, "X-Content-Type-Options", "nosniff");
+    } else {
+        html_add_headers(response);
     }
-    mm_buffer_append_int(text, size);
-    if (unit > 0 && size < 10) mm_buffer_append_format(text, ".%d", (int)(rest * 10 / 1024));
-    mm_buffer_append_format(text, " %s", units[unit]);
+    http_response_header(response, "Cache-Control", "no-cache");
+    http_response_header(response, "Vary", "Accept");
 }
 
-static void append_time(mm_buffer *text, int64_t seconds)
+mm_status files_list(const files_call *call, int fd, mm_slice path)
 {
-    http_date d;
-    http_date_split(seconds, &d);
-    mm_buffer_append_format(text, "%04d-%02d-%02d %02d:%02d", d.year, d.month + 1, d.day, d.hour,
-                            d.minute);
-}
-
-/* "./" in front, or a name with a colon would be taken for a scheme. */
-static void append_row(mm_buffer *text, const list_entry *entry)
-{
-    mm_slice name = mm_slice_make(entry->name, entry->name_len);
-    const char *slash = entry->is_folder ? "/" : "";
-    mm_buffer_append_string(text, "<tr><td><a href=\"./");
-    mm_buffer_append_url_path(text, name);
-    mm_buffer_append_format(text, "%s\">", slash);
-    mm_buffer_append_html_escaped(text, name);
-    mm_buffer_append_format(text, "%s</a><td>", slash);
-    if (!entry->is_folder) append_size(text, entry->size);
-    mm_buffer_append_string(text, "<td>");
-    append_time(text, entry->modified);
-    mm_buffer_append_char(text, '\n');
-}
-
-static void append_head(listing *l)
-{
-    mm_buffer title;
-    mm_buffer_init(&title, mm_arena_allocator(&l->arena));
-    mm_buffer_append_string(&title, "Index of /");
-    mm_buffer_append_slice(&title, l->path);
-    if (l->path.len > 0) mm_buffer_append_char(&title, '/');
-    html_append_begin(&l->text, mm_buffer_slice(&title));
-    mm_buffer_append_string(&l->text, "<h1>");
-    mm_buffer_append_html_escaped(&l->text, mm_buffer_slice(&title));
-    mm_buffer_append_string(&l->text, "</h1>\n<table>\n<tr><th>Name<th>Size<th>Modified (UTC)\n");
-    if (l->path.len > 0)
-        mm_buffer_append_string(&l->text, "<tr><td><a href=\"../\">../</a><td><td>\n");
-    if (mm_buffer_status(&title) != MM_STATUS_OK) l->text.status = mm_buffer_status(&title);
-}
-
-static mm_status make_page(listing *l)
-{
-    const list_entry *entry;
-    mm_status status;
-    append_head(l);
-    status = flush_text(l);
-    for (entry = l->entries; entry != NULL && status == MM_STATUS_OK; entry = entry->next) {
-        append_row(&l->text, entry);
-        status = flush_text(l);
-    }
-    if (status != MM_STATUS_OK) return status;
-    mm_buffer_append_string(&l->text, "</table>\n");
-    html_append_end(&l->text);
-    return flush_text(l);
-}
-
-mm_status files_list(files_site *site, int fd, mm_slice path, http_response *response, bool head,
-                     int64_t now_ms)
-{
+    const http_request *request = call->request;
+    http_response *response = call->response;
     listing l = {0};
     mm_arena_desc desc = {0};
     mm_status status;
     desc.limit = LISTING_MEMORY_MAX;
-    desc.allocator = site->allocator;
+    desc.allocator = call->site->allocator;
     mm_arena_init(&l.arena, &desc);
-    mm_buffer_init(&l.text, site->allocator);
-    l.site = site;
+    mm_buffer_init(&l.text, call->site->allocator);
+    l.site = call->site;
     l.path = path;
     l.fd = fd;
-    l.now_ms = now_ms;
-    l.body = head ? NULL : response->body;
+    l.now_ms = call->now_ms;
+    l.order = listing_order(request->query);
+    l.json = accept_media_weight(request, "application", "json") >
+             accept_media_weight(request, "text", "html");
+    l.body = call->head ? NULL : response->body;
     status = read_folder(&l);
-    l.entries = sort_entries(l.entries);
-    if (status == MM_STATUS_OK) status = make_page(&l);
+    l.entries = sort_entries(l.entries, l.order);
+    if (status == MM_STATUS_OK) status = listing_write(&l);
     mm_buffer_deinit(&l.text);
     mm_arena_deinit(&l.arena);
     if (status != MM_STATUS_OK) return status;
     response->status = 200;
     response->costly = true;
     response->content_length = l.length;
-    html_add_headers(response);
-    http_response_header(response, "Cache-Control", "no-cache");
+    add_fields(response, l.json);
     return status;
 }

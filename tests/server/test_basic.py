@@ -1,5 +1,6 @@
 """What a well-behaved client sees: RFC 9110 and 9112 for a folder of files."""
 import html.parser
+import json
 import os
 import re
 import socket
@@ -237,6 +238,58 @@ class Folders(support.ServerTest):
         for name in names:
             (self.site / "many" / name).write_bytes(b"")
         self.assertEqual(self.listing("/many/").names(), names)
+
+    def test_listing_is_sorted_by_links(self):
+        (self.site / "sorted/zoo").mkdir(parents=True)
+        for name, size, time in (("a", 3, 30), ("b", 1, 20), ("c", 2, 10)):
+            (self.site / "sorted" / name).write_bytes(bytes(size))
+            os.utime(self.site / "sorted" / name, (time, time))
+        page = self.listing("/sorted/")
+        self.assertEqual(page.names(), ["zoo/", "a", "b", "c"])
+        found = set()
+        for link in [link for link in page.links if "sort=" in link]:
+            up = self.listing(link)
+            again = [other for other in up.links if other.split("order=")[0] ==
+                     link.split("order=")[0]][0]
+            found |= {tuple(up.names()), tuple(self.listing(again).names())}
+        self.assertEqual(found, {("zoo/", *order) for order in ("abc", "cba", "bca", "acb")})
+
+    def test_unknown_orders_are_by_name(self):
+        for query in ("?sort=x", "?order=y", "?sort", "?%00", "?sort=<script>", "?" + "&" * 1000):
+            with self.subTest(query):
+                self.assertEqual(self.listing("/plain/" + query).names(),
+                                 ["folder/", "one.txt", "two.txt"])
+
+    def test_listing_as_json(self):
+        for accept in ("application/json", "application/json, text/html;q=0.9",
+                       "*/*;q=0.1, application/*"):
+            with self.subTest(accept):
+                response = self.fetch("/plain/", headers=[f"Accept: {accept}"])
+                self.assertEqual((response.status, response["Content-Type"], response["Vary"]),
+                                 (200, "application/json", "Accept"))
+                entries = json.loads(response.body)
+                self.assertEqual([entry["name"] for entry in entries],
+                                 ["folder", "one.txt", "two.txt"])
+                self.assertEqual(entries[1], {"name": "one.txt", "type": "file", "size": 1,
+                                              "modified": "2001-09-09T01:46:40Z"})
+                self.assertEqual(entries[0]["type"], "folder")
+        names = [entry["name"] for entry in
+                 json.loads(self.fetch("/odd/", headers=["Accept: application/json"]).body)]
+        self.assertEqual(sorted(names), sorted(support.ODD_NAMES))
+
+    def test_listing_is_a_page_unless_json_is_preferred(self):
+        for accept in ("*/*", "text/html", "text/html, application/json", "", "image/png",
+                       "application/json;q=0", "application/json;q=0.5, */*"):
+            with self.subTest(accept):
+                response = self.fetch("/plain/", headers=[f"Accept: {accept}"])
+                self.assertEqual(response["Content-Type"].lower(), "text/html; charset=utf-8")
+                self.assertEqual(response["Vary"], "Accept")
+
+    def test_head_of_json(self):
+        head, got = (self.fetch("/plain/", method, ["Accept: application/json"])
+                     for method in ("HEAD", "GET"))
+        head.headers.pop("date"), got.headers.pop("date")
+        self.assertEqual(head.headers, got.headers)
 
     def test_listing_cannot_be_framed_with_scripts(self):
         self.assertIn("default-src 'none'", self.fetch("/plain/")["Content-Security-Policy"])

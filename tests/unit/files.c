@@ -22,6 +22,7 @@ static int injected_open(int fd);
 #include "../../demo/http1.c"
 #include "../../demo/http1_target.c"
 #include "../../demo/listing.c"
+#include "../../demo/listing_page.c"
 #include "../../demo/mime.c"
 #include "../../demo/path.c"
 #include "../../demo/ranges.c"
@@ -916,7 +917,8 @@ TEST(entries_are_sorted)
 {
     uint64_t random = 3;
     size_t round, i, count;
-    for (round = 0; round < 200; round++) {
+    for (round = 0; round < 1200; round++) {
+        list_order order = {(list_key)(round % LIST_KEYS), round % 2 == 0};
         static _Alignas(list_entry) char pool[100][sizeof(list_entry) * 2];
         list_entry *list = NULL, *e;
         size_t total = round % 100;
@@ -924,17 +926,100 @@ TEST(entries_are_sorted)
             e = (list_entry *)(void *)pool[i];
             memset(e, 0, sizeof(*e));
             e->is_folder = test_random(&random) % 4 == 0;
+            e->size = (int64_t)(test_random(&random) % 5);
+            e->modified = (int64_t)(test_random(&random) % 5);
             e->name_len = 1 + test_random(&random) % 3;
             for (count = 0; count < e->name_len; count++)
                 e->name[count] = "aAbB~"[test_random(&random) % 5];
             e->next = list;
             list = e;
         }
-        list = sort_entries(list);
+        list = sort_entries(list, order);
         for (e = list, count = 0; e != NULL; e = e->next, count++)
-            if (e->next != NULL) CHECK(!comes_first(e->next, e));
+            if (e->next != NULL) CHECK(!comes_first(e->next, e, order));
         CHECK_EQ(count, total);
     }
+}
+
+TEST(orders_are_asked_for)
+{
+    static const struct {
+        const char *query;
+        list_key key;
+        bool descending;
+    } cases[] = {{"", LIST_NAME, false},
+                 {"sort=size", LIST_SIZE, false},
+                 {"sort=time&order=desc", LIST_TIME, true},
+                 {"order=desc", LIST_NAME, true},
+                 {"x&order=asc&y=z&sort=name", LIST_NAME, false},
+                 {"sort=size&sort=time", LIST_SIZE, false},
+                 {"sort=&order=", LIST_NAME, false},
+                 {"sort=sizes&order=descending", LIST_NAME, false},
+                 {"sort", LIST_NAME, false},
+                 {"=size&&&", LIST_NAME, false},
+                 {"xsort=size", LIST_NAME, false}};
+    size_t i;
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        list_order order = listing_order(slice(cases[i].query));
+        CHECK_EQ(order.key, cases[i].key);
+        CHECK_EQ(order.descending, cases[i].descending);
+    }
+}
+
+TEST(folders_are_listed_in_the_order_asked_for)
+{
+    static const char *const by_size[] = {
+        "<th><a href=\"/plain/?sort=name&amp;order=asc\">Name</a>",
+        "<th aria-sort=\"ascending\"><a href=\"/plain/?sort=size&amp;order=desc\">Size</a>",
+        "<th><a href=\"/plain/?sort=time&amp;order=asc\">Modified (UTC)</a>", ">zoo/<", ">one.txt<",
+        ">Two.txt<", ">a:b"};
+    static const char *const by_time[] = {"../", ">zoo/<", ">one.txt<", ">a:b", ">Two.txt<"};
+    static const char *const backwards[] = {
+        "<th aria-sort=\"descending\"><a href=\"/plain/?sort=name&amp;order=asc\">Name</a>",
+        ">zoo/<", ">Two.txt<", ">one.txt<", ">caf", ">a:b"};
+    CHECK(make_site() && world_init(false));
+    CHECK_EQ(get("/plain/?sort=size"), 200);
+    CHECK(in_order(by_size, sizeof(by_size) / sizeof(by_size[0])));
+    CHECK_EQ(get("/plain/?order=desc"), 200);
+    CHECK(in_order(backwards, sizeof(backwards) / sizeof(backwards[0])));
+    CHECK(set_time("plain/one.txt", OLD + 1, 0) && set_time("plain/Two.txt", OLD - 1, 0));
+    CHECK_EQ(get("/plain/?sort=time&order=desc"), 200);
+    CHECK(in_order(by_time, sizeof(by_time) / sizeof(by_time[0])));
+    CHECK_EQ(get("/?sort=size"), 200);
+    CHECK(strstr(w.text, "<a href=\"/?sort=size&amp;order=desc\">") != NULL);
+    CHECK(world_deinit());
+    remove_site();
+}
+
+TEST(folders_are_listed_as_json)
+{
+    static const char expected[] =
+        "[\n"
+        "{\"name\":\"zoo\",\"type\":\"folder\",\"modified\":\"2001-09-09T01:46:40Z\"},\n"
+        "{\"name\":\"caf\xC3\xA9.txt\",\"type\":\"file\",\"size\":3,"
+        "\"modified\":\"2001-09-09T01:46:40Z\"},\n"
+        "{\"name\":\"q\\\"<&.txt\",\"type\":\"file\",\"size\":1,"
+        "\"modified\":\"2001-09-09T01:46:40Z\"}\n"
+        "]\n";
+    CHECK(make_site() && world_init(false));
+    CHECK(add_folder("json") && add_folder("json/zoo") && set_time("json/zoo", OLD, 0));
+    CHECK(add_file("json/caf\xC3\xA9.txt", "odd") && add_file("json/q\"<&.txt", "x"));
+    CHECK_EQ(ask("GET /json/", "Accept: application/json\r\n"), 200);
+    CHECK_STR(w.text, expected);
+    CHECK_STR(field("Content-Type"), "application/json");
+    CHECK_STR(field("Vary"), "Accept");
+    CHECK_STR(field("X-Content-Type-Options"), "nosniff");
+    CHECK_EQ(ask("HEAD /json/", "Accept: application/json\r\n"), 200);
+    CHECK_EQ(w.response.content_length, strlen(expected));
+    CHECK_EQ(ask("GET /plain/zoo/", "Accept: application/json\r\n"), 200);
+    CHECK_STR(w.text, "[\n]\n");
+    CHECK_EQ(ask("GET /json/", "Accept: text/html, application/json;q=0.9\r\n"), 200);
+    CHECK(strstr(w.text, "<table>") != NULL);
+    CHECK_STR(field("Vary"), "Accept");
+    CHECK_EQ(ask("GET /json/", "Accept: */*\r\n"), 200);
+    CHECK(strstr(w.text, "<table>") != NULL);
+    CHECK(world_deinit());
+    remove_site();
 }
 
 TEST(large_folders_are_listed)
@@ -1032,6 +1117,7 @@ TEST(every_allocation_may_fail)
     CHECK_SUB(sweep("GET /sub", "", 301));
     CHECK_SUB(sweep("GET /sub/", "", 200));
     CHECK_SUB(sweep("GET /plain/", "", 200));
+    CHECK_SUB(sweep("GET /plain/", "Accept: application/json\r\n", 200));
     CHECK_SUB(sweep("HEAD /plain/", "", 200));
     CHECK_SUB(sweep("GET /nowhere", "", 404));
     CHECK_SUB(sweep("POST /", "", 405));
@@ -1044,8 +1130,9 @@ TEST_MAIN(T(paths_are_decoded_strictly), T(random_paths_never_leave_the_root),
           T(unreadable_files_are_forbidden_and_not_listed), T(head_is_get_without_the_body),
           T(methods), T(conditional_answers), T(several_ranges_are_sent_in_parts),
           T(precompressed_files_are_sent_in_place), T(what_is_no_precompressed_file),
-          T(neighbours_are_looked_for_once),
-          T(odd_times_are_survived), T(folders_are_redirected_to_their_slash),
-          T(folders_are_listed), T(sizes_for_people), T(entries_are_sorted),
+          T(neighbours_are_looked_for_once), T(odd_times_are_survived),
+          T(folders_are_redirected_to_their_slash), T(folders_are_listed), T(sizes_for_people),
+          T(entries_are_sorted), T(orders_are_asked_for),
+          T(folders_are_listed_in_the_order_asked_for), T(folders_are_listed_as_json),
           T(large_folders_are_listed), T(errors_of_the_system_become_statuses),
           T(without_descriptors_503), T(every_allocation_may_fail))
