@@ -41,52 +41,63 @@ static void peer_text(const struct sockaddr_storage *address, char *text, size_t
     int family = address->ss_family;
     if (family == AF_INET) ip = &((const struct sockaddr_in *)(const void *)address)->sin_addr;
     if (family == AF_INET6) ip = &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
-    if (ip == NULL || inet_ntop(family, ip, text, (socklen_t)size) == NULL) memcpy(text, "-", 2);
+    if (family == AF_UNIX) memcpy(text, "unix:", 6);
+    else if (ip == NULL || inet_ntop(family, ip, text, (socklen_t)size) == NULL)
+        memcpy(text, "-", 2);
 }
 
-static void abandon_socket(worker *w, int fd)
+/* A TLS object for the connection; false when there is no memory. */
+static bool start_tls(conn *c)
 {
-    close(fd);
-    mm_fd_budget_give(&w->server->fds);
+    ERR_clear_error();
+    c->ssl = SSL_new(c->worker->server->tls);
+    if (c->ssl == NULL || SSL_set_fd(c->ssl, c->fd) != 1) return false;
+    SSL_set_accept_state(c->ssl);
+    return true;
+}
+
+static void init_conn(conn *c, worker *w, const listener *from,
+                      const struct sockaddr_storage *address)
+{
+    c->worker = w;
+    c->timer = TIMER_NONE;
+    c->interest = EVENT_READ;
+    c->state = from->tls || from->local ? CONN_HANDSHAKE : CONN_HEAD;
+    c->redirect = c->state == CONN_HEAD && w->server->options->redirect_http;
+    mm_chunkqueue_init(&c->in, &w->chunks);
+    mm_chunkqueue_init(&c->out, &w->chunks);
+    mm_buffer_init(&c->log_line, mm_budget_allocator(&w->memory));
+    peer_text(address, c->peer_text, sizeof(c->peer_text));
 }
 
 void conn_open(worker *w, int fd, const listener *from, const struct sockaddr_storage *address)
 {
-    bool tls = from->tls;
     int on = 1;
     void *object;
     conn *c;
-    mm_handle handle = mm_slab_insert(&w->conns, &object);
+    peer *counted;
+    mm_handle handle = 0;
+    if (peers_add(&w->server->peers, address, &counted)) handle = mm_slab_insert(&w->conns, &object);
     if (handle == 0) {
-        abandon_socket(w, fd);
+        peers_remove(&w->server->peers, counted);
+        worker_close_socket(w, fd);
         return;
     }
     c = object;
-    c->worker = w;
+    init_conn(c, w, from, address);
     c->handle = handle;
     c->fd = fd;
-    c->timer = TIMER_NONE;
-    c->interest = EVENT_READ;
-    c->state = tls ? CONN_HANDSHAKE : CONN_HEAD;
-    c->redirect = !tls && w->server->options->redirect_http;
-    mm_chunkqueue_init(&c->in, &w->chunks);
-    mm_chunkqueue_init(&c->out, &w->chunks);
-    mm_buffer_init(&c->log_line, mm_budget_allocator(&w->memory));
-    peer_text(address, c->peer, sizeof(c->peer));
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    if (tls) {
-        ERR_clear_error();
-        c->ssl = SSL_new(w->server->tls);
-        if (c->ssl != NULL && SSL_set_fd(c->ssl, fd) == 1) SSL_set_accept_state(c->ssl);
-    }
-    if ((tls && (c->ssl == NULL || SSL_get_fd(c->ssl) != fd)) ||
+    c->peer = counted;
+    if (!from->local) (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    if ((from->tls && !start_tls(c)) ||
         event_add(&w->loop, fd, EVENT_READ, handle) != MM_STATUS_OK) {
         SSL_free(c->ssl);
+        peers_remove(&w->server->peers, counted);
         (void)mm_slab_remove(&w->conns, handle);
-        abandon_socket(w, fd);
+        worker_close_socket(w, fd);
         return;
     }
-    worker_set_timer(w, c, tls ? TIMER_HANDSHAKE : TIMER_HEAD);
+    worker_set_timer(w, c, c->state == CONN_HANDSHAKE ? TIMER_HANDSHAKE : TIMER_HEAD);
 }
 
 static void log_response(conn *c)
@@ -109,7 +120,8 @@ void conn_close(conn *c)
     mm_chunkqueue_deinit(&c->in);
     mm_chunkqueue_deinit(&c->out);
     mm_buffer_deinit(&c->log_line);
-    abandon_socket(w, c->fd);
+    peers_remove(&w->server->peers, c->peer);
+    worker_close_socket(w, c->fd);
     (void)mm_slab_remove(&w->conns, c->handle);
     worker_conn_gone(w);
 }
@@ -200,9 +212,22 @@ static step refuse_plain_http(conn *c)
     return refuse(c, 400);
 }
 
+/* The first byte of TLS is the type of a record, and no letter. */
+static step detect_tls(conn *c)
+{
+    char first;
+    ssize_t n = recv(c->fd, &first, 1, MSG_PEEK);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return wait_for(c, EVENT_READ);
+    if (n <= 0) return n < 0 && errno == EINTR ? STEP_ON : STEP_CLOSE;
+    if (first == SSL3_RT_HANDSHAKE) return start_tls(c) ? STEP_ON : STEP_CLOSE;
+    enter(c, CONN_HEAD, TIMER_HEAD);
+    return STEP_ON;
+}
+
 static step run_handshake(conn *c)
 {
     int result, error;
+    if (c->ssl == NULL) return detect_tls(c);
     ERR_clear_error();
     result = SSL_do_handshake(c->ssl);
     if (result == 1) {
@@ -357,7 +382,7 @@ static step conn_answer(conn *c, int status, size_t head_size)
     c->tired = response.costly;
     c->has_body = body == 200 && !c->close;
     c->head = request->method == HTTP_HEAD;
-    access_log_begin(&w->log, &c->log_line, &c->log_bytes_at, c->peer, request, response.status,
+    access_log_begin(&w->log, &c->log_line, &c->log_bytes_at, c->peer_text, request, response.status,
                      w->now_s);
     c->out.bytes_in = c->out.bytes_out = 0;
     ok = queue_response(c, request, &response);

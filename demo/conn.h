@@ -8,7 +8,7 @@
 #include "worker.h"
 
 typedef enum conn_state {
-    CONN_HANDSHAKE, /* TLS is being agreed on */
+    CONN_HANDSHAKE, /* TLS is being agreed on, or still whether there is to be any */
     CONN_HEAD,      /* a request head is awaited or on its way */
     CONN_CONTINUE,  /* the head is here, the client is being told to send the body */
     CONN_BODY,      /* the answer is ready; the request's body is being read and dropped */
@@ -24,6 +24,7 @@ struct conn {
     conn_state state;
     unsigned interest;    /* what the event loop waits for */
     timer_kind timer;     /* which of the worker's lists this is in */
+    peer *peer;           /* of the server's table; NULL: not counted */
     bool close;           /* ends with the current response */
     bool redirect;        /* all that is asked for here is to be had by HTTPS only */
     bool misled;          /* plain HTTP came where TLS is spoken */
@@ -44,11 +45,11 @@ struct conn {
     int stalls;           /* how often in a row it then held as many as before */
     mm_buffer log_line;   /* of the current request, to be completed with the bytes sent */
     size_t log_bytes_at;
-    char peer[46];        /* address, as text */
+    char peer_text[46];   /* its address, for the log */
 };
 
 /* Takes over a non-blocking socket accepted at `from`, for which a descriptor has been taken from
-   the budget. Closes it when there is no memory. */
+   the budget. Closes it when there is no memory, or the client has too many. */
 void conn_open(worker *w, int fd, const listener *from, const struct sockaddr_storage *address);
 
 /* Something has happened on the socket: does what can be done now. The connection may be gone

@@ -4,11 +4,14 @@
 #include "listen.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { LISTEN_TRIES = 50 }; /* ports tried when any will do */
@@ -92,28 +95,123 @@ static int listen_on(const char *text, int *port, bool shared, bool probe)
     return fd;
 }
 
+/* ---- Unix sockets ---- */
+
+/* The path of an address of the plan; NULL when it is numeric. */
+static const char *local_path(const char *bind)
+{
+    return strncmp(bind, "unix:", 5) == 0 ? bind + 5 : NULL;
+}
+
+static void make_address(const char *path, struct sockaddr_un *address)
+{
+    memset(address, 0, sizeof(*address));
+    address->sun_family = AF_UNIX;
+    memcpy(address->sun_path, path, strlen(path)); /* options.c has seen to it that it fits */
+}
+
+/* Whether a socket's file is there, but nobody listens: a server was killed. */
+static bool is_left_over(const char *path)
+{
+    struct sockaddr_un address;
+    struct stat st;
+    int fd, error = 0;
+    if (lstat(path, &st) != 0 || !S_ISSOCK(st.st_mode)) return false;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) return false;
+    make_address(path, &address);
+    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0) error = errno;
+    close(fd);
+    return error == ECONNREFUSED;
+}
+
+static int open_local(const char *path)
+{
+    struct sockaddr_un address;
+    int error, fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool bound;
+    if (fd < 0) return -1;
+    make_address(path, &address);
+    bound = bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+    if (!bound && errno == EADDRINUSE && is_left_over(path)) {
+        (void)unlink(path);
+        bound = bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+    }
+    if (bound && listen(fd, SOMAXCONN) == 0) return fd;
+    error = errno;
+    if (bound) (void)unlink(path);
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+/* All workers wait at the same Unix sockets: such a path cannot be bound twice. */
+static bool listen_local(listen_plan *plan, size_t index, listener *listeners, size_t *count)
+{
+    int fd;
+    if (plan->local[index] < 0) plan->local[index] = open_local(local_path(plan->bind->at[index]));
+    if (plan->local[index] < 0) return false;
+    fd = fcntl(plan->local[index], F_DUPFD_CLOEXEC, 0);
+    if (fd < 0) return false;
+    listeners[*count].fd = fd;
+    listeners[*count].tls = false;
+    listeners[(*count)++].local = true;
+    return true;
+}
+
+/* ---- the plan ---- */
+
+void listen_plan_init(listen_plan *plan, const options *o)
+{
+    size_t i;
+    memset(plan, 0, sizeof(*plan));
+    plan->bind = &o->bind;
+    plan->port = o->port;
+    plan->http_port = o->http_port;
+    for (i = 0; i < OPTIONS_LIST; i++) plan->local[i] = -1;
+}
+
+void listen_plan_deinit(listen_plan *plan)
+{
+    size_t i;
+    for (i = 0; i < OPTIONS_LIST; i++) {
+        if (plan->local[i] < 0) continue;
+        close(plan->local[i]);
+        plan->local[i] = -1;
+        if (is_left_over(local_path(plan->bind->at[i]))) /* and not another server's by now */
+            (void)unlink(local_path(plan->bind->at[i]));
+    }
+}
+
+/* One port on one address; false with errno. */
+static bool listen_port_on(const listen_plan *plan, const char *address, int *port, bool tls,
+                           bool shared, listener *listeners, size_t *count)
+{
+    int fd = listen_on(address, port, shared, !plan->opened);
+    if (fd < 0) return false;
+    listeners[*count].fd = fd;
+    listeners[*count].tls = tls;
+    listeners[(*count)++].local = false;
+    return true;
+}
+
 /* One port on all addresses of the plan; false with errno, and *failed the address. */
 static bool listen_port(const listen_plan *plan, int *port, bool tls, bool shared,
                         listener *listeners, size_t *count, const char **failed)
 {
-    const char *addresses[2] = {"::", "0.0.0.0"};
-    size_t i, n = 2, before = *count;
-    if (plan->bind != NULL) {
-        addresses[0] = plan->bind;
-        n = 1;
+    size_t i, before = *count;
+    for (i = 0; i < plan->bind->count; i++) {
+        *failed = plan->bind->at[i];
+        if (local_path(*failed) != NULL) continue;
+        if (!listen_port_on(plan, *failed, port, tls, shared, listeners, count)) return false;
     }
-    for (i = 0; i < n; i++) {
-        int fd = listen_on(addresses[i], port, shared, !plan->opened);
-        *failed = addresses[i];
-        if (fd >= 0) {
-            listeners[*count].fd = fd;
-            listeners[(*count)++].tls = tls;
-        } else if (plan->bind != NULL || addresses[i][0] != ':' ||
-                   (errno != EAFNOSUPPORT && errno != EADDRNOTAVAIL)) {
-            return false; /* a system without IPv6 is served all the same */
-        }
-    }
-    return *count > before;
+    if (i > 0) return true;
+    *failed = "::";
+    if (!listen_port_on(plan, *failed, port, tls, shared, listeners, count) &&
+        errno != EAFNOSUPPORT && errno != EADDRNOTAVAIL)
+        return false; /* a system without IPv6 is served all the same */
+    *failed = "0.0.0.0";
+    return listen_port_on(plan, *failed, port, tls, shared, listeners, count) && *count > before;
 }
 
 /* As listen_port. A port that is free on the first address can be taken on the second: where any
@@ -131,19 +229,34 @@ static bool listen_any_port(const listen_plan *plan, int *port, bool tls, bool s
     return true;
 }
 
+static bool listen_all_local(listen_plan *plan, listener *listeners, size_t *count,
+                             const char **failed)
+{
+    size_t i;
+    for (i = 0; i < plan->bind->count; i++) {
+        *failed = plan->bind->at[i];
+        if (local_path(*failed) != NULL && !listen_local(plan, i, listeners, count)) return false;
+    }
+    return true;
+}
+
 size_t listen_open(listen_plan *plan, bool shared, listener listeners[SERVER_LISTENERS],
                    char *error, size_t error_size)
 {
     size_t count = 0;
     const char *failed = "";
-    bool tls_ok, ok;
-    tls_ok = ok = listen_any_port(plan, &plan->port, true, shared, listeners, &count, &failed);
+    bool local_ok = listen_all_local(plan, listeners, &count, &failed), tls_ok, ok;
+    tls_ok = ok = local_ok && listen_any_port(plan, &plan->port, true, shared, listeners, &count,
+                                              &failed);
     if (ok && plan->http_port >= 0)
         ok = listen_any_port(plan, &plan->http_port, false, shared, listeners, &count, &failed);
     plan->opened = plan->opened || ok;
     if (ok) return count;
-    snprintf(error, error_size, "cannot listen on %s port %d: %s", failed,
-             tls_ok ? plan->http_port : plan->port, strerror(errno));
+    if (!local_ok)
+        (void)snprintf(error, error_size, "cannot listen on %s: %s", failed, strerror(errno));
+    else
+        (void)snprintf(error, error_size, "cannot listen on %s port %d: %s", failed,
+                       tls_ok ? plan->http_port : plan->port, strerror(errno));
     while (count > 0) close(listeners[--count].fd);
     return 0;
 }

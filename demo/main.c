@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #endif
 #include <fcntl.h>
+#include <openssl/rand.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,8 @@
 enum {
     MAIN_WORKERS_MAX = 256,
     MAIN_FDS_RESERVED = 16, /* descriptors for log, standard streams and what libraries open */
-    MAIN_FDS_WORKER = 10,   /* and for each worker's listeners, loop, pipe and folders */
+    MAIN_FDS_WORKER = 10,   /* and for each worker's listeners, loop, pipe and folders; more
+                               with --bind */
     MAIN_FDS_LEAST = 8,     /* without these for connections and files there is no point */
     MAIN_ERROR_SIZE = 512
 };
@@ -62,11 +64,14 @@ static int worker_count(const options *o)
 static bool open_server(server *s, const options *o, char *error, size_t error_size)
 {
     mm_budget_desc budget = {.name = "process", .allocator = mm_heap_allocator(NULL)};
-    size_t fds = 0, reserved = MAIN_FDS_RESERVED + MAIN_FDS_WORKER * (size_t)worker_count(o);
+    size_t fds = 0, reserved = MAIN_FDS_WORKER + 2 * o->bind.count;
+    uint64_t secret;
     memset(s, 0, sizeof(*s));
     s->options = o;
     s->log_fd = -1;
+    s->conns.limit = (size_t)o->max_conns;
     mm_budget_init(&s->memory, &budget);
+    reserved = MAIN_FDS_RESERVED + reserved * (size_t)worker_count(o);
     if (mm_fd_limit_raise(0, &fds) != MM_STATUS_OK || fds < reserved + MAIN_FDS_LEAST) {
         snprintf(error, error_size, "too few file descriptors: %zu, of which %zu are reserved", fds,
                  reserved);
@@ -74,6 +79,12 @@ static bool open_server(server *s, const options *o, char *error, size_t error_s
     }
     s->fds.limit = fds - reserved;
     s->fds_for_files = s->fds.limit / 4 < 1024 ? s->fds.limit / 4 : 1024;
+    if (RAND_bytes((unsigned char *)&secret, sizeof(secret)) != 1 ||
+        peers_init(&s->peers, (size_t)o->max_conns_per_ip, secret,
+                   mm_budget_allocator(&s->memory)) != MM_STATUS_OK) {
+        (void)snprintf(error, error_size, "no memory to count clients in");
+        return false;
+    }
     s->tls = tls_context_new(o->cert, o->key, error, error_size);
     if (s->tls == NULL) return false;
     return access_log_open(o->log, &s->log_fd, error, error_size);
@@ -83,21 +94,34 @@ static bool close_server(server *s)
 {
     if (s->tls != NULL) SSL_CTX_free(s->tls);
     if (s->log_fd > STDERR_FILENO) close(s->log_fd);
+    peers_deinit(&s->peers);
     return mm_budget_deinit(&s->memory) == 0;
+}
+
+static void print_url(const char *scheme, const char *host, int port)
+{
+    bool v6 = strchr(host, ':') != NULL;
+    printf("  %s://%s%s%s:%d/\n", scheme, v6 ? "[" : "", host, v6 ? "]" : "", port);
 }
 
 static void banner(const server *s, const listen_plan *plan, int workers)
 {
     char fingerprint[TLS_FINGERPRINT_SIZE];
-    const char *host = plan->bind == NULL ? "localhost" : plan->bind;
-    bool bare_v6 = strchr(host, ':') != NULL && host[0] != '[';
-    const char *open = bare_v6 ? "[" : "", *end = bare_v6 ? "]" : "";
+    const options_list *bind = plan->bind;
+    size_t i;
     if (s->options->quiet) return;
     tls_fingerprint(s->tls, fingerprint);
     printf("mmserve %s serves %s with %d worker%s\n", MM_VERSION, s->options->dir, workers,
            workers == 1 ? "" : "s");
-    printf("  https://%s%s%s:%d/\n", open, host, end, plan->port);
-    if (plan->http_port >= 0) printf("  http://%s%s%s:%d/\n", open, host, end, plan->http_port);
+    for (i = 0; i < bind->count || i == 0; i++) {
+        const char *host = bind->count == 0 ? "localhost" : bind->at[i];
+        if (strncmp(host, "unix:", 5) == 0) {
+            printf("  %s\n", host);
+            continue;
+        }
+        print_url("https", host, plan->port);
+        if (plan->http_port >= 0) print_url("http", host, plan->http_port);
+    }
     printf("  certificate SHA-256 fingerprint %s\n", fingerprint);
     fflush(stdout);
 }
@@ -190,10 +214,7 @@ int main(int argc, char **argv)
         (void)close_server(&s);
         return fail(error);
     }
-    memset(&plan, 0, sizeof(plan));
-    plan.bind = o.bind;
-    plan.port = o.port;
-    plan.http_port = o.http_port;
+    listen_plan_init(&plan, &o);
     count = worker_count(&o);
     workers = mm_heap_calloc((size_t)count, sizeof(*workers));
     if (workers == NULL) {
@@ -203,6 +224,7 @@ int main(int argc, char **argv)
     ready = start_workers(workers, count, &s, &plan, error, sizeof(error));
     if (error[0] == '\0') wait_and_drain(workers, ready, &signals);
     clean = end_workers(workers, ready, o.quiet);
+    listen_plan_deinit(&plan);
     mm_heap_free(workers);
     if (!close_server(&s)) clean = false;
     if (error[0] != '\0') return fail(error);

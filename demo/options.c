@@ -9,12 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "../mm_buffer.h" /* MM_VERSION */
 
 typedef enum rule_kind {
     RULE_TEXT,    /* takes any text that is not empty */
-    RULE_ADDRESS, /* takes a numeric IPv4 or IPv6 address */
+    RULE_LIST,    /* takes a text that `check` knows, and may be given several times */
     RULE_NUMBER,  /* takes a decimal number from min to max */
     RULE_ON,      /* takes nothing, sets a bool that is false by default */
     RULE_OFF,     /* takes nothing, clears a bool that is true by default */
@@ -32,11 +34,15 @@ typedef struct rule {
     int min, max;      /* of a number */
     int number;        /* default of a number */
     const char *text;  /* default of a text; may be NULL */
+    bool (*check)(const char *text); /* whether a text is one; NULL: every one is */
+    const char *wanted; /* what it is to be, for the complaint */
     const char *shown; /* help's word for the default; NULL: the default itself */
     const char *help;  /* one line or more; range and default are put behind it */
 } rule;
 
 #define FIELD(member) offsetof(options, member)
+
+static bool is_bind(const char *text);
 
 static const rule rules[] = {
     {.name = "port", .letter = 'p', .kind = RULE_NUMBER, .field = FIELD(port), .value = "N",
@@ -47,9 +53,10 @@ static const rule rules[] = {
      .help = "port of plain HTTP beside it, not encrypted\n"},
     {.name = "redirect-http", .kind = RULE_ON, .field = FIELD(redirect_http),
      .help = "answer on --http-port with a redirect to HTTPS, and nothing else"},
-    {.name = "bind", .kind = RULE_ADDRESS, .field = FIELD(bind), .value = "ADDR",
-     .shown = "[::] and 0.0.0.0",
-     .help = "numeric address to listen on, such as 127.0.0.1 or ::1\n"},
+    {.name = "bind", .kind = RULE_LIST, .field = FIELD(bind), .value = "ADDR",
+     .check = is_bind, .wanted = "a numeric address or unix:PATH", .shown = "[::] and 0.0.0.0",
+     .help = "numeric address to listen on, such as 127.0.0.1 or ::1, or\n"
+             "unix:PATH for a socket that takes both HTTPS and HTTP\n"},
     {.name = "cert", .kind = RULE_TEXT, .field = FIELD(cert), .value = "FILE",
      .shown = "made in memory",
      .help = "certificate in PEM form, followed by its chain\n"},
@@ -72,6 +79,13 @@ static const rule rules[] = {
      .min = 1, .max = 86400, .number = 30,
      .help = "seconds for a client to take the next bytes of an answer,\n"
              "and for a request body\n"},
+    {.name = "max-conns", .kind = RULE_NUMBER, .field = FIELD(max_conns), .value = "N",
+     .min = 1, .max = 10000000, .shown = "as many as descriptors allow",
+     .help = "connections at a time; others wait until one has ended\n"},
+    {.name = "max-conns-per-ip", .kind = RULE_NUMBER, .field = FIELD(max_conns_per_ip),
+     .value = "N", .min = 1, .max = 10000000, .shown = "any number",
+     .help = "connections at a time of one client, which is an IPv4 address\n"
+             "or an IPv6 /64; more are closed at once\n"},
     {.name = "no-listing", .kind = RULE_OFF, .field = FIELD(listing),
      .help = "do not list folders that have no index.html"},
     {.name = "follow", .kind = RULE_ON, .field = FIELD(follow),
@@ -88,7 +102,7 @@ enum { RULES = sizeof(rules) / sizeof(rules[0]) };
 
 static bool takes_value(const rule *r)
 {
-    return r->kind == RULE_TEXT || r->kind == RULE_ADDRESS || r->kind == RULE_NUMBER;
+    return r->kind == RULE_TEXT || r->kind == RULE_LIST || r->kind == RULE_NUMBER;
 }
 
 /* ---- the manual ---- */
@@ -105,7 +119,7 @@ static const char help_end[] =
     "  --                       end of the options: what follows is DIR\n"
     "\n"
     "A value follows its option as \"--port 443\" or \"--port=443\". Of an option that is given\n"
-    "twice the last one counts.\n"
+    "twice the last one counts, unless it may be given several times.\n"
     "\n"
     "Access log:\n"
     "  A line per answer: client, time, request, status, bytes of content, referrer, program.\n"
@@ -157,6 +171,7 @@ static void print_values(const rule *r)
 {
     if (!takes_value(r)) return;
     printf("(");
+    if (r->kind == RULE_LIST) printf("several times; ");
     if (r->kind == RULE_NUMBER) printf("%d to %d; ", r->min, r->max);
     if (r->shown != NULL) printf("default: %s)", r->shown);
     else if (r->kind == RULE_NUMBER) printf("default: %d)", r->number);
@@ -216,7 +231,7 @@ static void set_default(options *o, const rule *r)
 {
     char *field = (char *)o + r->field;
     bool on = r->kind == RULE_OFF;
-    if (r->kind == RULE_TEXT || r->kind == RULE_ADDRESS) memcpy(field, &r->text, sizeof(r->text));
+    if (r->kind == RULE_TEXT) memcpy(field, &r->text, sizeof(r->text));
     if (r->kind == RULE_NUMBER) memcpy(field, &r->number, sizeof(r->number));
     if (r->kind == RULE_ON || r->kind == RULE_OFF) memcpy(field, &on, sizeof(on));
 }
@@ -244,11 +259,26 @@ static void set_number(parser *p, const rule *r, const char *text)
     else memcpy((char *)p->o + r->field, &number, sizeof(number));
 }
 
+/* The path of a Unix socket must fit into its address, with a NUL. */
+static bool is_bind(const char *text)
+{
+    if (strncmp(text, "unix:", 5) != 0) return is_address(text);
+    return text[5] != '\0' && strlen(text + 5) < sizeof(((struct sockaddr_un *)NULL)->sun_path);
+}
+
+static void add_to_list(parser *p, const rule *r, const char *text)
+{
+    options_list *list = (options_list *)(void *)((char *)p->o + r->field);
+    if (list->count == OPTIONS_LIST) fail(p, "--%s: more than %d times", r->name, OPTIONS_LIST);
+    else list->at[list->count++] = text;
+}
+
 static void set_text(parser *p, const rule *r, const char *text)
 {
     if (*text == '\0') fail(p, "--%s: the value is empty", r->name);
-    else if (r->kind == RULE_ADDRESS && !is_address(text))
-        fail(p, "--%s: \"%.200s\" is not a numeric address", r->name, text);
+    else if (r->check != NULL && !r->check(text))
+        fail(p, "--%s: \"%.200s\" is not %s", r->name, text, r->wanted);
+    else if (r->kind == RULE_LIST) add_to_list(p, r, text);
     else memcpy((char *)p->o + r->field, &text, sizeof(text));
 }
 
@@ -266,7 +296,7 @@ static void apply(parser *p, const rule *r, const char *value)
     bool on = r->kind == RULE_ON;
     switch (r->kind) {
     case RULE_TEXT:
-    case RULE_ADDRESS: set_text(p, r, value); break;
+    case RULE_LIST: set_text(p, r, value); break;
     case RULE_NUMBER: set_number(p, r, value); break;
     case RULE_ON:
     case RULE_OFF: memcpy((char *)p->o + r->field, &on, sizeof(on)); break;

@@ -5,9 +5,17 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+enum { OPTIONS_LIST = 16 };      /* most values of an option that may be given several times */
+
+typedef struct options_list {    /* such values, in the order given */
+    const char *at[OPTIONS_LIST];
+    size_t count;
+} options_list;
+
 typedef struct options {
     const char *dir;       /* the folder that is served; "." */
-    const char *bind;      /* address to listen on, numeric; NULL: [::] and 0.0.0.0 */
+    options_list bind;     /* addresses to listen on, numeric, or unix:PATH; none: [::] and
+                              0.0.0.0 */
     int port;              /* of HTTPS; 8443; 0: any free one, which is printed */
     int http_port;         /* of plain HTTP; -1: none; 0: any free one */
     const char *cert;      /* PEM file; NULL: made in memory */
@@ -17,6 +25,8 @@ typedef struct options {
     int header_timeout;    /* seconds for a TLS handshake, and for a whole request head; 10 */
     int idle_timeout;      /* seconds between requests; 15 */
     int write_timeout;     /* seconds without a byte being taken, and for a request body; 30 */
+    int max_conns;         /* connections at a time; 0: as many as there are descriptors for */
+    int max_conns_per_ip;  /* of one client; 0: any number */
     bool redirect_http;    /* plain HTTP only says where HTTPS is */
     bool listing;          /* list folders without index.html */
     bool follow;           /* symbolic links may leave the folder */

@@ -4,9 +4,10 @@
 
 #include "../mm_io.h"
 #include "options.h"
+#include "peers.h"
 #include "tls.h"
 
-enum { SERVER_LISTENERS = 4 }; /* HTTPS and HTTP, each on two addresses at most */
+enum { SERVER_LISTENERS = 2 * OPTIONS_LIST }; /* HTTPS and HTTP, on each address */
 
 typedef struct server {
     const options *options;
@@ -15,6 +16,8 @@ typedef struct server {
     int log_fd;          /* of the access log; -1: none */
     mm_budget memory;    /* of the whole process; the workers' are beneath it */
     mm_fd_budget fds;    /* connections and open files */
+    mm_fd_budget conns;  /* connections against --max-conns; limit 0: nobody counts */
+    peers peers;         /* and against --max-conns-per-ip */
     size_t fds_for_files; /* of these, what connections leave for files */
 } server;
 

@@ -108,13 +108,34 @@ void worker_conn_gone(worker *w)
     set_accepting(w, true);
 }
 
-/* Takes a descriptor for a connection off the budget. */
-static bool take_fd(server *s)
+/* What counts the connections; NULL when they are not limited but by descriptors. */
+static mm_fd_budget *conn_budget(server *s)
 {
-    if (!mm_fd_budget_take(&s->fds)) return false;
-    if (mm_fd_budget_taken(&s->fds) <= s->fds.limit - s->fds_for_files) return true;
-    mm_fd_budget_give(&s->fds);
+    return s->conns.limit > 0 ? &s->conns : NULL;
+}
+
+/* Takes a connection and a descriptor for it off the budgets. */
+static bool take_conn(server *s)
+{
+    if (!mm_fd_budget_take(conn_budget(s))) return false;
+    if (mm_fd_budget_take(&s->fds)) {
+        if (mm_fd_budget_taken(&s->fds) <= s->fds.limit - s->fds_for_files) return true;
+        mm_fd_budget_give(&s->fds);
+    }
+    mm_fd_budget_give(conn_budget(s));
     return false;
+}
+
+static void give_conn(server *s)
+{
+    mm_fd_budget_give(&s->fds);
+    mm_fd_budget_give(conn_budget(s));
+}
+
+void worker_close_socket(worker *w, int fd)
+{
+    close(fd);
+    give_conn(w->server);
 }
 
 /* Accepts one connection; false when there is none, or no room for one. */
@@ -123,10 +144,10 @@ static bool accept_one(worker *w, const listener *l)
     struct sockaddr_storage address;
     socklen_t size = sizeof(address);
     int fd = -1;
-    if (take_fd(w->server)) {
+    if (take_conn(w->server)) {
         memset(&address, 0, sizeof(address));
         fd = accept4(l->fd, (struct sockaddr *)&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0) mm_fd_budget_give(&w->server->fds);
+        if (fd < 0) give_conn(w->server);
     } else errno = EMFILE;
     if (fd >= 0) {
         conn_open(w, fd, l, &address);

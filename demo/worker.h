@@ -30,7 +30,8 @@ typedef struct timer_list {
 
 typedef struct listener {
     int fd;
-    bool tls;
+    bool tls;   /* HTTPS */
+    bool local; /* a Unix socket: HTTPS or HTTP, as the client likes */
 } listener;
 
 typedef struct worker {
@@ -82,5 +83,8 @@ bool worker_deinit(worker *w);
    has gone, so that there may be room again. */
 void worker_set_timer(worker *w, conn *c, timer_kind kind);
 void worker_conn_gone(worker *w);
+
+/* For conn.c: closes a socket that was accepted, and gives back what was taken for it. */
+void worker_close_socket(worker *w, int fd);
 
 #endif

@@ -112,7 +112,8 @@ static listener listen_anywhere(void)
 {
     struct sockaddr_in address;
     socklen_t size = sizeof(address);
-    listener l = {socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), false};
+    listener l = {socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), false,
+                  false};
     memset(&address, 0, sizeof(address));
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);

@@ -22,8 +22,8 @@ static void slurp(FILE *file, char *text, size_t size)
 /* Parses a command line, whose arguments end with NULL, with both streams caught in files. */
 static bool parse_into(FILE *out_file, FILE *err_file, const char *const *arguments)
 {
-    static char copies[16][256]; /* options point into them */
-    char *argv[17];
+    static char copies[64][256]; /* options point into them */
+    char *argv[65];
     int argc, saved_out = dup(1), saved_err = dup(2);
     bool go_on;
     argv[0] = copies[0];
@@ -74,7 +74,8 @@ TEST(defaults)
     CHECK_STR(out, "");
     CHECK_STR(err, "");
     CHECK_STR(o.dir, ".");
-    CHECK(o.bind == NULL && o.cert == NULL && o.key == NULL);
+    CHECK(o.bind.count == 0 && o.cert == NULL && o.key == NULL);
+    CHECK(o.max_conns == 0 && o.max_conns_per_ip == 0);
     CHECK_EQ(o.port, 8443);
     CHECK_EQ(o.http_port, -1);
     CHECK_EQ(o.workers, 0);
@@ -91,7 +92,7 @@ TEST(values_behind_a_space_or_equals)
                 "--workers=256", "--log", "-", "folder"));
     CHECK_EQ(o.port, 1);
     CHECK_EQ(o.http_port, 2);
-    CHECK_STR(o.bind, "::1");
+    CHECK_STR(o.bind.at[0], "::1");
     CHECK_STR(o.cert, "c.pem");
     CHECK_STR(o.key, "k=1.pem");
     CHECK_EQ(o.workers, 256);
@@ -140,20 +141,46 @@ TEST(folder_anywhere_and_behind_dashes)
 TEST(addresses)
 {
     static const char *const good[] = {"127.0.0.1", "0.0.0.0", "::", "::1", "fe80::1%eth0",
-                                       "::ffff:10.0.0.1"};
+                                       "::ffff:10.0.0.1", "unix:/tmp/x", "unix:x:y"};
     static const char *const bad[] = {"localhost", "127.1", "1.2.3.256", "[::1]", "::1%", "%eth0",
-                                      "8443", "1.2.3.4 ", ":::1",
+                                      "8443", "1.2.3.4 ", ":::1", "unix:",
+                                      "Unix:/x", "unix",
                                       "1111:2222:3333:4444:5555:6666:7777:8888:9999:0:0:0:0:0:0:0"};
     size_t i;
     for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         CHECK(PARSE("--bind", good[i]));
-        CHECK_STR(o.bind, good[i]);
+        CHECK_EQ(o.bind.count, 1);
+        CHECK_STR(o.bind.at[0], good[i]);
     }
     for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         CHECK(!PARSE("--bind", bad[i]));
         CHECK_EQ(exit_code, 2);
-        CHECK(strstr(err, "--bind: ") != NULL && strstr(err, "is not a numeric address") != NULL);
+        CHECK(strstr(err, "--bind: ") != NULL && strstr(err, "is not a numeric address or unix:PATH") != NULL);
     }
+}
+
+TEST(options_given_several_times)
+{
+    const char *many[OPTIONS_LIST + 2] = {NULL};
+    size_t i;
+    char path[200];
+    CHECK(PARSE("--bind", "127.0.0.1", "--bind=unix:/tmp/s", "--bind", "::1"));
+    CHECK_EQ(o.bind.count, 3);
+    CHECK_STR(o.bind.at[0], "127.0.0.1");
+    CHECK_STR(o.bind.at[1], "unix:/tmp/s");
+    CHECK_STR(o.bind.at[2], "::1");
+    for (i = 0; i < OPTIONS_LIST; i++) many[i] = "--bind=::1";
+    CHECK(parse(many) && o.bind.count == OPTIONS_LIST);
+    many[OPTIONS_LIST] = "--bind=::1";
+    CHECK(!parse(many) && strstr(err, "--bind: more than 16 times") != NULL);
+    memset(path, 'x', sizeof(path) - 1);
+    path[sizeof(path) - 1] = '\0';
+    memcpy(path, "unix:", 5);
+    CHECK(!PARSE("--bind", path));
+    path[5 + sizeof(((struct sockaddr_un *)NULL)->sun_path)] = '\0';
+    CHECK(!PARSE("--bind", path));
+    path[4 + sizeof(((struct sockaddr_un *)NULL)->sun_path)] = '\0';
+    CHECK(PARSE("--bind", path));
 }
 
 TEST(numbers_at_their_ends)
@@ -280,7 +307,7 @@ TEST(help_that_cannot_be_written)
 
 TEST_MAIN(T(defaults), T(values_behind_a_space_or_equals), T(flags), T(letters),
           T(the_last_of_two_counts), T(folder_anywhere_and_behind_dashes), T(addresses),
-          T(numbers_at_their_ends), T(what_is_no_number), T(bad_options),
-          T(options_that_do_not_go_together), T(complaints_are_one_line_whatever_the_argument),
-          T(version), T(help_tells_all_options), T(help_fits_a_terminal),
-          T(help_that_cannot_be_written))
+          T(options_given_several_times), T(numbers_at_their_ends), T(what_is_no_number),
+          T(bad_options), T(options_that_do_not_go_together),
+          T(complaints_are_one_line_whatever_the_argument), T(version), T(help_tells_all_options),
+          T(help_fits_a_terminal), T(help_that_cannot_be_written))
