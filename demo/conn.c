@@ -352,6 +352,8 @@ static void prepare_response(worker *w, http_response *response)
     response->arena = &w->arena;
     response->body = &w->body;
     response->content_length = -1;
+    response->pages = w->site.policy->pages;
+    response->page_count = w->site.policy->page_count;
 }
 
 /* Answers the request in the worker, whose head is the first `head_size` bytes of `in` (status
@@ -377,6 +379,7 @@ static step conn_answer(conn *c, int status, size_t head_size)
         http_response_error(&response, status, request->method == HTTP_HEAD);
         response.close = true;
     }
+    policy_apply(w->site.policy, &response, c->ssl != NULL);
     if (!request->keep_alive || w->draining) response.close = true;
     c->close = response.close;
     c->tired = response.costly;

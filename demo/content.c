@@ -6,6 +6,7 @@
 
 typedef struct file_content { /* a file as it is sent */
     mm_file *file;         /* it, or the compressed one beside it */
+    mm_slice path;         /* of the file, in the cache */
     const char *type;      /* media type; of the file, however it is encoded */
     const char *encoding;  /* its content coding; NULL: none */
     bool varies;           /* another request may get it in another coding */
@@ -36,21 +37,35 @@ static bool add_last_modified(http_response *response, const mm_file *file)
     return add_copied(response, "Last-Modified", date);
 }
 
-/* What another coding of it would have as well; also of 304: RFC 9110, 15.4.5. */
-static bool add_identity(http_response *response, const file_content *content)
+/* For a value that outlives the response. */
+static void add_slice(http_response *response, const char *name, mm_slice value)
 {
+    http_response_header(response, name, "");
+    response->headers[response->header_count - 1].value = value;
+}
+
+/* What another coding of it would have as well; also of 304: RFC 9110, 15.4.5. */
+static bool add_identity(const files_call *call, const file_content *content)
+{
+    http_response *response = call->response;
+    const policy *p = call->site->policy;
     if (content->varies) http_response_header(response, "Vary", "Accept-Encoding");
+    if (p != NULL && p->cache_count > 0) {
+        mm_slice value = policy_cache_control(p, content->path);
+        if (value.len > 0) add_slice(response, "Cache-Control", value);
+    }
     return add_copied(response, "ETag", content->file->etag);
 }
 
 /* Of 200 and 206, whichever part of it is sent. What is encoded is sent whole: its ranges would be
    none of the file's. */
-static bool add_content_fields(http_response *response, const file_content *content)
+static bool add_content_fields(const files_call *call, const file_content *content)
 {
+    http_response *response = call->response;
     if (content->encoding == NULL) http_response_header(response, "Accept-Ranges", "bytes");
     else http_response_header(response, "Content-Encoding", content->encoding);
     http_response_header(response, "X-Content-Type-Options", "nosniff");
-    return add_identity(response, content) && add_last_modified(response, content->file);
+    return add_identity(call, content) && add_last_modified(response, content->file);
 }
 
 static bool add_content_range(http_response *response, const mm_file *file,
@@ -69,7 +84,7 @@ static bool add_content_range(http_response *response, const mm_file *file,
 static void answer_not_modified(const files_call *call, const file_content *content)
 {
     call->response->status = 304;
-    if (!add_identity(call->response, content)) files_answer_error(call, 503);
+    if (!add_identity(call, content)) files_answer_error(call, 503);
 }
 
 static void answer_unsatisfiable(const files_call *call, const mm_file *file)
@@ -119,7 +134,7 @@ static void answer_ranges(const files_call *call, const file_content *content,
                           const files_ranges *ranges)
 {
     http_response *response = call->response;
-    bool good = add_content_fields(response, content);
+    bool good = add_content_fields(call, content);
     response->status = 206;
     if (good && ranges->count > 1) {
         good = answer_parts(call, content, ranges);
@@ -136,7 +151,7 @@ static void answer_whole(const files_call *call, const file_content *content)
     files_range whole = {0, content->file->size};
     call->response->status = 200;
     http_response_header(call->response, "Content-Type", content->type);
-    if (!add_content_fields(call->response, content) || !append_part(call, content->file, &whole))
+    if (!add_content_fields(call, content) || !append_part(call, content->file, &whole))
         files_answer_error(call, 503);
 }
 
@@ -160,7 +175,7 @@ static void answer_content(const files_call *call, const file_content *content)
 
 void files_answer_content(const files_call *call, mm_file *file, mm_slice path)
 {
-    file_content content = {file, files_mime_type(path), NULL, false};
+    file_content content = {file, path, files_mime_type(path), NULL, false};
     unsigned available = files_find_siblings(call->site, file, path, call->now_ms);
     mm_file *sibling = NULL;
     if (available != 0) {

@@ -93,6 +93,24 @@ static void answer_folder(const files_call *call, const mm_file *folder, char *p
 
 /* ---- requests ---- */
 
+/* An address of nothing is the application's own, unless it looks like a file's: a script that is
+   missing must not be a page. */
+static bool answer_application(const files_call *call, mm_slice path)
+{
+    const policy *p = call->site->policy;
+    mm_slice index = mm_slice_make(files_index, sizeof(files_index) - 1);
+    mm_file *file;
+    size_t at = path.len;
+    if (p == NULL || !p->spa) return false;
+    while (at > 0 && path.ptr[at - 1] != '/')
+        if (path.ptr[--at] == '.') return false;
+    if (mm_filecache_open(call->site->cache, index, call->now_ms, &file) != MM_STATUS_OK)
+        return false;
+    if (!file->is_directory) files_answer_content(call, file, index);
+    mm_file_release(file);
+    return call->response->status != 0;
+}
+
 static void answer_path(const files_call *call)
 {
     mm_slice encoded = call->request->path;
@@ -113,7 +131,9 @@ static void answer_path(const files_call *call)
     }
     status = mm_filecache_open(call->site->cache, mm_slice_make(path, length), call->now_ms, &file);
     if (status != MM_STATUS_OK) {
-        files_answer_error(call, http_status_of(status));
+        int error = http_status_of(status);
+        if (error != 404 || !answer_application(call, mm_slice_make(path, length)))
+            files_answer_error(call, error);
         return;
     }
     if (!file->is_directory && folder) files_answer_error(call, 404);
@@ -123,11 +143,19 @@ static void answer_path(const files_call *call)
     mm_file_release(file);
 }
 
-/* The methods that every path here has, whatever there is. */
-static void answer_options(http_response *response)
+/* The methods that every path here has, whatever there is. A browser asks for them before it lets a
+   script of another site send fields that a form cannot (Fetch standard, 4.8). */
+static void answer_options(const files_call *call)
 {
+    http_response *response = call->response;
     response->status = 204;
     http_response_header(response, "Allow", files_methods);
+    if (call->site->policy == NULL || !call->site->policy->cors) return;
+    http_response_header(response, "Access-Control-Allow-Methods", files_methods);
+    http_response_header(response, "Access-Control-Allow-Headers",
+                         "Authorization, If-Match, If-Modified-Since, If-None-Match, If-Range, "
+                         "If-Unmodified-Since, Range");
+    http_response_header(response, "Access-Control-Max-Age", "7200");
 }
 
 void files_respond(files_site *site, const http_request *request, http_response *response,
@@ -137,7 +165,7 @@ void files_respond(files_site *site, const http_request *request, http_response 
     switch (request->method) {
     case HTTP_GET:
     case HTTP_HEAD: answer_path(&call); break;
-    case HTTP_OPTIONS: answer_options(response); break;
+    case HTTP_OPTIONS: answer_options(&call); break;
     case HTTP_UNKNOWN: files_answer_error(&call, 501); break;
     default:
         files_answer_error(&call, 405);

@@ -4,6 +4,7 @@
 
 #include "../mm_io.h"
 #include "http.h"
+#include "policy.h"
 
 struct files_sibling;
 
@@ -11,6 +12,7 @@ typedef struct files_site { /* what a worker serves */
     mm_filecache *cache;    /* of the document root */
     bool listing;           /* folders without index.html are listed */
     const mm_allocator *allocator; /* for what a listing needs while it is made */
+    const policy *policy;     /* what options add to answers; NULL: nothing */
     struct files_sibling *siblings; /* see files_siblings_init; NULL: nothing is remembered */
     uint64_t random;        /* state of what boundaries are made from; set it to a random number */
 } files_site;

@@ -176,24 +176,47 @@ static http_header take_location(http_response *response)
     return location;
 }
 
+static void set_body(http_response *response, mm_slice content, bool head)
+{
+    response->content_length = (int64_t)content.len;
+    if (head || mm_chunkqueue_append_mem(response->body, content.ptr, content.len) == MM_STATUS_OK)
+        return;
+    mm_chunkqueue_reset(response->body);
+    response->content_length = 0;
+}
+
+static void make_page(http_response *response, mm_slice location, bool head)
+{
+    mm_buffer page;
+    mm_buffer_init(&page, mm_arena_allocator(response->arena));
+    append_page(&page, response->status, response->explanation, location);
+    if (mm_buffer_status(&page) != MM_STATUS_OK) mm_buffer_clear(&page);
+    set_body(response, mm_buffer_slice(&page), head);
+    mm_buffer_deinit(&page);
+    html_add_headers(response);
+}
+
+/* The page that was made for that status elsewhere; it can be of any type, and load what it likes. */
+static bool use_page(http_response *response, bool head)
+{
+    size_t i;
+    for (i = 0; i < response->page_count; i++) {
+        if (response->pages[i].status != response->status) continue;
+        set_body(response, response->pages[i].content, head);
+        http_response_header(response, "Content-Type", response->pages[i].type);
+        http_response_header(response, "X-Content-Type-Options", "nosniff");
+        return true;
+    }
+    return false;
+}
+
 void http_response_error(http_response *response, int status, bool head)
 {
     http_header location = take_location(response);
-    mm_buffer page;
     if (status != 301 && status != 308) location.value.len = 0;
     mm_chunkqueue_reset(response->body);
-    mm_buffer_init(&page, mm_arena_allocator(response->arena));
     response->status = status;
-    append_page(&page, status, response->explanation, location.value);
-    if (mm_buffer_status(&page) != MM_STATUS_OK) mm_buffer_clear(&page);
-    response->content_length = (int64_t)mm_buffer_length(&page);
-    if (!head && mm_chunkqueue_append_mem(response->body, mm_buffer_string(&page),
-                                          mm_buffer_length(&page)) != MM_STATUS_OK) {
-        mm_chunkqueue_reset(response->body);
-        response->content_length = 0;
-    }
-    mm_buffer_deinit(&page);
-    html_add_headers(response);
+    if (!use_page(response, head)) make_page(response, location.value, head);
     if (location.value.len > 0) response->headers[response->header_count++] = location;
     if (status == 503) http_response_header(response, "Retry-After", "1");
 }

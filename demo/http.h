@@ -61,6 +61,12 @@ typedef struct http_request {
     size_t header_count;
 } http_request;
 
+typedef struct http_page { /* a page for an error, in place of the one made here */
+    int status;
+    const char *type;      /* Content-Type */
+    mm_slice content;
+} http_page;
+
 /* What a handler fills in. Strings live in the arena until the response head has been written. */
 typedef struct http_response {
     mm_arena *arena;            /* reset when the head has been written */
@@ -72,6 +78,10 @@ typedef struct http_response {
     mm_chunkqueue *body;        /* empty at first; stays empty for HEAD, 204 and 304 */
     bool close;                 /* the connection ends with this response */
     bool costly;                /* took long to make: the connection's turn is over */
+    const http_header *common;  /* further fields that every answer has; common_count of them */
+    size_t common_count;
+    const http_page *pages;     /* for errors; page_count of them */
+    size_t page_count;
     const char *explanation;    /* of an error, for its page, in place of what is usually said of the
                                    status; NULL: that */
 } http_response;
@@ -99,10 +109,11 @@ void http_response_header(http_response *response, const char *name, const char 
 const char *http_status_text(int status);
 
 /* Makes the response an error page (or, for 301 and 308, a redirect page, which keeps the Location
-   that was set): drops what it had, sets the type and length, and appends a small HTML page unless `head`
-   says that no body is to be sent. Fields that belong to a status (Allow, Content-Range) are added
-   afterwards; 503 has its Retry-After. When not even the page can be had for lack of memory, it is
-   left out and Content-Length is 0. */
+   that was set): drops what it had, sets the type and length, and appends the page that `pages` has
+   for that status, or else a small one of HTML, unless `head` says that no body is to be sent.
+   Fields that belong to a status (Allow, Content-Range) are added afterwards; 503 has its
+   Retry-After. When not even the page can be had for lack of memory, it is left out and
+   Content-Length is 0. */
 void http_response_error(http_response *response, int status, bool head);
 
 /* Makes the response a redirect (308) to the same host and target at https, on `port`: 400 when the

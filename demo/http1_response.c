@@ -46,6 +46,8 @@ static size_t head_bound(const http_response *response, const char *reason, cons
     size_t i, bound = HEAD_REST + strlen(reason) + strlen(date);
     for (i = 0; i < response->header_count; i++)
         bound += response->headers[i].name.len + response->headers[i].value.len + 4;
+    for (i = 0; i < response->common_count; i++)
+        bound += response->common[i].name.len + response->common[i].value.len + 4;
     return bound;
 }
 
@@ -68,6 +70,7 @@ mm_status http1_write_head(mm_chunkqueue *out, const http_request *request,
     to = put_text(to, date);
     to = PUT(to, "\r\n");
     for (i = 0; i < response->header_count; i++) to = put_field(to, &response->headers[i]);
+    for (i = 0; i < response->common_count; i++) to = put_field(to, &response->common[i]);
     if (response->content_length >= 0 && !bodiless) {
         to = PUT(to, "Content-Length: ");
         to = put_number(to, response->content_length);

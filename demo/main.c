@@ -85,6 +85,7 @@ static bool open_server(server *s, const options *o, char *error, size_t error_s
         (void)snprintf(error, error_size, "no memory to count clients in");
         return false;
     }
+    if (!policy_init(&s->policy, o, mm_budget_allocator(&s->memory), error, error_size)) return false;
     s->tls = tls_context_new(o->cert, o->key, error, error_size);
     if (s->tls == NULL) return false;
     return access_log_open(o->log, &s->log_fd, error, error_size);
@@ -95,6 +96,7 @@ static bool close_server(server *s)
     if (s->tls != NULL) SSL_CTX_free(s->tls);
     if (s->log_fd > STDERR_FILENO) close(s->log_fd);
     peers_deinit(&s->peers);
+    policy_deinit(&s->policy);
     return mm_budget_deinit(&s->memory) == 0;
 }
 

@@ -13,6 +13,7 @@
 #include <sys/un.h>
 
 #include "../mm_buffer.h" /* MM_VERSION */
+#include "values.h"
 
 typedef enum rule_kind {
     RULE_TEXT,    /* takes any text that is not empty */
@@ -43,6 +44,9 @@ typedef struct rule {
 #define FIELD(member) offsetof(options, member)
 
 static bool is_bind(const char *text);
+static bool is_header(const char *text);
+static bool is_cache_control(const char *text);
+static bool is_error_page(const char *text);
 
 static const rule rules[] = {
     {.name = "port", .letter = 'p', .kind = RULE_NUMBER, .field = FIELD(port), .value = "N",
@@ -86,6 +90,25 @@ static const rule rules[] = {
      .value = "N", .min = 1, .max = 10000000, .shown = "any number",
      .help = "connections at a time of one client, which is an IPv4 address\n"
              "or an IPv6 /64; more are closed at once\n"},
+    {.name = "header", .kind = RULE_LIST, .field = FIELD(header), .value = "NAME:VALUE",
+     .check = is_header, .wanted = "NAME:VALUE of a field that is not the server's own",
+     .shown = "none", .help = "field that every answer has\n"},
+    {.name = "cache-control", .kind = RULE_LIST, .field = FIELD(cache_control),
+     .value = "GLOB:VALUE", .check = is_cache_control, .wanted = "GLOB:VALUE", .shown = "none",
+     .help = "Cache-Control of the files that GLOB fits: their names, or\n"
+             "their paths when it has a slash in it; the first one counts\n"},
+    {.name = "cors", .kind = RULE_TEXT, .field = FIELD(cors), .value = "ORIGIN",
+     .check = value_origin, .wanted = "* or an origin such as https://example.com",
+     .shown = "none", .help = "site whose scripts may read the files; * is every site\n"},
+    {.name = "hsts", .kind = RULE_ON, .field = FIELD(hsts),
+     .help = "tell browsers to use nothing but HTTPS here for a year"},
+    {.name = "spa", .kind = RULE_ON, .field = FIELD(spa),
+     .help = "answer addresses of nothing with index.html, unless they have\n"
+             "a dot in the last name"},
+    {.name = "error-page", .kind = RULE_LIST, .field = FIELD(error_page),
+     .value = "STATUS=FILE", .check = is_error_page,
+     .wanted = "STATUS=FILE with a status from 400 to 599", .shown = "made by the server",
+     .help = "page for an error: a file in DIR, or else any other; read once\n"},
     {.name = "no-listing", .kind = RULE_OFF, .field = FIELD(listing),
      .help = "do not list folders that have no index.html"},
     {.name = "follow", .kind = RULE_ON, .field = FIELD(follow),
@@ -184,7 +207,8 @@ static void print_rule(const rule *r)
     int width = r->letter != 0 ? printf("  -%c, --%s", r->letter, r->name)
                                : printf("      --%s", r->name);
     if (r->value != NULL) width += printf(" %s", r->value);
-    printf("%*s", width < HELP_INDENT ? HELP_INDENT - width : 1, "");
+    if (width >= HELP_INDENT) printf("\n%*s", HELP_INDENT, "");
+    else printf("%*s", HELP_INDENT - width, "");
     for (; (end = strchr(line, '\n')) != NULL; line = end + 1)
         printf("%.*s%*s", (int)(end + 1 - line), line, HELP_INDENT, "");
     printf("%s", line);
@@ -264,6 +288,24 @@ static bool is_bind(const char *text)
 {
     if (strncmp(text, "unix:", 5) != 0) return is_address(text);
     return text[5] != '\0' && strlen(text + 5) < sizeof(((struct sockaddr_un *)NULL)->sun_path);
+}
+
+static bool is_header(const char *text)
+{
+    value_pair pair;
+    return value_header(text, &pair);
+}
+
+static bool is_cache_control(const char *text)
+{
+    value_pair pair;
+    return value_cache_control(text, &pair);
+}
+
+static bool is_error_page(const char *text)
+{
+    value_pair pair;
+    return value_error_page(text, &pair);
 }
 
 static void add_to_list(parser *p, const rule *r, const char *text)

@@ -27,6 +27,12 @@ typedef struct options {
     int write_timeout;     /* seconds without a byte being taken, and for a request body; 30 */
     int max_conns;         /* connections at a time; 0: as many as there are descriptors for */
     int max_conns_per_ip;  /* of one client; 0: any number */
+    options_list header;   /* NAME:VALUE, fields of every answer */
+    options_list cache_control; /* GLOB:VALUE, for the files that fit */
+    options_list error_page; /* STATUS=FILE */
+    const char *cors;      /* the origin whose scripts may read what is here, or "*"; NULL: none */
+    bool hsts;             /* browsers are to come back by HTTPS only */
+    bool spa;              /* addresses of nothing are answered with index.html */
     bool redirect_http;    /* plain HTTP only says where HTTPS is */
     bool listing;          /* list folders without index.html */
     bool follow;           /* symbolic links may leave the folder */

@@ -5,6 +5,7 @@
 #include "../mm_io.h"
 #include "options.h"
 #include "peers.h"
+#include "policy.h"
 #include "tls.h"
 
 enum { SERVER_LISTENERS = 2 * OPTIONS_LIST }; /* HTTPS and HTTP, on each address */
@@ -13,6 +14,7 @@ typedef struct server {
     const options *options;
     SSL_CTX *tls;
     int https_port;      /* that clients are redirected to; set before the workers start */
+    policy policy;       /* what options add to answers */
     int log_fd;          /* of the access log; -1: none */
     mm_budget memory;    /* of the whole process; the workers' are beneath it */
     mm_fd_budget fds;    /* connections and open files */

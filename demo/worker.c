@@ -272,6 +272,7 @@ static mm_status init_files(worker *w)
     w->site.cache = &w->cache;
     w->site.listing = w->server->options->listing;
     w->site.allocator = cache.allocator;
+    w->site.policy = &w->server->policy;
     if (RAND_bytes((unsigned char *)&w->site.random, sizeof(w->site.random)) != 1)
         return MM_STATUS_IO;
     status = mm_filecache_init(&w->cache, &cache);

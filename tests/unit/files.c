@@ -25,7 +25,9 @@ static int injected_open(int fd);
 #include "../../demo/listing_page.c"
 #include "../../demo/mime.c"
 #include "../../demo/path.c"
+#include "../../demo/policy.c"
 #include "../../demo/ranges.c"
+#include "../../demo/values.c"
 
 #include <ftw.h>
 
@@ -826,6 +828,47 @@ TEST(folders_are_redirected_to_their_slash)
     remove_site();
 }
 
+TEST(policies_are_followed)
+{
+    options o;
+    policy p;
+    char why[128];
+    memset(&o, 0, sizeof(o));
+    o.cors = "*";
+    o.spa = true;
+    o.cache_control.at[o.cache_control.count++] = "*.txt:max-age=5";
+    CHECK(make_site() && world_init(false) && add_file("index.html", "<p>application\n"));
+    CHECK(policy_init(&p, &o, &w.memory.base, why, sizeof(why)));
+    w.site.policy = &p;
+    CHECK_EQ(get("/hello.txt"), 200);
+    CHECK_STR(field("Cache-Control"), "max-age=5");
+    CHECK_EQ(ask("GET /hello.txt", "If-None-Match: *\r\n"), 304);
+    CHECK_STR(field("Cache-Control"), "max-age=5");
+    CHECK_EQ(ask("GET /hello.txt", "Range: bytes=0-1\r\n"), 206);
+    CHECK_STR(field("Cache-Control"), "max-age=5");
+    CHECK_EQ(get("/sub/"), 200);
+    CHECK(field("Cache-Control") == NULL);
+    CHECK_EQ(get("/nowhere"), 200);
+    CHECK_STR(w.text, "<p>application\n");
+    CHECK_STR(field("Content-Type"), "text/html; charset=utf-8");
+    CHECK_EQ(get("/a.b/nowhere/"), 200);
+    CHECK_EQ(get("/nowhere.js"), 404);
+    CHECK_EQ(get("/.hidden"), 404);
+    CHECK_EQ(get("/hello.txt/x"), 200);
+    CHECK_EQ(get("/../x"), 400);
+    CHECK_EQ(get("/plain/fifo"), 403);
+    CHECK_EQ(get("/sub"), 301);
+    CHECK_EQ(ask("POST /nowhere", ""), 405);
+    CHECK_EQ(ask("OPTIONS /hello.txt", ""), 204);
+    CHECK_STR(field("Access-Control-Allow-Methods"), "GET, HEAD, OPTIONS");
+    CHECK(strstr(field("Access-Control-Allow-Headers"), "Range") != NULL);
+    CHECK_EQ(unlink(site_path("index.html")), 0);
+    CHECK_EQ(get("/nowhere"), 404);
+    policy_deinit(&p);
+    CHECK(world_deinit());
+    remove_site();
+}
+
 /* ---- listings ---- */
 
 /* Whether the texts are in w.text, in this order. */
@@ -1131,8 +1174,8 @@ TEST_MAIN(T(paths_are_decoded_strictly), T(random_paths_never_leave_the_root),
           T(methods), T(conditional_answers), T(several_ranges_are_sent_in_parts),
           T(precompressed_files_are_sent_in_place), T(what_is_no_precompressed_file),
           T(neighbours_are_looked_for_once), T(odd_times_are_survived),
-          T(folders_are_redirected_to_their_slash), T(folders_are_listed), T(sizes_for_people),
-          T(entries_are_sorted), T(orders_are_asked_for),
+          T(folders_are_redirected_to_their_slash), T(policies_are_followed), T(folders_are_listed),
+          T(sizes_for_people), T(entries_are_sorted), T(orders_are_asked_for),
           T(folders_are_listed_in_the_order_asked_for), T(folders_are_listed_as_json),
           T(large_folders_are_listed), T(errors_of_the_system_become_statuses),
           T(without_descriptors_503), T(every_allocation_may_fail))

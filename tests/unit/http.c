@@ -273,6 +273,27 @@ TEST(error_pages_can_say_more)
     CHECK(world_deinit(&w));
 }
 
+TEST(error_pages_can_be_others)
+{
+    static const http_page pages[] = {{404, "text/plain", {"gone\n", 5}}, {500, "a/b", {"", 0}}};
+    world w;
+    world_init(&w);
+    w.response.pages = pages;
+    w.response.page_count = 2;
+    http_response_error(&w.response, 404, false);
+    CHECK_STR(body(&w), "gone\n");
+    CHECK_EQ(w.response.content_length, 5);
+    CHECK_STR(field(&w.response, "Content-Type"), "text/plain");
+    CHECK(field(&w.response, "Content-Security-Policy") == NULL);
+    http_response_error(&w.response, 404, true);
+    CHECK(mm_chunkqueue_is_empty(&w.body) && w.response.content_length == 5);
+    http_response_error(&w.response, 500, false);
+    CHECK(mm_chunkqueue_is_empty(&w.body) && w.response.content_length == 0);
+    http_response_error(&w.response, 403, false);
+    CHECK(strstr(body(&w), "403 Forbidden") != NULL);
+    CHECK(world_deinit(&w));
+}
+
 /* ---- dates ---- */
 
 static const char *date(int64_t seconds)
@@ -388,6 +409,6 @@ TEST_MAIN(T(methods_are_case_sensitive_tokens), T(request_fields_are_found_by_na
           T(known_fields_are_indexed), T(statuses_have_reasons), T(error_pages_are_complete),
           T(error_page_for_head_has_the_length_only), T(redirect_page_links_and_keeps_location),
           T(error_page_survives_lack_of_memory), T(to_https_on_the_same_host),
-          T(error_pages_can_say_more), T(dates_are_written),
+          T(error_pages_can_say_more), T(error_pages_can_be_others), T(dates_are_written),
           T(dates_agree_with_the_c_library_and_come_back), T(dates_are_read_in_three_forms),
           T(two_digit_years_are_at_most_fifty_ahead), T(what_is_no_date_is_refused))

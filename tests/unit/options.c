@@ -1,6 +1,7 @@
 /* demo/options.c: every option, every complaint, and that the manual tells all of it. */
 #define MM_IMPLEMENTATION
 #include "../../demo/options.c"
+#include "../../demo/values.c"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -183,6 +184,25 @@ TEST(options_given_several_times)
     CHECK(PARSE("--bind", path));
 }
 
+TEST(values_that_have_a_form)
+{
+    CHECK(PARSE("--header", "X-A: b", "--header=X-C:d", "--hsts", "--spa", "--cors", "*",
+                "--cache-control=*.css:no-cache", "--error-page", "404=404.html"));
+    CHECK(o.header.count == 2 && o.hsts && o.spa);
+    CHECK_STR(o.header.at[1], "X-C:d");
+    CHECK_STR(o.cors, "*");
+    CHECK_STR(o.cache_control.at[0], "*.css:no-cache");
+    CHECK_STR(o.error_page.at[0], "404=404.html");
+    CHECK_REFUSED("--header: \"X\" is not NAME:VALUE of a field that is not the server's own",
+                  "--header", "X");
+    CHECK_REFUSED("--header: \"X: a?Y: b\" is not NAME:VALUE of a field that is not the server's own",
+                  "--header", "X: a\nY: b");
+    CHECK_REFUSED("--cache-control: \"x\" is not GLOB:VALUE", "--cache-control=x");
+    CHECK_REFUSED("--error-page: \"200=x\" is not STATUS=FILE with a status from 400 to 599",
+                  "--error-page=200=x");
+    CHECK_REFUSED("--cors: \"x\" is not * or an origin such as https://example.com", "--cors=x");
+}
+
 TEST(numbers_at_their_ends)
 {
     CHECK(PARSE("--port=0", "--http-port=0"));
@@ -271,9 +291,11 @@ TEST(help_tells_all_options)
     CHECK_STR(err, "");
     for (i = 0; i < RULES; i++) {
         char text[64];
-        snprintf(text, sizeof(text), " --%s%s%s ", rules[i].name, rules[i].value ? " " : "",
+        const char *at;
+        snprintf(text, sizeof(text), " --%s%s%s", rules[i].name, rules[i].value ? " " : "",
                  rules[i].value ? rules[i].value : "");
-        CHECK(strstr(out, text) != NULL);
+        at = strstr(out, text);
+        CHECK(at != NULL && (at[strlen(text)] == ' ' || at[strlen(text)] == '\n'));
     }
     CHECK(strstr(out, "(0 to 65535; default: 8443)") != NULL);
     CHECK(strstr(out, "SIGTERM") != NULL && strstr(out, "Exit codes:") != NULL);
@@ -307,7 +329,7 @@ TEST(help_that_cannot_be_written)
 
 TEST_MAIN(T(defaults), T(values_behind_a_space_or_equals), T(flags), T(letters),
           T(the_last_of_two_counts), T(folder_anywhere_and_behind_dashes), T(addresses),
-          T(options_given_several_times), T(numbers_at_their_ends), T(what_is_no_number),
-          T(bad_options), T(options_that_do_not_go_together),
+          T(options_given_several_times), T(values_that_have_a_form), T(numbers_at_their_ends),
+          T(what_is_no_number), T(bad_options), T(options_that_do_not_go_together),
           T(complaints_are_one_line_whatever_the_argument), T(version), T(help_tells_all_options),
           T(help_fits_a_terminal), T(help_that_cannot_be_written))

@@ -1,0 +1,24 @@
+/* values.h - how the values of options are written: the parser checks them, policy.c reads them */
+#ifndef DEMO_VALUES_H
+#define DEMO_VALUES_H
+
+#include "../mm_buffer.h"
+
+typedef struct value_pair { /* the two sides of "NAME:VALUE" and the like */
+    mm_slice left, right;
+} value_pair;
+
+/* NAME:VALUE: a field that an answer may have besides the server's own, which are those that say
+   what the content is and where it ends. No control byte can be in it, and so no second field. */
+bool value_header(const char *text, value_pair *pair);
+
+/* GLOB:VALUE of Cache-Control. */
+bool value_cache_control(const char *text, value_pair *pair);
+
+/* STATUS=FILE; the status is from 400 to 599. */
+bool value_error_page(const char *text, value_pair *pair);
+
+/* An origin as browsers send it, scheme://host or scheme://host:port, or "*". */
+bool value_origin(const char *text);
+
+#endif
