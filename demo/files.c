@@ -158,10 +158,31 @@ static void answer_options(const files_call *call)
     http_response_header(response, "Access-Control-Max-Age", "7200");
 }
 
+/* Whether the request is let in. A browser shows no password when it asks whether a script of
+   another site may (Fetch standard, 3.2.2), and learns nothing of the files by that. */
+static bool is_let_in(const files_call *call)
+{
+    files_site *site = call->site;
+    http_response *response = call->response;
+    bool preflight = call->request->method == HTTP_OPTIONS && site->policy != NULL &&
+                     site->policy->cors;
+    int status;
+    if (site->guard == NULL || preflight) return true;
+    status = auth_check(site->guard, call->request, response->arena, call->now_ms,
+                        &response->costly);
+    if (status == 200) return true;
+    files_answer_error(call, status);
+    if (status == 401)
+        http_response_header(response, "WWW-Authenticate",
+                             "Basic realm=\"mmserve\", charset=\"UTF-8\"");
+    return false;
+}
+
 void files_respond(files_site *site, const http_request *request, http_response *response,
                    int64_t now_ms)
 {
     files_call call = {site, request, response, now_ms, request->method == HTTP_HEAD};
+    if (!is_let_in(&call)) return;
     switch (request->method) {
     case HTTP_GET:
     case HTTP_HEAD: answer_path(&call); break;

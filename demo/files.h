@@ -3,6 +3,7 @@
 #define DEMO_FILES_H
 
 #include "../mm_io.h"
+#include "auth.h"
 #include "http.h"
 #include "policy.h"
 
@@ -12,7 +13,8 @@ typedef struct files_site { /* what a worker serves */
     mm_filecache *cache;    /* of the document root */
     bool listing;           /* folders without index.html are listed */
     const mm_allocator *allocator; /* for what a listing needs while it is made */
-    const policy *policy;     /* what options add to answers; NULL: nothing */
+    auth_guard *guard;      /* who may read; NULL: everybody */
+    const policy *policy;    /* what options add to answers; NULL: nothing */
     struct files_sibling *siblings; /* see files_siblings_init; NULL: nothing is remembered */
     uint64_t random;        /* state of what boundaries are made from; set it to a random number */
 } files_site;
@@ -26,7 +28,7 @@ typedef struct files_call { /* one request on its way to an answer */
 } files_call;
 
 /* Answers GET, HEAD and OPTIONS by RFC 9110 (conditionals, ranges, HEAD without body, Allow),
-   any other method with 405 or 501. Always leaves a complete response. `now_ms` is the worker's
+   any other method with 405 or 501, and all with 401 to who does not show a password. Always leaves a complete response. `now_ms` is the worker's
    monotonic clock. What may not be read, what leaves the root by a symbolic link, and what is
    neither file nor folder is 403; what is hidden is 404. */
 void files_respond(files_site *site, const http_request *request, http_response *response,

@@ -102,6 +102,7 @@ static const status_text status_texts[] = {
     {304, "Not Modified", NULL},
     {308, "Permanent Redirect", "This is served by HTTPS only, at another address."},
     {400, "Bad Request", "The request breaks the rules of HTTP, or its address cannot be decoded."},
+    {401, "Unauthorized", "A name and a password are needed here."},
     {403, "Forbidden", "This may not be read."},
     {404, "Not Found", "There is nothing at this address."},
     {405, "Method Not Allowed", "What is here can only be read."},
@@ -218,7 +219,7 @@ void http_response_error(http_response *response, int status, bool head)
     response->status = status;
     if (!use_page(response, head)) make_page(response, location.value, head);
     if (location.value.len > 0) response->headers[response->header_count++] = location;
-    if (status == 503) http_response_header(response, "Retry-After", "1");
+    if (status == 503 || status == 429) http_response_header(response, "Retry-After", "1");
 }
 
 /* The host without its port; http1_is_authority has seen to it that there is nothing else in it. */

@@ -111,8 +111,8 @@ const char *http_status_text(int status);
 /* Makes the response an error page (or, for 301 and 308, a redirect page, which keeps the Location
    that was set): drops what it had, sets the type and length, and appends the page that `pages` has
    for that status, or else a small one of HTML, unless `head` says that no body is to be sent.
-   Fields that belong to a status (Allow, Content-Range) are added afterwards; 503 has its
-   Retry-After. When not even the page can be had for lack of memory, it is left out and
+   Fields that belong to a status (Allow, Content-Range) are added afterwards; 429 and 503 have
+   their Retry-After. When not even the page can be had for lack of memory, it is left out and
    Content-Length is 0. */
 void http_response_error(http_response *response, int status, bool head);
 

@@ -69,6 +69,7 @@ static bool open_server(server *s, const options *o, char *error, size_t error_s
     memset(s, 0, sizeof(*s));
     s->options = o;
     s->log_fd = -1;
+    auth_users_init(&s->users, o);
     s->conns.limit = (size_t)o->max_conns;
     mm_budget_init(&s->memory, &budget);
     reserved = MAIN_FDS_RESERVED + reserved * (size_t)worker_count(o);

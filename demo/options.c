@@ -13,6 +13,7 @@
 #include <sys/un.h>
 
 #include "../mm_buffer.h" /* MM_VERSION */
+#include "auth.h"
 #include "values.h"
 
 typedef enum rule_kind {
@@ -44,6 +45,7 @@ typedef struct rule {
 #define FIELD(member) offsetof(options, member)
 
 static bool is_bind(const char *text);
+static bool is_auth(const char *text);
 static bool is_header(const char *text);
 static bool is_cache_control(const char *text);
 static bool is_error_page(const char *text);
@@ -97,6 +99,9 @@ static const rule rules[] = {
      .value = "GLOB:VALUE", .check = is_cache_control, .wanted = "GLOB:VALUE", .shown = "none",
      .help = "Cache-Control of the files that GLOB fits: their names, or\n"
              "their paths when it has a slash in it; the first one counts\n"},
+    {.name = "auth", .kind = RULE_LIST, .field = FIELD(auth), .value = "USER:HASH",
+     .check = is_auth, .wanted = "USER:HASH", .shown = "everybody may read",
+     .help = "who may read, and a hash of the password: see below\n"},
     {.name = "cors", .kind = RULE_TEXT, .field = FIELD(cors), .value = "ORIGIN",
      .check = value_origin, .wanted = "* or an origin such as https://example.com",
      .shown = "none", .help = "site whose scripts may read the files; * is every site\n"},
@@ -155,6 +160,17 @@ static const char help_end[] =
     "  that begin with a dot are hidden, and nothing outside of DIR can be reached, except\n"
     "  through symbolic links with --follow. Where FILE.br, FILE.zst or FILE.gz lies beside FILE\n"
     "  and is not older, clients that accept such an encoding get it in place of FILE.\n"
+    "\n"
+    "Passwords:\n"
+    "  HASH of --auth is pbkdf2:ITERATIONS:SALT:KEY, by PBKDF2 with HMAC-SHA-256; others on this\n"
+    "  machine see the command line, and the iterations are what makes guessing slow:\n"
+    "    salt=$(openssl rand -hex 16)\n"
+    "    echo \"USER:pbkdf2:600000:$salt:$(openssl kdf -keylen 32 -kdfopt digest:SHA256 \\\n"
+    "      -kdfopt pass:PASSWORD -kdfopt hexsalt:$salt -kdfopt iter:600000 PBKDF2)\"\n"
+    "  or 64 hexadecimal digits, the SHA-256 of a long random password:\n"
+    "    printf %s PASSWORD | sha256sum\n"
+    "  They are asked for on --http-port too, where they are sent in the clear, unless all is\n"
+    "  redirected from there.\n"
     "\n"
     "Certificates:\n"
     "  The one made at start is kept in memory only and is for localhost, this machine's name,\n"
@@ -288,6 +304,12 @@ static bool is_bind(const char *text)
 {
     if (strncmp(text, "unix:", 5) != 0) return is_address(text);
     return text[5] != '\0' && strlen(text + 5) < sizeof(((struct sockaddr_un *)NULL)->sun_path);
+}
+
+static bool is_auth(const char *text)
+{
+    auth_user user;
+    return auth_parse(text, &user);
 }
 
 static bool is_header(const char *text)

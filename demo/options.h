@@ -30,6 +30,7 @@ typedef struct options {
     options_list header;   /* NAME:VALUE, fields of every answer */
     options_list cache_control; /* GLOB:VALUE, for the files that fit */
     options_list error_page; /* STATUS=FILE */
+    options_list auth;     /* USER:HASH of those who may read; none: everybody may */
     const char *cors;      /* the origin whose scripts may read what is here, or "*"; NULL: none */
     bool hsts;             /* browsers are to come back by HTTPS only */
     bool spa;              /* addresses of nothing are answered with index.html */

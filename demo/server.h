@@ -3,6 +3,7 @@
 #define DEMO_SERVER_H
 
 #include "../mm_io.h"
+#include "auth.h"
 #include "options.h"
 #include "peers.h"
 #include "policy.h"
@@ -15,6 +16,7 @@ typedef struct server {
     SSL_CTX *tls;
     int https_port;      /* that clients are redirected to; set before the workers start */
     policy policy;       /* what options add to answers */
+    auth_users users;    /* who may read; none: everybody */
     int log_fd;          /* of the access log; -1: none */
     mm_budget memory;    /* of the whole process; the workers' are beneath it */
     mm_fd_budget fds;    /* connections and open files */

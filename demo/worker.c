@@ -273,7 +273,9 @@ static mm_status init_files(worker *w)
     w->site.listing = w->server->options->listing;
     w->site.allocator = cache.allocator;
     w->site.policy = &w->server->policy;
-    if (RAND_bytes((unsigned char *)&w->site.random, sizeof(w->site.random)) != 1)
+    if (w->server->users.count > 0) w->site.guard = &w->guard;
+    if (!auth_guard_init(&w->guard, &w->server->users) ||
+        RAND_bytes((unsigned char *)&w->site.random, sizeof(w->site.random)) != 1)
         return MM_STATUS_IO;
     status = mm_filecache_init(&w->cache, &cache);
     return status == MM_STATUS_OK ? files_siblings_init(&w->site) : status;

@@ -57,6 +57,7 @@ typedef struct worker {
     mm_chunkqueue body;       /* of the response that is being made */
     mm_filecache cache;
     files_site site;
+    auth_guard guard;
     access_log log;
     http_request request;     /* the one that is being answered */
 

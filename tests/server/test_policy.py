@@ -1,4 +1,6 @@
 """What options add to answers: fields, caching, pages for errors and applications, over TLS."""
+import base64
+import hashlib
 import pathlib
 import tempfile
 import unittest
@@ -52,6 +54,106 @@ class BadValues(unittest.TestCase):
                 code, out, error = run_server(option, value, ".")
                 self.assertEqual((code, out, error.count("\n")), (2, "", 1))
                 self.assertIn(option, error)
+
+
+def basic(name, password):
+    return "Authorization: Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+
+
+class Passwords(support.ServerTest):
+    """RFC 7617."""
+    SALT = "00112233445566778899aabbccddeeff"
+    KEY = hashlib.pbkdf2_hmac("sha256", b"s\xc3\xa4:cret", bytes.fromhex(SALT), 2000).hex()
+    options = ("--auth", "ann:" + hashlib.sha256(b"secret").hexdigest(),
+               "--auth", f"b\u00f6b:pbkdf2:2000:{SALT}:{KEY}", "--workers", "2")
+    tls = True
+
+    def status(self, *headers, target="/hello.txt", method="GET"):
+        response = self.fetch(target, method, headers)
+        if response.status == 401:
+            self.assertEqual(response["WWW-Authenticate"],
+                             'Basic realm="mmserve", charset="UTF-8"')
+            self.assertIn(b"401 Unauthorized", response.body if method != "HEAD" else b"401 Una"
+                          b"uthorized")
+        else:
+            self.assertIsNone(response["WWW-Authenticate"])
+        return response.status
+
+    def probe(self):
+        self.assertEqual(self.status(basic("ann", "secret")), 200)
+
+    def test_those_who_may(self):
+        for user, password in (("ann", "secret"), ("b\u00f6b", "s\u00e4:cret")) * 3:
+            for method in ("GET", "HEAD"):
+                self.assertEqual(self.status(basic(user, password), method=method), 200)
+
+    def test_others(self):
+        for user, password in (("ann", "Secret"), ("ann", ""), ("", "secret"), ("", ""),
+                               ("b\u00f6b", "secret"), ("eve", "secret"), ("ann ", "secret"),
+                               ("ANN", "secret"), ("ann", "secret\0"), ("b\u00f6b", "s\u00e4")):
+            self.assertEqual(self.status(basic(user, password)), 401)
+        self.probe()
+
+    def test_nothing_is_told_to_others(self):
+        for target in ("/hello.txt", "/nowhere", "/plain/", "/sub", "/.secret", "/../x", "/%00"):
+            for method in ("GET", "HEAD", "POST", "OPTIONS", "BREW"):
+                with self.subTest((method, target)):
+                    self.assertEqual(self.status(target=target, method=method), 401)
+
+    def test_malformed(self):
+        good = basic("ann", "secret")
+        for field in ("Authorization:", "Authorization: Basic", "Authorization: Basic !!!",
+                      good.replace("Basic", "Bearer"), good.replace("Basic ", ""), good[:-1],
+                      good + "=", good + " x", "Authorization: Basic " + "QUFB" * 2000,
+                      "Authorization: Digest username=\"ann\""):
+            with self.subTest(field[:60]):
+                self.assertEqual(self.status(field), 401)
+        self.assertEqual(self.status(good, good), 401)
+        self.probe()
+
+    def test_each_request_needs_it(self):
+        with self.connect() as connection:
+            good = basic("ann", "secret")
+            connection.send(request("/hello.txt") + request("/hello.txt", headers=[good])
+                            + request("/hello.txt") + request("/hello.txt", headers=[good]))
+            self.assertEqual([connection.response().status for _ in range(4)],
+                             [401, 200, 401, 200])
+
+    def test_plain_http_too(self):
+        with support.Connection(self.server.http_port) as connection:
+            self.assertEqual(connection.ask("/hello.txt").status, 401)
+            self.assertEqual(connection.ask("/hello.txt", headers=[basic("ann", "secret")]).body,
+                             HELLO)
+
+    def test_floods_of_guesses(self):
+        """They are refused, one way or the other; who is known is served all the time."""
+        with self.connect() as connection:
+            self.assertEqual(connection.ask("/", headers=[basic("b\u00f6b", "s\u00e4:cret")]).status,
+                             200)
+            guesses = [basic("b\u00f6b", f"guess {i}") for i in range(1000)]
+            connection.send(b"".join(request("/hello.txt", headers=[g]) for g in guesses)
+                            + request("/hello.txt", headers=[basic("b\u00f6b", "s\u00e4:cret")]))
+            for _ in guesses:
+                self.assertIn(connection.response().status, (401, 429))
+            self.assertEqual(connection.response().body, HELLO)
+        self.probe()
+
+    def test_bad_hashes_are_refused_at_start(self):
+        for value in ("ann", "ann:", "ann:secret", ":" + "0" * 64, "ann:pbkdf2:1:00:00"):
+            code, _, error = run_server("--auth", value, ".")
+            self.assertEqual((code, error.count("\n")), (2, 1))
+
+
+class PasswordsAcrossSites(support.ServerTest):
+    options = ("--cors", "*", "--auth", "ann:" + hashlib.sha256(b"secret").hexdigest())
+    tls = True
+
+    def test_preflight_needs_none(self):
+        response = self.fetch("/hello.txt", "OPTIONS")
+        self.assertEqual(response.status, 204)
+        self.assertIn("Authorization", response["Access-Control-Allow-Headers"].split(", "))
+        self.assertEqual(self.fetch("/hello.txt").status, 401)
+        self.assertEqual(self.fetch("/hello.txt")["Access-Control-Allow-Origin"], "*")
 
 
 class Cors(support.ServerTest):

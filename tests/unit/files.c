@@ -12,6 +12,7 @@ static int injected_open(int fd);
 #include "../../mm_io.h"
 
 #include "../../demo/accept.c"
+#include "../../demo/auth.c"
 #include "../../demo/conditions.c"
 #include "../../demo/content.c"
 #include "../../demo/date.c"

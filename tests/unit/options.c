@@ -1,5 +1,12 @@
 /* demo/options.c: every option, every complaint, and that the manual tells all of it. */
 #define MM_IMPLEMENTATION
+#include "../../mm_arena.h"
+#include "../../mm_io.h"
+
+#include "../../demo/auth.c"
+#include "../../demo/date.c"
+#include "../../demo/html.c"
+#include "../../demo/http.c"
 #include "../../demo/options.c"
 #include "../../demo/values.c"
 
