@@ -17,6 +17,8 @@
 #define SIOCOUTQ TIOCOUTQ
 #endif
 
+#include "handshake.h"
+
 enum {
     CONN_TURNS = 32,          /* steps of one connection before the others get their turn */
     CONN_LINGER_MAX = 1 << 21 /* bytes dropped while lingering: more is not an honest client */
@@ -46,14 +48,10 @@ static void peer_text(const struct sockaddr_storage *address, char *text, size_t
         memcpy(text, "-", 2);
 }
 
-/* A TLS object for the connection; false when there is no memory. */
 static bool start_tls(conn *c)
 {
-    ERR_clear_error();
-    c->ssl = SSL_new(c->worker->server->tls);
-    if (c->ssl == NULL || SSL_set_fd(c->ssl, c->fd) != 1) return false;
-    SSL_set_accept_state(c->ssl);
-    return true;
+    c->ssl = handshake_begin(c->worker->server->tls, c->fd);
+    return c->ssl != NULL;
 }
 
 static void init_conn(conn *c, worker *w, const listener *from,
@@ -77,7 +75,8 @@ void conn_open(worker *w, int fd, const listener *from, const struct sockaddr_st
     conn *c;
     peer *counted;
     mm_handle handle = 0;
-    if (peers_add(&w->server->peers, address, &counted)) handle = mm_slab_insert(&w->conns, &object);
+    if (peers_add(&w->server->peers, address, &counted))
+        handle = mm_slab_insert(&w->conns, &object);
     if (handle == 0) {
         peers_remove(&w->server->peers, counted);
         worker_close_socket(w, fd);
@@ -187,21 +186,6 @@ static step run_linger(conn *c)
 
 /* ---- reading ---- */
 
-/* Whether the handshake failed for a request of plain HTTP. OpenSSL knows the most usual methods by
-   their beginning; of others, what it has not read ends as a request line does. */
-static bool is_plain_http(conn *c)
-{
-    int reason = ERR_GET_REASON(ERR_peek_error());
-    char line[2048];
-    ssize_t n, i;
-    if (reason == SSL_R_HTTP_REQUEST || reason == SSL_R_HTTPS_PROXY_REQUEST) return true;
-    if (reason != SSL_R_WRONG_VERSION_NUMBER) return false;
-    n = recv(c->fd, line, sizeof(line), MSG_PEEK);
-    for (i = 0; i + 9 < n && line[i] != '\r' && line[i] != '\n'; i++)
-        if (memcmp(line + i, " HTTP/1.", 8) == 0) return true;
-    return false;
-}
-
 /* An answer that whoever sent it can read: the one thing ever sent in the clear on such a port. */
 static step refuse_plain_http(conn *c)
 {
@@ -212,33 +196,20 @@ static step refuse_plain_http(conn *c)
     return refuse(c, 400);
 }
 
-/* The first byte of TLS is the type of a record, and no letter. */
-static step detect_tls(conn *c)
-{
-    char first;
-    ssize_t n = recv(c->fd, &first, 1, MSG_PEEK);
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return wait_for(c, EVENT_READ);
-    if (n <= 0) return n < 0 && errno == EINTR ? STEP_ON : STEP_CLOSE;
-    if (first == SSL3_RT_HANDSHAKE) return start_tls(c) ? STEP_ON : STEP_CLOSE;
-    enter(c, CONN_HEAD, TIMER_HEAD);
-    return STEP_ON;
-}
-
 static step run_handshake(conn *c)
 {
-    int result, error;
-    if (c->ssl == NULL) return detect_tls(c);
-    ERR_clear_error();
-    result = SSL_do_handshake(c->ssl);
-    if (result == 1) {
-        enter(c, CONN_HEAD, TIMER_HEAD);
-        return STEP_ON;
+    switch (c->ssl == NULL ? handshake_detect(c->fd) : handshake_run(c->ssl, c->fd)) {
+    case HANDSHAKE_READ: return wait_for(c, EVENT_READ);
+    case HANDSHAKE_WRITE: return wait_for(c, EVENT_WRITE);
+    case HANDSHAKE_TLS: return start_tls(c) ? STEP_ON : STEP_CLOSE;
+    case HANDSHAKE_MISLED: return refuse_plain_http(c);
+    case HANDSHAKE_ALERT: return linger(c);
+    case HANDSHAKE_FAILED: return STEP_CLOSE;
+    case HANDSHAKE_DONE:
+    case HANDSHAKE_PLAIN: break;
     }
-    error = SSL_get_error(c->ssl, result);
-    if (error == SSL_ERROR_WANT_READ) return wait_for(c, EVENT_READ);
-    if (error == SSL_ERROR_WANT_WRITE) return wait_for(c, EVENT_WRITE);
-    if (error != SSL_ERROR_SSL) return STEP_CLOSE;
-    return is_plain_http(c) ? refuse_plain_http(c) : linger(c); /* the alert is on its way */
+    enter(c, CONN_HEAD, TIMER_HEAD);
+    return STEP_ON;
 }
 
 /* Reads what is there into `in`. */
@@ -257,9 +228,9 @@ static step fill(conn *c)
     return STEP_ON;
 }
 
-/* RFC 9110, 10.1.1: the client waits to be told whether its body is wanted. It is, by a request that
-   is not refused for its method anyway: it is dropped, but the connection lives on. Whoever has
-   begun to send it does not wait. */
+/* RFC 9110, 10.1.1: the client waits to be told whether its body is wanted. It is, by a request
+   that is not refused for its method anyway: it is dropped, but the connection lives on. Whoever
+   has begun to send it does not wait. */
 static bool is_waiting(conn *c, size_t head_size)
 {
     const http_request *request = &c->worker->request;
@@ -385,8 +356,8 @@ static step conn_answer(conn *c, int status, size_t head_size)
     c->tired = response.costly;
     c->has_body = body == 200 && !c->close;
     c->head = request->method == HTTP_HEAD;
-    access_log_begin(&w->log, &c->log_line, &c->log_bytes_at, c->peer_text, request, response.status,
-                     w->now_s);
+    access_log_begin(&w->log, &c->log_line, &c->log_bytes_at, c->peer_text, request,
+                     response.status, w->now_s);
     c->out.bytes_in = c->out.bytes_out = 0;
     ok = queue_response(c, request, &response);
     ok = ok && mm_chunkqueue_mark_written(&c->in, (int64_t)head_size) == MM_STATUS_OK;

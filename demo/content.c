@@ -1,4 +1,4 @@
-/* content.c - an open file as an answer: all of it, parts of it, or that it is not sent (RFC 9110) */
+/* content.c - an open file as an answer: all of it, parts, or that it is not sent (RFC 9110) */
 #include <stdio.h>
 
 #include "files.h"

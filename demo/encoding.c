@@ -1,4 +1,4 @@
-/* encoding.c - precompressed files: page.html.br, .zst or .gz beside page.html (RFC 9110, 12.5.3) */
+/* encoding.c - precompressed files: a.html.br, .zst or .gz beside a.html (RFC 9110, 12.5.3) */
 #include "files.h"
 
 #include <string.h>
@@ -19,7 +19,7 @@ static const struct {
 
 struct files_sibling { /* what lies beside a file */
     uint64_t key;      /* its path and version, hashed with a secret */
-    int64_t checked;   /* when it was looked for, in milliseconds, times 8; plus the codings found */
+    int64_t checked;   /* when that was, in milliseconds, times 8; plus the codings found */
 };
 
 /* ---- what there is ---- */

@@ -197,7 +197,7 @@ static void make_page(http_response *response, mm_slice location, bool head)
     html_add_headers(response);
 }
 
-/* The page that was made for that status elsewhere; it can be of any type, and load what it likes. */
+/* The page made for that status elsewhere; it can be of any type, and load what it likes. */
 static bool use_page(http_response *response, bool head)
 {
     size_t i;

@@ -82,8 +82,8 @@ typedef struct http_response {
     size_t common_count;
     const http_page *pages;     /* for errors; page_count of them */
     size_t page_count;
-    const char *explanation;    /* of an error, for its page, in place of what is usually said of the
-                                   status; NULL: that */
+    const char *explanation;    /* of an error, for its page, in place of what is
+                                   usually said of the status; NULL: that */
 } http_response;
 
 /* The method that a token names, case-sensitively. */

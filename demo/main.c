@@ -86,7 +86,8 @@ static bool open_server(server *s, const options *o, char *error, size_t error_s
         (void)snprintf(error, error_size, "no memory to count clients in");
         return false;
     }
-    if (!policy_init(&s->policy, o, mm_budget_allocator(&s->memory), error, error_size)) return false;
+    if (!policy_init(&s->policy, o, mm_budget_allocator(&s->memory), error, error_size))
+        return false;
     s->tls = tls_context_new(o->cert, o->key, error, error_size);
     if (s->tls == NULL) return false;
     return access_log_open(o->log, &s->log_fd, error, error_size);

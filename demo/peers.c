@@ -35,7 +35,8 @@ mm_status peers_init(peers *all, size_t limit, uint64_t secret, const mm_allocat
 void peers_deinit(peers *all)
 {
     if (all->limit == 0) return;
-    all->allocator->free_fn(all->buckets, PEERS_BUCKETS * sizeof(peer *), all->allocator->user_data);
+    all->allocator->free_fn(all->buckets, PEERS_BUCKETS * sizeof(peer *),
+                            all->allocator->user_data);
     (void)pthread_mutex_destroy(&all->lock);
     all->limit = 0;
 }

@@ -508,6 +508,10 @@ class Conditionals(support.ServerTest):
         self.assertEqual(self.status(f"If-None-Match: {self.tag}", "Range: bytes=0-1"), 304)
 
 
+class ConditionalsOverTls(Conditionals):
+    tls = True
+
+
 class Ranges(support.ServerTest):
     """RFC 9110, 14."""
     SIZE = len(DATA)

@@ -1,5 +1,5 @@
-"""Which bytes a file is sent as: several ranges, preconditions, precompressed siblings. All of it over
-TLS; one range, and what it takes for 304, is in test_basic.py."""
+"""Which bytes a file is sent as: several ranges, preconditions, precompressed siblings. All of it
+over TLS; one range, and what it takes for 304, is in test_basic.py."""
 import os
 import re
 import unittest

@@ -338,7 +338,8 @@ class Fields(Hostile):
 
     def test_invalid_host(self):
         for host in ("a b", "a/b", "user@host", "host:port", "host:80:90", "[::1", "::1]",
-                     "[::1]x", "a?b", "a#b", "<a>", "a\\b", "host:-1", "host:65536", "[::1]:x", "\"a\"", "a^b",
+                     "[::1]x", "a?b", "a#b", "<a>", "a\\b", "host:-1", "host:65536", "[::1]:x",
+                     "\"a\"", "a^b",
                      "%zz"):
             self.refused(request("/hello.txt", host=host))
 
@@ -585,6 +586,14 @@ class FramingOverTls(Framing):
 
 
 class BodiesOverTls(Bodies):
+    tls = True
+
+
+class RequestLinesOverTls(RequestLines):
+    tls = True
+
+
+class TargetsOverTls(Targets):
     tls = True
 
 

@@ -1,5 +1,5 @@
-"""What is special about a connection: clients that wait for 100, plain HTTP where HTTPS is spoken and
-the other way round. All of it over TLS, unless that is the point."""
+"""What is special about a connection: clients that wait for 100, plain HTTP where HTTPS is spoken
+and the other way round. All of it over TLS, unless that is the point."""
 import re
 import socket
 import unittest

@@ -10,13 +10,15 @@ from support import DATA, HELLO, request, run_server
 
 
 class Fields(support.ServerTest):
-    options = ("--header", "X-Frame-Options: DENY", "--header=Content-Security-Policy:default-src *",
-               "--header", "X-Empty-No:\ta b ", "--hsts", "--http-port=0")
+    options = ("--header", "X-Frame-Options: DENY", "--header", "X-Empty-No:\ta b ",
+               "--header=Content-Security-Policy:default-src *", "--hsts", "--http-port=0")
     tls = True
     EVERY = (("/hello.txt", "GET", ()), ("/hello.txt", "HEAD", ()), ("/plain/", "GET", ()),
              ("/nowhere", "GET", ()), ("/sub", "GET", ()), ("/", "POST", ()), ("/", "OPTIONS", ()),
-             ("/hello.txt", "GET", ("If-None-Match: *",)), ("/data.bin", "GET", ("Range: bytes=0-1",)),
-             ("/data.bin", "GET", ("Range: bytes=0-1,5-6",)), ("/data.bin", "GET", ("Range: bytes=-0",)),
+             ("/hello.txt", "GET", ("If-None-Match: *",)),
+             ("/data.bin", "GET", ("Range: bytes=0-1",)),
+             ("/data.bin", "GET", ("Range: bytes=0-1,5-6",)),
+             ("/data.bin", "GET", ("Range: bytes=-0",)),
              ("/hello.txt", "GET", ('If-Match: "x"',)), ("/%", "GET", ()), ("/x", "BREW", ()))
 
     def test_every_answer_has_them(self):
@@ -128,11 +130,11 @@ class Passwords(support.ServerTest):
     def test_floods_of_guesses(self):
         """They are refused, one way or the other; who is known is served all the time."""
         with self.connect() as connection:
-            self.assertEqual(connection.ask("/", headers=[basic("b\u00f6b", "s\u00e4:cret")]).status,
-                             200)
+            good = basic("b\u00f6b", "s\u00e4:cret")
+            self.assertEqual(connection.ask("/", headers=[good]).status, 200)
             guesses = [basic("b\u00f6b", f"guess {i}") for i in range(1000)]
             connection.send(b"".join(request("/hello.txt", headers=[g]) for g in guesses)
-                            + request("/hello.txt", headers=[basic("b\u00f6b", "s\u00e4:cret")]))
+                            + request("/hello.txt", headers=[good]))
             for _ in guesses:
                 self.assertIn(connection.response().status, (401, 429))
             self.assertEqual(connection.response().body, HELLO)
@@ -214,7 +216,8 @@ class CacheControl(support.ServerTest):
                 self.assertEqual(self.fetch(target)["Cache-Control"], expected)
 
     def test_with_every_status_of_the_file(self):
-        for status, headers in ((200, []), (304, ["If-None-Match: *"]), (206, ["Range: bytes=0-1"])):
+        for status, headers in ((200, []), (304, ["If-None-Match: *"]),
+                                (206, ["Range: bytes=0-1"])):
             response = self.fetch("/data.bin", headers=headers)
             self.assertEqual((response.status, response["Cache-Control"]), (status, "private"))
         self.assertIsNone(self.fetch("/nowhere.js")["Cache-Control"])

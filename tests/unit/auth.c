@@ -12,9 +12,13 @@
 
 /* The password is "secret" in both. */
 #define SHA "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"
-#define KEY "11:7D:D3:73:87:D5:8C:F4:84:EB:29:63:57:81:FF:47:EB:B8:7E:73:F8:4D:E7:19:7E:10:CA:EB:38:FC:8A:49"
+#define KEY \
+    "11:7D:D3:73:87:D5:8C:F4:84:EB:29:63:57:81:FF:47:"                          \
+    "EB:B8:7E:73:F8:4D:E7:19:7E:10:CA:EB:38:FC:8A:49"
 /* And "p\xC3\xA4:ss" here. */
-#define SLOW "pbkdf2:600000:0011223344556677:e1a956146ae71a8ffe0f2e07a1776f2d9eea6ed49912cc85c7714dec9c9f0914"
+#define SLOW \
+    "pbkdf2:600000:0011223344556677:" \
+    "e1a956146ae71a8ffe0f2e07a1776f2d9eea6ed49912cc85c7714dec9c9f0914"
 
 static auth_users users;
 static auth_guard guard;
@@ -64,7 +68,8 @@ TEST(users_are_read)
                                        "a:PBKDF2:5000000:0011223344556677:" KEY, "a:" SLOW};
     static const char *const bad[] = {
         "", "a", "a:", ":" SHA, "a:secret", "a:" SHA "00", "a:" SHA "0", "a:x" SHA, "a:" SHA ":",
-        "a:pbkdf2", "a:pbkdf2:1000", "a:pbkdf2:1000:0011223344556677", "a:pbkdf2:999:0011223344556677:" KEY,
+        "a:pbkdf2", "a:pbkdf2:1000", "a:pbkdf2:1000:0011223344556677",
+        "a:pbkdf2:999:0011223344556677:" KEY,
         "a:pbkdf2:5000001:0011223344556677:" KEY, "a:pbkdf2:99999999999:0011223344556677:" KEY,
         "a:pbkdf2:-1000:0011223344556677:" KEY, "a:pbkdf2:1000:00112233445566:" KEY,
         "a:pbkdf2:1000:001122334455667:" KEY, "a:pbkdf2:1000:001122334455667g:" KEY,

@@ -163,7 +163,8 @@ TEST(addresses)
     for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         CHECK(!PARSE("--bind", bad[i]));
         CHECK_EQ(exit_code, 2);
-        CHECK(strstr(err, "--bind: ") != NULL && strstr(err, "is not a numeric address or unix:PATH") != NULL);
+        CHECK(strstr(err, "--bind: ") != NULL);
+        CHECK(strstr(err, "is not a numeric address or unix:PATH") != NULL);
     }
 }
 
@@ -202,8 +203,8 @@ TEST(values_that_have_a_form)
     CHECK_STR(o.error_page.at[0], "404=404.html");
     CHECK_REFUSED("--header: \"X\" is not NAME:VALUE of a field that is not the server's own",
                   "--header", "X");
-    CHECK_REFUSED("--header: \"X: a?Y: b\" is not NAME:VALUE of a field that is not the server's own",
-                  "--header", "X: a\nY: b");
+    CHECK(!PARSE("--header", "X: a\nY: b") && exit_code == 2);
+    CHECK(strstr(err, "--header: \"X: a?Y: b\" is not NAME:VALUE") != NULL);
     CHECK_REFUSED("--cache-control: \"x\" is not GLOB:VALUE", "--cache-control=x");
     CHECK_REFUSED("--error-page: \"200=x\" is not STATUS=FILE with a status from 400 to 599",
                   "--error-page=200=x");

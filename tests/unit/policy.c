@@ -47,7 +47,8 @@ static void add(options_list *list, const char *text)
 
 TEST(headers_are_checked)
 {
-    static const char *const good[] = {"X-Frame-Options: DENY", "x:y", "A:\tb c\t", "Cache-Control:a",
+    static const char *const good[] = {"X-Frame-Options: DENY", "x:y", "A:\tb c\t",
+                                       "Cache-Control:a",
                                        "Content-Security-Policy: default-src 'self'; x",
                                        "!#$%&'*+-.^_`|~09az:~", "Strict-Transport-Security: x"};
     static const char *const bad[] = {
