@@ -236,8 +236,8 @@ static bool is_waiting(conn *c, size_t head_size)
     const http_request *request = &c->worker->request;
     http1_body body;
     if (mm_chunkqueue_length(&c->in) > (int64_t)head_size) c->continued = true;
-    return !c->continued && request->expect_continue && request->method <= HTTP_OPTIONS &&
-           http1_body_start(&body, request) == 200;
+    return !c->continued && request->expect_continue && request->keep_alive &&
+           request->method <= HTTP_OPTIONS && http1_body_start(&body, request) == 200;
 }
 
 /* The head stays where it is, and is read again once this is out. */

@@ -66,6 +66,12 @@ class Continue(support.ServerTest):
                 self.assertEqual(connection.response().status, status)
                 connection.expect_end()
 
+    def test_who_leaves_anyway_need_not_send_it(self):
+        with self.connect() as connection:
+            connection.send(request("/hello.txt", headers=[*self.sized, "Connection: close"]))
+            self.assertEqual(connection.response().body, HELLO)
+            connection.expect_end()
+
     def test_bad_body_is_refused_all_the_same(self):
         with self.connect() as connection:
             connection.send(request("/hello.txt", headers=self.chunked))
