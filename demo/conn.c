@@ -228,9 +228,9 @@ static step fill(conn *c)
     return STEP_ON;
 }
 
-/* RFC 9110, 10.1.1: the client waits to be told whether its body is wanted. It is, by a request
-   that is not refused for its method anyway: it is dropped, but the connection lives on. Whoever
-   has begun to send it does not wait. */
+/* RFC 9110, 10.1.1: the client waits to be told whether its body is wanted. It is, unless the
+   request is refused for its method or the connection ends anyway: it is dropped, but then the next
+   request can come. Whoever has begun to send it does not wait. */
 static bool is_waiting(conn *c, size_t head_size)
 {
     const http_request *request = &c->worker->request;

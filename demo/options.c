@@ -201,8 +201,12 @@ static const char help_end[] =
     "  mmserve              this folder on https://localhost:8443/\n"
     "  mmserve --bind 127.0.0.1 --log none ~/Documents\n"
     "                       for this machine only, without a log\n"
-    "  mmserve --port 443 --http-port 80 --cert site.pem --key site.key --log site.log /srv/www\n"
-    "                       on the usual ports, with a certificate from an authority\n";
+    "  mmserve --port 443 --http-port 80 --redirect-http --hsts --cert site.pem --key site.key \\\n"
+    "    --log site.log /srv/www\n"
+    "                       on the usual ports, with a certificate from an authority\n"
+    "  mmserve --spa --cache-control '/assets/*:max-age=31536000, immutable' \\\n"
+    "    --cache-control 'index.html:no-cache' --error-page 404=404.html dist\n"
+    "                       an application, whose assets have hashes in their names\n";
 
 enum { HELP_INDENT = 27 };
 
