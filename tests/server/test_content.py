@@ -102,6 +102,18 @@ class Parts(support.ServerTest):
                 self.assertEqual(len(parts_of(connection.response())), 2)
             self.assertEqual(connection.response().body, HELLO)
 
+    def test_beyond_4_gib(self):
+        with open(self.site / "huge.bin", "wb") as file:  # sparse
+            file.truncate(5 << 30)
+            for at in (0, (1 << 32) - 1, (1 << 32) + 7):
+                file.seek(at)
+                file.write(b"x")
+        response = self.fetch("/huge.bin", headers=[
+            f"Range: bytes=0-1,{(1 << 32) - 2}-{1 << 32},{(1 << 32) + 7}-{(1 << 32) + 7},-2"])
+        self.assertEqual([(first, content) for _, first, _, _, content in parts_of(response)],
+                         [(0, b"x\0"), ((1 << 32) - 2, b"\0x\0"), ((1 << 32) + 7, b"x"),
+                          ((5 << 30) - 2, b"\0\0")])
+
     def test_floods(self):
         """Never more than the whole and the heads of sixteen parts, and then all is as before."""
         for value in ("bytes=" + "0-," * 2000, "bytes=" + "-1," * 2000, "bytes=" + "," * 8000,
