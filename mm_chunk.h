@@ -496,6 +496,11 @@ MM_API void mm_chunk_pool_trim(mm_chunk_pool *pool, size_t bytes) MM_NONNULL_ALL
    also happens by itself each 4096 times that something is put on a list. */
 MM_API size_t mm_chunk_pool_decay(mm_chunk_pool *pool) MM_NONNULL_ALL;
 
+/* For mm_budget_desc.reclaim_fn, with the pool as user data: frees `wanted` bytes of what is kept,
+   if there are so many, and returns how many those were. The budget, and those below it, must then
+   be charged by the pool's thread alone. */
+MM_API size_t mm_chunk_pool_reclaim(size_t wanted, void *pool) MM_NONNULL_ALL;
+
 /* What the pool holds now. */
 MM_API mm_chunk_pool_stats mm_chunk_pool_get_stats(const mm_chunk_pool *pool) MM_NONNULL_ALL;
 
@@ -743,7 +748,8 @@ typedef struct mm_chunk_view { /* a window onto a file */
 } mm_chunk_view;
 
 /* Sets the trap for SIGBUS in windows; to be called before the first window is wanted, by one
-   thread. A SIGBUS anywhere else goes to whoever had the signal before. The calls are counted. */
+   thread. A SIGBUS anywhere else goes to whoever had the signal before. The calls are counted.
+   With MM_STATIC, views are for one file of the program: each would have a trap of its own. */
 MM_NODISCARD MM_API mm_status mm_chunk_views_begin(void);
 
 /* Ends that, when it is called as often. No window may be in use. */
@@ -1707,6 +1713,14 @@ MM_API void mm_chunk_pool_trim(mm_chunk_pool *pool, size_t bytes)
         size_t others = mmi_pool_cached(pool) - lists[i]->bytes;
         (void)mmi_list_trim(pool, lists[i], bytes > others ? bytes - others : 0, SIZE_MAX);
     }
+}
+
+MM_API size_t mm_chunk_pool_reclaim(size_t wanted, void *user_data)
+{
+    mm_chunk_pool *pool = (mm_chunk_pool *)user_data;
+    size_t cached = mmi_pool_cached(pool);
+    mm_chunk_pool_trim(pool, wanted < cached ? cached - wanted : 0);
+    return cached - mmi_pool_cached(pool);
 }
 
 MM_API size_t mm_chunk_pool_decay(mm_chunk_pool *pool)

@@ -233,25 +233,28 @@ static char dir[] = "/tmp/mm-test-chunk-XXXXXX";
 static char file_path[64];
 static char file_bytes[FILE_SIZE];
 
+static void fixture_remove(void)
+{
+    if (file_path[0] == '\0') return;
+    unlink(file_path);
+    rmdir(dir);
+}
+
+/* A folder, removed at the end of the process, with a file in it. */
 static void fixture(void)
 {
+    static int is_registered;
     uint64_t seed = 42;
     int fd;
     size_t i;
     if (file_path[0] != '\0') return;
+    if (!is_registered++) atexit(fixture_remove);
     if (mkdtemp(dir) == NULL) abort();
     for (i = 0; i < FILE_SIZE; i++) file_bytes[i] = (char)test_random(&seed);
     snprintf(file_path, sizeof(file_path), "%s/file", dir);
     fd = open(file_path, O_CREAT | O_RDWR, 0600);
     if (fd < 0 || write(fd, file_bytes, FILE_SIZE) != FILE_SIZE) abort();
     close(fd);
-}
-
-static void fixture_remove(void)
-{
-    if (file_path[0] == '\0') return;
-    unlink(file_path);
-    rmdir(dir);
 }
 
 /* The whole content equals `bytes`. */

@@ -16,17 +16,11 @@ static size_t next(model *m, size_t below)
     return value % below;
 }
 
-static void clean(void)
-{
-    fixture_remove();
-}
-
 FUZZ_TARGET(data, size)
 {
     static model m;
     size_t step;
     if (size < 1) return;
-    if (file_path[0] == '\0') atexit(clean);
     model_begin(&m);
     m.next = next;
     m.input = data + 1;
