@@ -1856,6 +1856,12 @@ static bool mmi_queue_must_spill(const mm_chunkqueue *q, uint64_t size)
     return q->memory > q->spill_at || size > (uint64_t)(q->spill_at - q->memory);
 }
 
+/* Bytes of content that may still go to temp files. */
+static int64_t mmi_queue_disk_room(const mm_chunkqueue *q)
+{
+    return q->disk < q->disk_limit ? q->disk_limit - q->disk : 0;
+}
+
 /* Whether `size` more bytes may be appended and stay in memory: as above, or LIMIT. */
 static mm_status mmi_queue_admit_memory(mm_chunkqueue *q, uint64_t size)
 {
@@ -2611,7 +2617,7 @@ static mm_status mmi_queue_spill(mm_chunkqueue *q, mm_chunk_source **temp)
 {
     mm_chunk *before = NULL;
     mm_status status = MM_STATUS_OK;
-    if (q->memory > q->disk_limit - q->disk) return MM_STATUS_LIMIT;
+    if (q->memory > mmi_queue_disk_room(q)) return MM_STATUS_LIMIT;
     while (q->memory > 0) {
         mm_chunk *c = before == NULL ? q->first : before->next;
         if (c->type == MM_CHUNK_MEM) c = mmi_queue_spill_run(q, before, temp, &status);
@@ -2644,9 +2650,9 @@ static mm_status mmi_queue_append_spilled(mm_chunkqueue *q, const char *bytes, u
     slice.ptr = bytes;
     slice.len = (size_t)size; /* the bytes are in memory, so they can be counted */
     mm_chunkqueue_init(&made, q->pool);
-    if (size > (uint64_t)(q->disk_limit - q->disk)) status = MM_STATUS_LIMIT;
+    if (size > (uint64_t)mmi_queue_disk_room(q)) status = MM_STATUS_LIMIT;
     if (status == MM_STATUS_OK) status = mmi_queue_spill(q, &temp);
-    if (status == MM_STATUS_OK && size > (uint64_t)(q->disk_limit - q->disk))
+    if (status == MM_STATUS_OK && size > (uint64_t)mmi_queue_disk_room(q))
         status = MM_STATUS_LIMIT;
     if (status == MM_STATUS_OK) status = mmi_spill_write(&made, &temp, &slice, size);
     if (temp != NULL) mmi_source_release(q->pool, temp, MM_CHUNK_FILE);
@@ -2684,7 +2690,7 @@ static int64_t mmi_temp_room(const mm_chunkqueue *q, const mm_chunk *c)
     int64_t room = q->pool->temp_file_size - c->source->length;
     if (room > q->pool->temp_quota - q->pool->stats.temp_live)
         room = q->pool->temp_quota - q->pool->stats.temp_live;
-    if (room > q->disk_limit - q->disk) room = q->disk_limit - q->disk;
+    if (room > mmi_queue_disk_room(q)) room = mmi_queue_disk_room(q);
     if (room > INT64_MAX - q->bytes_in) room = INT64_MAX - q->bytes_in;
     return room < 0 ? 0 : room;
 }
@@ -2769,8 +2775,8 @@ static mm_status mmi_queue_spill_part(mm_chunkqueue *to, mm_chunkqueue *part)
     mm_chunk_source *temp = NULL, *first;
     int64_t mark;
     mm_status status = MM_STATUS_OK;
-    if (part->memory + part->disk > to->disk_limit - to->disk ||
-        to->memory > to->disk_limit - to->disk - part->memory - part->disk)
+    if (part->memory + part->disk > mmi_queue_disk_room(to) ||
+        to->memory > mmi_queue_disk_room(to) - part->memory - part->disk)
         status = MM_STATUS_LIMIT;
     if (status == MM_STATUS_OK) status = mmi_queue_spill(to, &temp);
     first = temp;
@@ -2798,7 +2804,7 @@ static mm_status mmi_queue_append_shared(mm_chunkqueue *to, const mm_chunkqueue 
     if (!mmi_queue_share(&part, from, offset, n)) return MM_STATUS_NO_MEMORY;
     if (spilled || mmi_queue_must_spill(to, (uint64_t)part.memory))
         status = mmi_queue_spill_part(to, &part);
-    else if (part.memory > mm_chunkqueue_room(to) || part.disk > to->disk_limit - to->disk)
+    else if (part.memory > mm_chunkqueue_room(to) || part.disk > mmi_queue_disk_room(to))
         status = MM_STATUS_LIMIT;
     if (status != MM_STATUS_OK) {
         mmi_queue_clear(&part);
@@ -2907,7 +2913,7 @@ MM_API mm_status mm_chunkqueue_steal(mm_chunkqueue *to, mm_chunkqueue *from, int
     prefix = mmi_queue_measure(from, n);
     if (mmi_queue_must_spill(to, (uint64_t)prefix.memory))
         return mm_chunkqueue_steal_spilled(to, from, n);
-    if (prefix.memory > mm_chunkqueue_room(to) || prefix.disk > to->disk_limit - to->disk)
+    if (prefix.memory > mm_chunkqueue_room(to) || prefix.disk > mmi_queue_disk_room(to))
         return MM_STATUS_LIMIT;
     status = mmi_queue_steal(to, from, &prefix);
     if (status != MM_STATUS_OK) return status;
@@ -2924,7 +2930,7 @@ static mm_status mmi_queue_move(mm_chunkqueue *to, mm_chunkqueue *from, bool to_
     int64_t length = mm_chunkqueue_length(from);
     if (!to_front && mmi_queue_must_spill(to, (uint64_t)from->memory))
         return mm_chunkqueue_steal_spilled(to, from, length);
-    if (from->memory > mm_chunkqueue_room(to) || from->disk > to->disk_limit - to->disk)
+    if (from->memory > mm_chunkqueue_room(to) || from->disk > mmi_queue_disk_room(to))
         return MM_STATUS_LIMIT;
     mmi_queue_splice(to, to_front ? NULL : to->last, from);
     to->bytes_in += length;

@@ -1064,6 +1064,13 @@ TEST(limits_of_a_queue)
     CHECK_EQ(mm_chunkqueue_steal_spilled(&q, &q2, 1), MM_STATUS_LIMIT);
     CHECK_EQ(mm_chunkqueue_mark_written(&q, 1), MM_STATUS_OK);
     CHECK_EQ(mm_chunkqueue_steal_spilled(&q, &q2, 1), MM_STATUS_OK);
+    mm_chunkqueue_set_limits(&q, 10, 2000); /* below what there is: no more, and nothing lost */
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, file_bytes, 1001), MM_STATUS_LIMIT);
+    mm_chunkqueue_clear_status(&q);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q, file_bytes, 11), MM_STATUS_LIMIT);
+    mm_chunkqueue_clear_status(&q);
+    CHECK_EQ(mm_chunkqueue_steal_spilled(&q, &q2, 1), MM_STATUS_LIMIT);
+    CHECK(q.disk == 3000 && mm_chunkqueue_check(&q));
     mm_buffer_deinit(&b);
     CHECK_SUB(end());
 }
