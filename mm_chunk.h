@@ -65,6 +65,9 @@ OVERVIEW
     or peek and mark_written. Appends are sticky: after a failure they do nothing and return the
     same status until mm_chunkqueue_reset; what was in the queue stays.
 
+    mm_chunked_append_* frame what they append in the chunked transfer coding of HTTP/1.1, and an
+    mm_chunked_decoder takes it apart again, from slices or from one queue into another.
+
 EXAMPLE
     ---8<---
     #define MM_IMPLEMENTATION
@@ -833,6 +836,80 @@ MM_INLINE const char *mm_chunk_bytes(const mm_chunk *chunk)
 {
     return chunk->source->bytes + chunk->offset;
 }
+
+/* ---- chunked transfer coding: RFC 9112, 7.1 ---- */
+
+typedef struct mm_chunked_limits { /* what a decoder accepts; 0 is the default everywhere */
+    int64_t body;                  /* bytes of content; 0: INT64_MAX */
+    uint32_t line;                 /* bytes of blanks and extensions behind one chunk size, at
+                                      most; 0: 256 */
+    uint32_t extensions;           /* such bytes in the whole body; 0: 16 KiB */
+    uint32_t trailers;             /* bytes of all trailer lines; 0: 8 KiB */
+    uint32_t small_chunks;         /* chunks in a row that carry fewer bytes than their framing
+                                      has; 0: 65,536 */
+} mm_chunked_limits;
+
+typedef struct mm_chunked_decoder {  /* of one body; all zero: at its start, default limits */
+    const mm_chunked_limits *limits; /* NULL: all default; must outlive the decoder */
+    mm_buffer *trailers;             /* the trailer lines are appended to it; NULL: dropped */
+    int64_t body;                    /* bytes of content so far */
+    int64_t left;                    /* bytes that the current chunk still has to come */
+    uint32_t line;                   /* bytes of the current part of the framing */
+    uint32_t extensions;             /* bytes of all blanks and extensions so far */
+    uint32_t small_chunks;           /* in a row, up to now */
+    mm_status status;                /* what ended it, or OK */
+    uint8_t digits;                  /* of the current chunk size */
+    uint8_t state;                   /* where in the coding the next byte belongs */
+} mm_chunked_decoder;
+
+/* Append a chunk of the coding - size line, data, line end - to a queue in one step: sticky as the
+   appends of the same names above, and on failure nothing of it is in the queue. Of no bytes
+   nothing is appended: an empty chunk would be the last one. Data from memory is copied once, to a
+   place together with its frame when there is less than 1 KiB of it; large buffers, files and
+   queues are moved. */
+MM_API mm_status mm_chunked_append_mem(mm_chunkqueue *q, const void *bytes, size_t size)
+    MM_NONNULL(1);
+MM_API mm_status mm_chunked_append_buffer(mm_chunkqueue *q, mm_buffer *b) MM_NONNULL_ALL;
+MM_API mm_status mm_chunked_append_file(mm_chunkqueue *q, const char *path, int64_t offset,
+                                        int64_t length) MM_NONNULL_ALL;
+MM_API mm_status mm_chunked_append_fd(mm_chunkqueue *q, int fd, int64_t offset, int64_t length)
+    MM_NONNULL(1);
+MM_API mm_status mm_chunked_append_fd_ref(mm_chunkqueue *q, int fd, int64_t offset, int64_t length,
+                                          mm_chunk_refchg refchg, void *ref) MM_NONNULL(1);
+MM_API mm_status mm_chunked_append_queue(mm_chunkqueue *q, mm_chunkqueue *from) MM_NONNULL_ALL;
+
+/* Appends the end of the body: the last chunk, and the trailer lines, each ended by CRLF ("" or
+   NULL of length 0: none). INVALID when they are not whole lines of text, or one is empty. */
+MM_API mm_status mm_chunked_append_last(mm_chunkqueue *q, mm_slice trailers) MM_NONNULL_ALL;
+
+/* Sets a decoder to the start of a body. `limits` may be NULL. Allocates nothing; no deinit. */
+MM_API void mm_chunked_decoder_init(mm_chunked_decoder *d, const mm_chunked_limits *limits)
+    MM_NONNULL(1);
+
+/* Decodes from the front of *input, which afterwards is what is left of it. Returns
+   AGAIN      the body goes on: *data is the next piece of content, a part of the input; when it is
+              empty, the input is used up and more is needed
+   OK         the body is complete; the input is what follows it
+   INVALID    this is not the coding: a byte that must not be there (a bare LF, a sign, a control
+              character), a size of more than 16 digits, a size line beyond limits.line
+   TOO_LARGE  a chunk size beyond INT64_MAX, or any other of the limits
+   or what has stopped the buffer for the trailers. All but AGAIN are final: the same is returned
+   from then on, and nothing used. Extensions are skipped, and of trailer lines only the bounds are
+   looked at: each begins with neither a blank nor a colon, and has no control character.
+       while ((status = mm_chunked_decode(&d, &input, &data)) == MM_STATUS_AGAIN && data.len > 0)
+           use(data); */
+MM_NODISCARD MM_API mm_status mm_chunked_decode(mm_chunked_decoder *d, mm_slice *input,
+                                                mm_slice *data) MM_NONNULL_ALL;
+
+/* Decodes all that `from` has and moves the content to the end of `to`, a queue of the same pool,
+   or drops it when `to` is NULL. Returns as above, AGAIN with `from` empty; or what a queue failed
+   with (AGAIN, too, with `from` not empty, when a file is not ready), which is not final: what has
+   been decoded is in `to`, the rest in `from`, and a later call goes on there. Pieces of half a
+   chunk's memory and more are moved, smaller ones may be copied instead, once, so that they do not
+   each hold a block. When `to` is beyond its spill threshold, it spills. */
+MM_NODISCARD MM_API mm_status mm_chunked_decode_queue(mm_chunked_decoder *d, mm_chunkqueue *from,
+                                                      mm_chunkqueue *to) MM_NONNULL(1)
+    MM_NONNULL(2);
 
 #ifdef __cplusplus
 }
@@ -3287,6 +3364,509 @@ MM_API bool mm_chunk_pool_check(const mm_chunk_pool *pool)
            stats->temp_live <= pool->temp_quota && stats->chunks <= stats->chunks_peak &&
            stats->memory <= stats->memory_peak && (stats->chunks > 0 || stats->memory == 0) &&
            (stats->temp_files > 0 || stats->temp_live == 0);
+}
+
+// >>chunked: the transfer coding of RFC 9112, 7.1
+
+#define MMI_CHUNKED_FRAME 1024 /* most bytes of a frame that is put together in one place; not more
+                                  than an eighth of a chunk either, which is what that can waste */
+#define MMI_CHUNKED_HEAD 18    /* most bytes of a size line */
+#define MMI_CHUNKED_DIGITS 16  /* most digits of a size, leading zeros included: INT64_MAX has 16 */
+#define MMI_CHUNKED_COPY 256   /* most bytes that are read out of a file rather than moved */
+#define MMI_CHUNKED_PEEK 64    /* framing that lies across chunks is looked at in such pieces */
+/* The default limits: a few names and values; as much as a large request head; as much as a common
+   one; half a megabyte that carries 64 KiB. */
+#define MMI_CHUNKED_MAX_LINE 256
+#define MMI_CHUNKED_MAX_EXTENSIONS 16384
+#define MMI_CHUNKED_MAX_TRAILERS 8192
+#define MMI_CHUNKED_MAX_SMALL 65536
+
+/* Takes the last `n` bytes off again, which have just been appended: nobody else has them. */
+static void mmi_queue_cut(mm_chunkqueue *q, int64_t n)
+{
+    int64_t keep = mm_chunkqueue_length(q) - n;
+    mm_chunk *c = q->first, *last = NULL;
+    while (c != NULL && keep >= c->end - c->offset) {
+        keep -= c->end - c->offset;
+        last = c;
+        c = c->next;
+    }
+    if (keep > 0) { /* of this chunk */
+        mmi_queue_account(q, c, c->end - c->offset - keep, -1);
+        c->end = c->offset + keep;
+        if (c->type == MM_CHUNK_MEM) (void)!mm_buffer_truncate(&c->source->mem, (size_t)c->end);
+        last = c;
+    }
+    while (q->last != last) mmi_chunk_free(q->pool, mmi_queue_remove(q, last));
+    q->bytes_in -= n;
+}
+
+typedef struct mmi_chunked_frame { /* an append of several parts, which is seen as one */
+    int64_t before;                /* bytes_in */
+    int64_t high;                  /* the queue's, which tells nobody of its watermarks meanwhile */
+    bool is_high;                  /* the same */
+    mm_chunk *end;                 /* the line end behind the data; not in the list */
+} mmi_chunked_frame;
+
+static void mmi_chunked_open(mm_chunkqueue *q, mmi_chunked_frame *frame)
+{
+    frame->before = q->bytes_in;
+    frame->high = q->high;
+    frame->is_high = q->is_high;
+    frame->end = NULL;
+    q->high = INT64_MAX;
+    q->is_high = false;
+}
+
+/* All of it stays, or nothing. */
+static mm_status mmi_chunked_close(mm_chunkqueue *q, mmi_chunked_frame *frame, mm_status status)
+{
+    if (frame->end != NULL && status == MM_STATUS_OK) {
+        mmi_queue_insert(q, q->last, frame->end);
+        q->bytes_in += 2;
+    } else if (frame->end != NULL) {
+        mmi_chunk_free(q->pool, frame->end);
+    }
+    if (status != MM_STATUS_OK) mmi_queue_cut(q, q->bytes_in - frame->before);
+    q->high = frame->high;
+    q->is_high = frame->is_high;
+    mmi_queue_flow(q);
+    return status;
+}
+
+static size_t mmi_chunked_head(char *to, uint64_t size)
+{
+    size_t n = 0;
+    int shift = 60;
+    while (shift > 0 && size >> shift == 0) shift -= 4;
+    for (; shift >= 0; shift -= 4) to[n++] = "0123456789abcdef"[size >> shift & 15];
+    to[n++] = '\r';
+    to[n++] = '\n';
+    return n;
+}
+
+static void mmi_chunked_write(char *to, mm_slice head, const char *bytes, size_t size)
+{
+    memcpy(to, head.ptr, head.len);
+    if (size > 0) memcpy(to + head.len, bytes, size);
+    memcpy(to + head.len + size, "\r\n", 2);
+}
+
+/* Appends head, bytes and a line end that are `total` bytes together, so that they lie together. */
+static mm_status mmi_chunked_append_small(mm_chunkqueue *q, mm_slice head, const char *bytes,
+                                          size_t size, size_t total)
+{
+    char frame[MMI_CHUNKED_FRAME], *to;
+    size_t room;
+    if (mmi_queue_must_spill(q, total)) {
+        mmi_chunked_write(frame, head, bytes, size);
+        return mm_chunkqueue_append_mem(q, frame, total);
+    }
+    to = mm_chunkqueue_get_memory(q, total, &room);
+    if (to == NULL) {
+        if (q->status == MM_STATUS_OK) q->status = MM_STATUS_NO_MEMORY;
+        return q->status;
+    }
+    mmi_chunked_write(to, head, bytes, size);
+    mm_chunkqueue_use_memory(q, total);
+    return MM_STATUS_OK;
+}
+
+/* Appends head, bytes and a line end: all of it, or nothing. */
+static mm_status mmi_chunked_append(mm_chunkqueue *q, mm_slice head, const char *bytes, size_t size)
+{
+    mmi_chunked_frame frame;
+    size_t limit = q->pool->chunk_size / 8;
+    mm_status status;
+    if (limit > MMI_CHUNKED_FRAME) limit = MMI_CHUNKED_FRAME;
+    if (size <= limit - head.len - 2)
+        return mmi_chunked_append_small(q, head, bytes, size, head.len + size + 2);
+    mmi_chunked_open(q, &frame);
+    status = mm_chunkqueue_append_mem(q, head.ptr, head.len);
+    if (status == MM_STATUS_OK) status = mm_chunkqueue_append_mem(q, bytes, size);
+    if (status == MM_STATUS_OK) status = mm_chunkqueue_append_mem(q, "\r\n", 2);
+    return mmi_chunked_close(q, &frame, status);
+}
+
+MM_API mm_status mm_chunked_append_mem(mm_chunkqueue *q, const void *bytes, size_t size)
+{
+    char head[MMI_CHUNKED_HEAD];
+    if (q->status != MM_STATUS_OK || size == 0) return q->status;
+    return mmi_chunked_append(q, mm_slice_make(head, mmi_chunked_head(head, size)),
+                              (const char *)bytes, size);
+}
+
+/* Appends the size line of data that is then linked in, and keeps what follows it: the line end,
+   which lies in the same memory, so that many frames share a block. Closed on failure. */
+static mm_status mmi_chunked_begin(mm_chunkqueue *q, int64_t size, mmi_chunked_frame *frame)
+{
+    char head[MMI_CHUNKED_HEAD];
+    mm_slice line = mm_slice_make(head, mmi_chunked_head(head, (uint64_t)size));
+    mm_status status = mmi_queue_admit(q, (uint64_t)size + MMI_CHUNKED_HEAD + 2);
+    mm_chunk *last;
+    if (status != MM_STATUS_OK) return status;
+    mmi_chunked_open(q, frame);
+    status = mmi_chunked_append(q, line, "", 0);
+    if (status != MM_STATUS_OK) return mmi_chunked_close(q, frame, status);
+    last = q->last;
+    frame->end = mmi_chunk_share(q->pool, last->source, last->type, last->end - 2, last->end);
+    if (frame->end == NULL)
+        return mmi_chunked_close(q, frame, q->status = MM_STATUS_NO_MEMORY);
+    mmi_queue_account(q, last, 2, -1);
+    last->end -= 2;
+    q->bytes_in -= 2;
+    return MM_STATUS_OK;
+}
+
+MM_API mm_status mm_chunked_append_buffer(mm_chunkqueue *q, mm_buffer *b)
+{
+    mmi_chunked_frame frame;
+    size_t length = mm_buffer_length(b);
+    mm_status status;
+    if (length == 0 || mm_buffer_status(b) != MM_STATUS_OK)
+        return mm_chunkqueue_append_buffer(q, b);
+    if (length < MMI_CHUNK_MOVE || b->is_borrowed || mmi_queue_must_spill(q, length)) {
+        status = mm_chunked_append_mem(q, b->ptr, length);
+        if (status == MM_STATUS_OK) mm_buffer_clear(b);
+        return status;
+    }
+    status = mmi_chunked_begin(q, (int64_t)length, &frame);
+    if (status != MM_STATUS_OK) return status;
+    return mmi_chunked_close(q, &frame, mm_chunkqueue_append_buffer(q, b));
+}
+
+MM_API mm_status mm_chunked_append_file(mm_chunkqueue *q, const char *path, int64_t offset,
+                                        int64_t length)
+{
+    mmi_chunked_frame frame;
+    mm_status status = mmi_queue_admit_range(q, offset, length);
+    if (status == MM_STATUS_OK && length > 0) status = mmi_chunked_begin(q, length, &frame);
+    if (status != MM_STATUS_OK || length == 0) return status;
+    return mmi_chunked_close(q, &frame, mm_chunkqueue_append_file(q, path, offset, length));
+}
+
+MM_API mm_status mm_chunked_append_fd_ref(mm_chunkqueue *q, int fd, int64_t offset, int64_t length,
+                                          mm_chunk_refchg refchg, void *ref)
+{
+    mmi_chunked_frame frame;
+    mm_status status = mmi_queue_admit_range(q, offset, length);
+    if (status == MM_STATUS_OK && length > 0) status = mmi_chunked_begin(q, length, &frame);
+    if (status != MM_STATUS_OK || length == 0) return status;
+    status = mm_chunkqueue_append_fd_ref(q, fd, offset, length, refchg, ref);
+    return mmi_chunked_close(q, &frame, status);
+}
+
+MM_API mm_status mm_chunked_append_fd(mm_chunkqueue *q, int fd, int64_t offset, int64_t length)
+{
+    if (length == 0) return mm_chunkqueue_append_fd(q, fd, offset, length); /* closes it */
+    return mm_chunked_append_fd_ref(q, fd, offset, length, NULL, NULL);
+}
+
+MM_API mm_status mm_chunked_append_queue(mm_chunkqueue *q, mm_chunkqueue *from)
+{
+    mmi_chunked_frame frame;
+    int64_t length = mm_chunkqueue_length(from);
+    mm_status status = q->status;
+    MM_ASSERT(q != from && q->pool == from->pool);
+    if (status == MM_STATUS_OK && length > 0) status = mmi_chunked_begin(q, length, &frame);
+    if (status != MM_STATUS_OK || length == 0) return status;
+    return mmi_chunked_close(q, &frame, mm_chunkqueue_append_queue(q, from));
+}
+
+static bool mmi_chunked_is_text(char c)
+{
+    return (unsigned char)c >= ' ' ? c != 0x7F : c == '\t';
+}
+
+/* Whether they are lines that a decoder takes for trailers, and not for the end of the body. */
+static bool mmi_chunked_are_lines(mm_slice lines)
+{
+    size_t i = 0, begin = 0;
+    while (i < lines.len) {
+        if (mmi_chunked_is_text(lines.ptr[i])) {
+            char c = lines.ptr[i];
+            if (i == begin && (c == ' ' || c == '\t' || c == ':')) return false;
+            i++;
+            continue;
+        }
+        if (i == begin || lines.ptr[i] != '\r') return false;
+        if (i + 1 == lines.len || lines.ptr[i + 1] != '\n') return false;
+        begin = i += 2;
+    }
+    return begin == lines.len;
+}
+
+MM_API mm_status mm_chunked_append_last(mm_chunkqueue *q, mm_slice trailers)
+{
+    if (q->status == MM_STATUS_OK && !mmi_chunked_are_lines(trailers))
+        q->status = MM_STATUS_INVALID;
+    if (q->status != MM_STATUS_OK) return q->status;
+    return mmi_chunked_append(q, mm_slice_make("0\r\n", 3), trailers.ptr, trailers.len);
+}
+
+/* Where in the coding the next byte belongs. */
+enum {
+    MMI_CHUNKED_SIZE,       /* the size of a chunk: a digit, or what follows the digits */
+    MMI_CHUNKED_BLANK,      /* blanks in front of an extension */
+    MMI_CHUNKED_EXTENSION,
+    MMI_CHUNKED_QUOTED,     /* in a quoted string of an extension, */
+    MMI_CHUNKED_ESCAPED,    /* and behind a backslash in it */
+    MMI_CHUNKED_SIZE_LF,    /* the end of the size line */
+    MMI_CHUNKED_DATA,
+    MMI_CHUNKED_DATA_CR,
+    MMI_CHUNKED_DATA_LF,
+    MMI_CHUNKED_TRAILERS,   /* the start of a trailer line, or of the empty one at the end */
+    MMI_CHUNKED_TRAILER,    /* in a trailer line */
+    MMI_CHUNKED_TRAILER_LF,
+    MMI_CHUNKED_LAST_LF,    /* of the empty line */
+    MMI_CHUNKED_DONE
+};
+
+static uint32_t mmi_chunked_limit(uint32_t limit, uint32_t fallback)
+{
+    return limit == 0 ? fallback : limit;
+}
+
+static mm_status mmi_chunked_go(mm_chunked_decoder *d, int state)
+{
+    d->state = (uint8_t)state;
+    return MM_STATUS_AGAIN;
+}
+
+/* A byte must be this one. */
+static mm_status mmi_chunked_expect(mm_chunked_decoder *d, char c, char expected, int state)
+{
+    return c == expected ? mmi_chunked_go(d, state) : MM_STATUS_INVALID;
+}
+
+static int mmi_chunked_digit(char c)
+{
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* A digit of the size: left is the size up to it. */
+static mm_status mmi_chunked_take_digit(mm_chunked_decoder *d, const mm_chunked_limits *limits,
+                                        int digit)
+{
+    int64_t body = limits->body == 0 ? INT64_MAX : limits->body;
+    if (++d->digits > MMI_CHUNKED_DIGITS) return MM_STATUS_INVALID;
+    if (d->left > (INT64_MAX - digit) / 16) return MM_STATUS_TOO_LARGE;
+    d->left = d->left * 16 + digit;
+    return d->left > body - d->body ? MM_STATUS_TOO_LARGE : MM_STATUS_AGAIN;
+}
+
+/* A byte behind the digits, up to the line end, is counted: extensions must not be a way to send
+   for ever. */
+static mm_status mmi_chunked_count(mm_chunked_decoder *d, const mm_chunked_limits *limits,
+                                   int state)
+{
+    if (++d->line > mmi_chunked_limit(limits->line, MMI_CHUNKED_MAX_LINE)) return MM_STATUS_INVALID;
+    if (++d->extensions > mmi_chunked_limit(limits->extensions, MMI_CHUNKED_MAX_EXTENSIONS))
+        return MM_STATUS_TOO_LARGE;
+    return mmi_chunked_go(d, state);
+}
+
+static mm_status mmi_chunked_size(mm_chunked_decoder *d, const mm_chunked_limits *limits, char c)
+{
+    int digit = mmi_chunked_digit(c);
+    if (digit >= 0 && d->state == MMI_CHUNKED_SIZE)
+        return mmi_chunked_take_digit(d, limits, digit);
+    if (d->digits == 0) return MM_STATUS_INVALID;
+    if (c == '\r' && d->state == MMI_CHUNKED_SIZE) return mmi_chunked_go(d, MMI_CHUNKED_SIZE_LF);
+    if (c == ' ' || c == '\t') return mmi_chunked_count(d, limits, MMI_CHUNKED_BLANK);
+    return mmi_chunked_expect(d, c, ';', MMI_CHUNKED_EXTENSION);
+}
+
+static mm_status mmi_chunked_extension(mm_chunked_decoder *d, const mm_chunked_limits *limits,
+                                       char c)
+{
+    int state = d->state;
+    if (c == '\r' && state == MMI_CHUNKED_EXTENSION)
+        return mmi_chunked_go(d, MMI_CHUNKED_SIZE_LF);
+    if (!mmi_chunked_is_text(c)) return MM_STATUS_INVALID;
+    if (state == MMI_CHUNKED_ESCAPED) state = MMI_CHUNKED_QUOTED;
+    else if (c == '"')
+        state = state == MMI_CHUNKED_QUOTED ? MMI_CHUNKED_EXTENSION : MMI_CHUNKED_QUOTED;
+    else if (c == '\\' && state == MMI_CHUNKED_QUOTED) state = MMI_CHUNKED_ESCAPED;
+    return mmi_chunked_count(d, limits, state);
+}
+
+/* The end of a size line. */
+static mm_status mmi_chunked_begin_data(mm_chunked_decoder *d, const mm_chunked_limits *limits,
+                                        char c)
+{
+    uint32_t most = mmi_chunked_limit(limits->small_chunks, MMI_CHUNKED_MAX_SMALL);
+    bool is_small = d->left < (int64_t)d->digits + d->line + 4; /* with its two line ends */
+    if (c != '\n') return MM_STATUS_INVALID;
+    d->digits = 0;
+    d->line = 0;
+    if (d->left == 0) return mmi_chunked_go(d, MMI_CHUNKED_TRAILERS);
+    d->small_chunks = is_small ? d->small_chunks + 1 : 0;
+    if (d->small_chunks > most) return MM_STATUS_TOO_LARGE;
+    return mmi_chunked_go(d, MMI_CHUNKED_DATA);
+}
+
+/* A byte of a trailer line, its line end included, or the CR of the empty one. */
+static mm_status mmi_chunked_trailer(mm_chunked_decoder *d, const mm_chunked_limits *limits, char c)
+{
+    int state = d->state;
+    if (c == '\r' && state == MMI_CHUNKED_TRAILERS)
+        return mmi_chunked_go(d, MMI_CHUNKED_LAST_LF);
+    if (++d->line > mmi_chunked_limit(limits->trailers, MMI_CHUNKED_MAX_TRAILERS))
+        return MM_STATUS_TOO_LARGE;
+    if (state == MMI_CHUNKED_TRAILER_LF) {
+        if (c != '\n') return MM_STATUS_INVALID;
+        state = MMI_CHUNKED_TRAILERS;
+    } else if (c == '\r') {
+        state = MMI_CHUNKED_TRAILER_LF;
+    } else {
+        if (!mmi_chunked_is_text(c)) return MM_STATUS_INVALID;
+        if (state == MMI_CHUNKED_TRAILERS && (c == ' ' || c == '\t' || c == ':'))
+            return MM_STATUS_INVALID;
+        state = MMI_CHUNKED_TRAILER;
+    }
+    if (d->trailers != NULL) mm_buffer_append_char(d->trailers, c);
+    return mmi_chunked_go(d, state);
+}
+
+static mm_status mmi_chunked_finish(mm_chunked_decoder *d, char c)
+{
+    if (c != '\n') return MM_STATUS_INVALID;
+    d->state = MMI_CHUNKED_DONE;
+    return d->trailers == NULL ? MM_STATUS_OK : mm_buffer_status(d->trailers);
+}
+
+/* A byte that is not data: AGAIN, or what has ended the body with it. */
+static mm_status mmi_chunked_framing(mm_chunked_decoder *d, char c)
+{
+    static const mm_chunked_limits defaults = {0, 0, 0, 0, 0};
+    const mm_chunked_limits *limits = d->limits == NULL ? &defaults : d->limits;
+    switch (d->state) {
+    case MMI_CHUNKED_SIZE:
+    case MMI_CHUNKED_BLANK: return mmi_chunked_size(d, limits, c);
+    case MMI_CHUNKED_EXTENSION:
+    case MMI_CHUNKED_QUOTED:
+    case MMI_CHUNKED_ESCAPED: return mmi_chunked_extension(d, limits, c);
+    case MMI_CHUNKED_SIZE_LF: return mmi_chunked_begin_data(d, limits, c);
+    case MMI_CHUNKED_DATA_CR: return mmi_chunked_expect(d, c, '\r', MMI_CHUNKED_DATA_LF);
+    case MMI_CHUNKED_DATA_LF: return mmi_chunked_expect(d, c, '\n', MMI_CHUNKED_SIZE);
+    case MMI_CHUNKED_TRAILERS:
+    case MMI_CHUNKED_TRAILER:
+    case MMI_CHUNKED_TRAILER_LF: return mmi_chunked_trailer(d, limits, c);
+    default: return mmi_chunked_finish(d, c); /* MMI_CHUNKED_LAST_LF */
+    }
+}
+
+/* The framing at the front of the bytes, up to data, the end, or all of them. */
+static mm_status mmi_chunked_read_frame(mm_chunked_decoder *d, const char *bytes, size_t size,
+                                   size_t *used)
+{
+    mm_status status = MM_STATUS_AGAIN;
+    *used = 0;
+    if (d->status != MM_STATUS_OK) return d->status;
+    if (d->state == MMI_CHUNKED_DONE) return MM_STATUS_OK;
+    while (*used < size && status == MM_STATUS_AGAIN && d->state != MMI_CHUNKED_DATA)
+        status = mmi_chunked_framing(d, bytes[(*used)++]);
+    if (status != MM_STATUS_AGAIN) d->status = status;
+    return status;
+}
+
+static void mmi_chunked_passed(mm_chunked_decoder *d, int64_t n)
+{
+    d->left -= n;
+    d->body += n;
+    if (d->left == 0) d->state = MMI_CHUNKED_DATA_CR;
+}
+
+MM_API void mm_chunked_decoder_init(mm_chunked_decoder *d, const mm_chunked_limits *limits)
+{
+    memset(d, 0, sizeof(*d));
+    d->limits = limits;
+}
+
+MM_API mm_status mm_chunked_decode(mm_chunked_decoder *d, mm_slice *input, mm_slice *data)
+{
+    size_t n;
+    mm_status status = mmi_chunked_read_frame(d, input->ptr, input->len, &n);
+    *input = mm_slice_sub(*input, n, SIZE_MAX);
+    *data = mm_slice_sub(*input, 0, 0);
+    if (status != MM_STATUS_AGAIN || input->len == 0) return status;
+    *data = mm_slice_sub(*input, 0, (uint64_t)d->left < input->len ? (size_t)d->left : input->len);
+    *input = mm_slice_sub(*input, data->len, SIZE_MAX);
+    mmi_chunked_passed(d, (int64_t)data->len);
+    return MM_STATUS_AGAIN;
+}
+
+/* Whether to copy `n` bytes to the end of `to` rather than to move them. A moved piece keeps its
+   whole block from being used anew, so it has to be a good part of one: no sequence of chunks and
+   of packets makes a queue hold more than some times its length. */
+static bool mmi_chunked_should_copy(const mm_chunkqueue *from, const mm_chunkqueue *to, int64_t n)
+{
+    const mm_chunk *c = from->first;
+    int64_t room = to->last == NULL ? 0 : (int64_t)mmi_chunk_room(to->last);
+    int64_t block = (int64_t)to->pool->chunk_size;
+    if (c->type == MM_CHUNK_FILE) return n <= MMI_CHUNKED_COPY;
+    if (!c->source->mem.is_borrowed && c->source->mem.size > 0 &&
+        block > (int64_t)c->source->mem.size)
+        block = (int64_t)c->source->mem.size;
+    if (n < block / 4) return true;
+    return n < block / 2 && n <= room;
+}
+
+/* Passes up to *n bytes of content on; *n is then how many. */
+static mm_status mmi_chunked_pass(mm_chunkqueue *from, mm_chunkqueue *to, int64_t *n)
+{
+    char scratch[MMI_CHUNKED_COPY];
+    const mm_chunk *c = from->first;
+    const char *bytes;
+    size_t size;
+    mm_status status;
+    if (to == NULL) return mm_chunkqueue_mark_written(from, *n);
+    if (!mmi_chunked_should_copy(from, to, *n)) return mm_chunkqueue_steal(to, from, *n);
+    if (c->type == MM_CHUNK_MEM && *n > c->end - c->offset) *n = c->end - c->offset;
+    status = mm_chunkqueue_peek(from, scratch, (size_t)*n, &bytes, &size);
+    if (status == MM_STATUS_OK) status = mm_chunkqueue_append_mem(to, bytes, size);
+    if (status != MM_STATUS_OK) return status;
+    *n = (int64_t)size;
+    return mm_chunkqueue_mark_written(from, *n);
+}
+
+/* One step of decoding: a piece of content, or framing up to the next, with the decoder's status in
+   *result. Returns what a queue failed with. */
+static mm_status mmi_chunked_step(mm_chunked_decoder *d, mm_chunkqueue *from, mm_chunkqueue *to,
+                                  mm_status *result)
+{
+    char scratch[MMI_CHUNKED_PEEK];
+    const char *bytes;
+    size_t size, used;
+    int64_t n = mm_chunkqueue_length(from);
+    mm_status status;
+    *result = MM_STATUS_AGAIN;
+    if (d->state == MMI_CHUNKED_DATA && d->status == MM_STATUS_OK) {
+        if (n > d->left) n = d->left;
+        status = n == 0 ? MM_STATUS_OK : mmi_chunked_pass(from, to, &n);
+        if (status == MM_STATUS_OK) mmi_chunked_passed(d, n);
+        return status;
+    }
+    status = mm_chunkqueue_peek(from, scratch, sizeof(scratch), &bytes, &size);
+    if (status != MM_STATUS_OK) return status;
+    *result = mmi_chunked_read_frame(d, bytes, size, &used);
+    return mm_chunkqueue_mark_written(from, (int64_t)used);
+}
+
+MM_API mm_status mm_chunked_decode_queue(mm_chunked_decoder *d, mm_chunkqueue *from,
+                                         mm_chunkqueue *to)
+{
+    mm_status status, result;
+    MM_ASSERT(from != to);
+    do {
+        status = mmi_chunked_step(d, from, to, &result);
+    } while (status == MM_STATUS_OK && result == MM_STATUS_AGAIN && !mm_chunkqueue_is_empty(from));
+    if (status == MM_STATUS_OK && to != NULL && to->memory > to->spill_at)
+        status = mm_chunkqueue_spill(to);
+    return status == MM_STATUS_OK ? result : status;
 }
 
 #ifdef __cplusplus
