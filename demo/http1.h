@@ -27,10 +27,10 @@ bool http1_is_authority(mm_slice text, bool with_port);
 
 /* A request body on its way to nowhere: zero it, set it up by http1_body_start, then feed it. */
 typedef struct http1_body {
-    int64_t left;     /* bytes until the end of the body or chunk */
-    int64_t total;    /* bytes of content and of chunk extensions so far */
-    int state;        /* of the chunked coding; 0: not chunked */
-    uint32_t line;    /* bytes of the current part of the framing */
+    mm_chunked_decoder decoder; /* of a body in chunked coding */
+    bool chunked;               /* whether it is one */
+    int64_t left;               /* bytes until the end of another */
+    int64_t total;              /* bytes of it so far */
 } http1_body;
 
 /* What follows the head of `request`. Returns 0 when nothing follows, 200 when a body does, 413. */
