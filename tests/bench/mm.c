@@ -3,5 +3,6 @@
 #define MM_IMPLEMENTATION
 #include "../../mm_arena.h"
 #include "../../mm_buffer.h"
+#include "../../mm_chunk.h"
 #include "../../mm_heap.h"
 #include "../../mm_pool.h"
