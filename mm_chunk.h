@@ -9,7 +9,7 @@
 #define MM_CHUNK_H_
 /*
 NEEDS
-    mm_buffer.h and mm_pool.h in the same folder; POSIX files
+    mm_buffer.h and mm_pool.h in the same folder; POSIX files, or Windows (mingw)
 
 DO THIS
     Copy the three files into your project and, in exactly one C or C++ file, write
@@ -939,6 +939,98 @@ MM_NODISCARD MM_API mm_status mm_chunked_decode_queue(mm_chunked_decoder *d, mm_
 #include <sys/uio.h>     /* struct iovec */
 #endif
 
+#ifdef _WIN32
+#ifndef WIN32_LEAN_AND_MEAN
+#define WIN32_LEAN_AND_MEAN
+#endif
+#ifndef NOMINMAX
+#define NOMINMAX
+#endif
+#include <io.h>      /* the C runtime's descriptors */
+#include <windows.h> /* ReadFile and WriteFile, which take an offset, and what they fail with */
+typedef int64_t mmi_off;        /* off_t may have 32 bits */
+typedef struct _stat64 mmi_stat; /* and so may st_size */
+
+static MM_UNUSED void mmi_file_set_errno(DWORD error)
+{
+    switch (error) {
+    case ERROR_HANDLE_DISK_FULL:
+    case ERROR_DISK_FULL:
+    case 1295 /* ERROR_DISK_QUOTA_EXCEEDED, which old headers lack */: errno = ENOSPC; break;
+    case ERROR_NOT_ENOUGH_MEMORY:
+    case ERROR_OUTOFMEMORY:
+    case ERROR_NO_SYSTEM_RESOURCES: errno = ENOMEM; break;
+    case ERROR_INVALID_HANDLE: errno = EBADF; break;
+    case ERROR_ACCESS_DENIED: errno = EACCES; break;
+    default: errno = EIO;
+    }
+}
+
+/* Where a transfer begins, and how much of it one call can do. */
+static MM_UNUSED DWORD mmi_file_prepare(OVERLAPPED *at, size_t size, mmi_off offset)
+{
+    memset(at, 0, sizeof(*at));
+    at->Offset = (DWORD)((uint64_t)offset & 0xFFFFFFFFu);
+    at->OffsetHigh = (DWORD)((uint64_t)offset >> 32);
+    return size > (size_t)1 << 30 ? (DWORD)1 << 30 : (DWORD)size;
+}
+
+/* As pread and pwrite, but that the descriptor's own position moves as well. */
+static MM_UNUSED ssize_t mmi_file_pread(int fd, void *bytes, size_t size, mmi_off offset)
+{
+    OVERLAPPED at;
+    DWORD n = mmi_file_prepare(&at, size, offset), got = 0;
+    if (ReadFile((HANDLE)_get_osfhandle(fd), bytes, n, &got, &at)) return (ssize_t)got;
+    if (GetLastError() == ERROR_HANDLE_EOF) return 0;
+    mmi_file_set_errno(GetLastError());
+    return -1;
+}
+
+static MM_UNUSED ssize_t mmi_file_pwrite(int fd, const void *bytes, size_t size, mmi_off offset)
+{
+    OVERLAPPED at;
+    DWORD n = mmi_file_prepare(&at, size, offset), done = 0;
+    if (WriteFile((HANDLE)_get_osfhandle(fd), bytes, n, &done, &at)) return (ssize_t)done;
+    mmi_file_set_errno(GetLastError());
+    return -1;
+}
+
+static MM_UNUSED int mmi_file_truncate(int fd, mmi_off size)
+{
+    int error = (int)_chsize_s(fd, size);
+    if (error == 0) return 0;
+    errno = error;
+    return -1;
+}
+
+#define MMI_O_CLOEXEC (_O_NOINHERIT | _O_BINARY)
+#define MMI_O_REGULAR 0            /* to open what is no regular file does not block */
+#define MMI_O_TEMPORARY (_O_TEMPORARY | _O_SHORT_LIVED) /* gone when closed; kept in memory */
+#define MMI_TEMP_VARIABLE "TEMP"
+#define MMI_TEMP_DIR "C:\\Windows\\Temp"
+#define MMI_TEMP_DIR_LAST "."
+#ifndef MM_SYS_FSTAT
+#define MM_SYS_FSTAT(fd, st) _fstat64(fd, st)
+#endif
+#ifndef MM_SYS_PREAD
+#define MM_SYS_PREAD(fd, bytes, size, offset) mmi_file_pread(fd, bytes, size, offset)
+#endif
+#ifndef MM_SYS_PWRITE
+#define MM_SYS_PWRITE(fd, bytes, size, offset) mmi_file_pwrite(fd, bytes, size, offset)
+#endif
+#ifndef MM_SYS_FTRUNCATE
+#define MM_SYS_FTRUNCATE(fd, size) mmi_file_truncate(fd, size)
+#endif
+#else
+typedef off_t mmi_off;
+typedef struct stat mmi_stat;
+#define MMI_O_REGULAR (O_NONBLOCK | O_NOCTTY) /* what is none must not block, or be our terminal */
+#define MMI_O_TEMPORARY 0                     /* unlinked at once instead */
+#define MMI_TEMP_VARIABLE "TMPDIR"
+#define MMI_TEMP_DIR "/var/tmp"
+#define MMI_TEMP_DIR_LAST "/tmp"
+#endif
+
 #if defined(__GLIBC__) && !defined(__USE_XOPEN2K8) && !defined(__cplusplus)
 #define MMI_STRICT_GLIBC /* -std=c11 hides these, and what mm_io.h needs */
 #ifdef __USE_FILE_OFFSET64
@@ -955,7 +1047,8 @@ extern int MMI_FILE(ftruncate)(int fd, off_t size);
 #if defined(__linux__) && !defined(__cplusplus)
 extern long syscall(long number, ...); /* hidden by -std=c11; otherwise said twice */
 #endif
-#if defined(O_CLOEXEC)
+#if defined(MMI_O_CLOEXEC)
+#elif defined(O_CLOEXEC)
 #define MMI_O_CLOEXEC O_CLOEXEC
 #elif defined(__O_CLOEXEC) /* glibc under -std=c11 */
 #define MMI_O_CLOEXEC __O_CLOEXEC
@@ -1041,8 +1134,10 @@ extern "C" {
 MM_API mm_status mm_status_from_errno(int error)
 {
     switch (error) {
-    case ENOSPC:
+#ifdef EDQUOT
     case EDQUOT:
+#endif
+    case ENOSPC:
     case EFBIG: return MM_STATUS_NO_SPACE;
     case EMFILE:
     case ENFILE: return MM_STATUS_NO_FILES;
@@ -1386,13 +1481,15 @@ static size_t mmi_chunk_fill(mm_chunk_pool *pool, mm_chunk *c, const char *bytes
 
 #ifdef MMI_STRICT_GLIBC /* its struct stat has other names then */
 #define MMI_CHUNK_NS(st, which) ((st)->st_##which##ensec)
+#elif defined(_WIN32)
+#define MMI_CHUNK_NS(st, which) 0 /* seconds only */
 #elif defined(__APPLE__)
 #define MMI_CHUNK_NS(st, which) ((st)->st_##which##espec.tv_nsec)
 #else
 #define MMI_CHUNK_NS(st, which) ((st)->st_##which.tv_nsec)
 #endif
 
-static mm_chunk_identity mmi_chunk_identify(const struct stat *st)
+static mm_chunk_identity mmi_chunk_identify(const mmi_stat *st)
 {
     mm_chunk_identity id;
     id.dev = (uint64_t)st->st_dev;
@@ -1406,13 +1503,13 @@ static mm_chunk_identity mmi_chunk_identify(const struct stat *st)
 MM_API mm_status mm_chunk_open(mm_chunk *chunk)
 {
     mm_chunk_source *source = chunk->source;
-    struct stat st;
+    mmi_stat st;
     mm_status status = MM_STATUS_OK;
     int fd;
     if (chunk->type == MM_CHUNK_MEM || source->fd >= 0) return MM_STATUS_OK;
     do {
         fd = MM_SYS_OPEN(mm_buffer_string(&source->mem),
-                         O_RDONLY | O_NONBLOCK | O_NOCTTY | MMI_O_CLOEXEC, 0);
+                         O_RDONLY | MMI_O_REGULAR | MMI_O_CLOEXEC, 0);
     } while (fd < 0 && errno == EINTR);
     if (fd < 0) return mm_status_from_errno(errno);
     if (MM_SYS_FSTAT(fd, &st) != 0) status = mm_status_from_errno(errno);
@@ -1432,7 +1529,7 @@ MM_API mm_status mm_chunk_verify(mm_chunk *chunk)
 {
     mm_chunk_source *source = chunk->source;
     mm_chunk_identity *was = &source->identity, is;
-    struct stat st;
+    mmi_stat st;
     mm_status status = mm_chunk_open(chunk);
     if (status != MM_STATUS_OK || chunk->type == MM_CHUNK_MEM || source->is_temp) return status;
     if (MM_SYS_FSTAT(source->fd, &st) != 0) return mm_status_from_errno(errno);
@@ -1495,7 +1592,7 @@ static mm_status mmi_chunk_read_some(mm_chunk *c, int64_t skip, char *to, size_t
     do {
         n = -1;
         errno = EOVERFLOW; /* for a 32-bit off_t */
-        if ((int64_t)(off_t)at == at) n = MM_SYS_PREAD(c->source->fd, to, size, (off_t)at);
+        if ((int64_t)(mmi_off)at == at) n = MM_SYS_PREAD(c->source->fd, to, size, (mmi_off)at);
     } while (n < 0 && errno == EINTR);
     if (n < 0) return mm_status_from_errno(errno);
     *got = (size_t)n;
@@ -1613,7 +1710,7 @@ static mm_status mmi_view_map(mm_chunk_pool *pool, int fd, int64_t at, size_t si
     mm_chunk_view *view;
     mmi_view_slot *slot;
     void *base = MAP_FAILED;
-    if ((int64_t)(off_t)at != at) return MM_STATUS_TOO_LARGE;
+    if ((int64_t)(mmi_off)at != at) return MM_STATUS_TOO_LARGE;
     view = (mm_chunk_view *)mmi_chunk_alloc(pool, sizeof(*view));
     if (view == NULL) return MM_STATUS_NO_MEMORY;
     view->slot = mmi_view_slot_take();
@@ -1622,9 +1719,9 @@ static mm_status mmi_view_map(mm_chunk_pool *pool, int fd, int64_t at, size_t si
         return MM_STATUS_LIMIT;
     }
     slot = &mmi_view_slots[view->slot];
-    base = MM_SYS_MMAP_FILE(NULL, size, PROT_READ, MAP_SHARED, fd, (off_t)at);
+    base = MM_SYS_MMAP_FILE(NULL, size, PROT_READ, MAP_SHARED, fd, (mmi_off)at);
     if (base == MAP_FAILED && (errno == EINVAL || errno == ENODEV)) /* file systems that cannot */
-        base = MM_SYS_MMAP_FILE(NULL, size, PROT_READ, MAP_PRIVATE, fd, (off_t)at);
+        base = MM_SYS_MMAP_FILE(NULL, size, PROT_READ, MAP_PRIVATE, fd, (mmi_off)at);
     if (base == MAP_FAILED) {
         mm_status status = mm_status_from_errno(errno);
         mmi_atomic_store(&slot->base, 0);
@@ -1645,7 +1742,7 @@ static mm_status mmi_view_map(mm_chunk_pool *pool, int fd, int64_t at, size_t si
 /* OK when the file has all that the chunk refers to. */
 static mm_status mmi_view_check(const mm_chunk *c)
 {
-    struct stat st;
+    mmi_stat st;
     if (MM_SYS_FSTAT(c->source->fd, &st) != 0) return mm_status_from_errno(errno);
     return (int64_t)st.st_size < c->end ? MM_STATUS_TRUNCATED : MM_STATUS_OK;
 }
@@ -1749,9 +1846,9 @@ static mm_status mmi_temp_dirs_init(mm_chunk_pool *pool, const mm_chunk_pool_des
     const char *fallback[2];
     if (desc->temp_dir_count > 0)
         return mmi_temp_dirs_copy(pool, desc->temp_dirs, desc->temp_dir_count);
-    fallback[0] = getenv("TMPDIR");
-    if (fallback[0] == NULL || fallback[0][0] == '\0') fallback[0] = "/var/tmp";
-    fallback[1] = "/tmp";
+    fallback[0] = getenv(MMI_TEMP_VARIABLE);
+    if (fallback[0] == NULL || fallback[0][0] == '\0') fallback[0] = MMI_TEMP_DIR;
+    fallback[1] = MMI_TEMP_DIR_LAST;
     return mmi_temp_dirs_copy(pool, fallback, 2);
 }
 
@@ -2451,8 +2548,8 @@ static ssize_t mmi_temp_write_some(int fd, const mm_slice *slices, uint64_t skip
         size_t n = slices->len - (size_t)skip;
         if (n > size) n = (size_t)size;
         errno = EFBIG; /* for a 32-bit off_t */
-        if ((int64_t)(off_t)at != at) return -1;
-        return MM_SYS_PWRITE(fd, slices->ptr + skip, n, (off_t)at);
+        if ((int64_t)(mmi_off)at != at) return -1;
+        return MM_SYS_PWRITE(fd, slices->ptr + skip, n, (mmi_off)at);
     }
 #endif
 }
@@ -2471,7 +2568,7 @@ static mm_status mmi_temp_append(mm_chunk_pool *pool, mm_chunk_source *temp, con
         else if (n == 0 || errno != EINTR) {
             int error = errno;
             mm_status status = n == 0 ? MM_STATUS_NO_SPACE : mm_status_from_errno(error);
-            if (done > 0) (void)!MM_SYS_FTRUNCATE(temp->fd, (off_t)temp->length);
+            if (done > 0) (void)!MM_SYS_FTRUNCATE(temp->fd, (mmi_off)temp->length);
             errno = error;
             return status;
         }
@@ -2486,7 +2583,7 @@ static void mmi_temp_cut(mm_chunk_pool *pool, mm_chunk_source *temp, int64_t len
 {
     int error = errno;
     if (temp->length > length) {
-        (void)!MM_SYS_FTRUNCATE(temp->fd, (off_t)length);
+        (void)!MM_SYS_FTRUNCATE(temp->fd, (mmi_off)length);
         mmi_disk_release(pool, temp->length - length);
         temp->length = length;
     }
@@ -2510,10 +2607,11 @@ static int mmi_temp_open_named(mm_chunk_pool *pool, const char *dir)
         mm_buffer_append_hex(&path, pool->temp_name++ + ((uint64_t)(uintptr_t)pool << 8), 0);
         errno = ENOMEM;
         if (mm_buffer_status(&path) != MM_STATUS_OK) break;
-        fd = MM_SYS_OPEN(mm_buffer_string(&path), O_RDWR | O_CREAT | O_EXCL | MMI_O_CLOEXEC, 0600);
+        fd = MM_SYS_OPEN(mm_buffer_string(&path),
+                         O_RDWR | O_CREAT | O_EXCL | MMI_O_TEMPORARY | MMI_O_CLOEXEC, 0600);
         if (fd >= 0 || (errno != EEXIST && errno != EINTR)) break;
     }
-    if (fd >= 0) (void)MM_SYS_UNLINK(mm_buffer_string(&path));
+    if (fd >= 0 && MMI_O_TEMPORARY == 0) (void)MM_SYS_UNLINK(mm_buffer_string(&path));
     mm_buffer_deinit(&path);
     return fd;
 }
@@ -2803,7 +2901,7 @@ MM_API mm_status mm_chunkqueue_use_temp(mm_chunkqueue *q, int64_t n)
     q->reserved = NULL;
     if (status == MM_STATUS_OK) status = mmi_disk_charge(q->pool, n);
     if (status != MM_STATUS_OK || n == 0) {
-        (void)!MM_SYS_FTRUNCATE(c->source->fd, (off_t)c->source->length);
+        (void)!MM_SYS_FTRUNCATE(c->source->fd, (mmi_off)c->source->length);
         mmi_chunk_free(q->pool, c);
         return status;
     }
