@@ -5,7 +5,7 @@
 
 What runs is programs, each of which closes with such a line for its own tests; a program that
 crashes, hangs or ends without that line counts as one more failure. --all runs, in place of the
-plain tests, those that need large packages: sanitizers, Valgrind, a browser. NAME picks the
+plain tests, those that need large packages: sanitizers, Valgrind, Wine, a browser. NAME picks the
 programs that have it in their names, such as `unit/buffer`, and TEST the tests in them.
 
 The server's tests are Python unittest files, tests/server/test_*.py; those called all_*.py run with
@@ -183,6 +183,8 @@ def run_all():
     with Group("preload, large") as group:
         group.make("heap")
         group.preload(BUILD, "all_*.py")
+    with Group("check/windows") as group:
+        group.run("check/windows", [sys.executable, TOP / "tests/check-windows.py"])
     with Group("server, large") as group:
         group.make("all")
         group.server(BUILD, "all_*.py")

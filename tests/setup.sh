@@ -61,6 +61,9 @@ look() { # sets $missing
     has libclang-rt-dev compiles clang -fsanitize=thread
     has valgrind test -x /usr/bin/valgrind -a -f /usr/include/valgrind/memcheck.h
     has chromium command -v chromium
+    has gcc-mingw-w64-x86-64 compiles x86_64-w64-mingw32-gcc
+    has g++-mingw-w64-x86-64 compiles x86_64-w64-mingw32-g++ "" c++
+    has "wine wine64" command -v wine
     # what runs on our heap in the place of malloc
     has sqlite3 command -v sqlite3
     has nodejs command -v node
