@@ -822,4 +822,5 @@ TEST_MAIN(T(encodes), T(encodes_files), T(encodes_every_size), T(large_data_is_n
           T(encoder_refuses), T(hostile_sizes_are_not_framed), T(decodes_at_every_split),
           T(decodes_at_every_two_cuts), T(limits_by_default), T(limits_of_the_caller),
           T(trailers_are_kept_on_request), T(content_is_moved), T(content_is_dropped),
-          T(decodes_through_files), T(every_failure_of_an_encoder), T(every_failure_of_a_decoder), T(what_is_coded_decodes))
+          T(decodes_through_files), T(every_failure_of_an_encoder),
+          T(every_failure_of_a_decoder), T(what_is_coded_decodes))
