@@ -900,7 +900,9 @@ MM_API const mm_allocator *mm_tier_cache_allocator(mm_tier_cache *cache) MM_NONN
 /* ---- budgets ---- */
 
 /* Asked to free `wanted` bytes or more of what is charged, on the thread whose charge needs them;
-   returns how many it freed, for the statistics. It may release and charge, on any budget. */
+   returns how many it freed, for the statistics. It may release and charge, on any budget, and give
+   back, trim and remove where the charge comes from: the pool, slab or tier that is about to grow
+   uses what comes back if it still gets no memory. It must not insert into a slab that grows. */
 typedef size_t (*mm_reclaim_fn)(size_t wanted, void *user_data);
 
 typedef struct mm_budget_desc {
@@ -1706,15 +1708,18 @@ static void mmi_pool_add_block(mm_pool *pool, void *block, size_t page, size_t c
     pool->fresh_count = count;
 }
 
-static bool mmi_pool_add_segment(mm_pool *pool)
+static void mmi_pool_add_segment(mm_pool *pool)
 {
-    size_t page = mmi_pool_page(pool);
     void *block;
-    if (pool->segment_bytes == 0 || pool->fixed) return false;
+    if (pool->segment_bytes == 0 || pool->fixed) return;
     block = mmi_alloc(pool->allocator, pool->segment_bytes);
-    if (block == NULL) return false;
-    mmi_pool_add_block(pool, block, page, pool->segment_objects, pool->segment_bytes);
-    return true;
+    if (block == NULL) return;
+    if (pool->fresh_count != 0) { /* a reclaim function has got objects */
+        mmi_free(pool->allocator, block, pool->segment_bytes);
+        return;
+    }
+    mmi_pool_add_block(pool, block, mmi_pool_page(pool), pool->segment_objects,
+                       pool->segment_bytes);
 }
 
 /* The caller's memory is a segment like others, only that nobody frees it. */
@@ -1762,14 +1767,20 @@ static size_t mmi_pool_carved(const mm_pool *pool)
     return pool->objects - pool->fresh_count;
 }
 
-/* The first use of an object; NULL when there is none. Only where nothing else is free, so that all
-   that was carved is out: that is how the capacity is kept and the peak known without counting. */
+/* Whether an object can be had, where none is free: a fresh one, or one that came back while memory
+   was fetched, as a reclaim function may put. */
+static bool mmi_pool_has_room(mm_pool *pool)
+{
+    if (mmi_pool_carved(pool) >= pool->capacity) return false;
+    if (pool->fresh_count == 0) mmi_pool_add_segment(pool);
+    return pool->fresh_count != 0 || pool->free_list != NULL || pool->held != NULL;
+}
+
+/* The first use of an object. Only where nothing else is free, so that all that was carved is out:
+   that is how the capacity is kept and the peak known without counting. */
 static void *mmi_pool_carve(mm_pool *pool)
 {
-    void *object;
-    if (mmi_pool_carved(pool) >= pool->capacity) return NULL;
-    if (pool->fresh_count == 0 && !mmi_pool_add_segment(pool)) return NULL;
-    object = pool->fresh;
+    void *object = pool->fresh;
     pool->fresh_count--;
     if (pool->fresh_count != 0) pool->fresh += pool->stride;
     return object;
@@ -2062,21 +2073,23 @@ static void mmi_pool_unhold(mm_pool *pool)
 
 MM_API void *mmi_pool_get_slow(mm_pool *pool)
 {
-    void *object;
     if (pool->slow != 0) return mmi_pool_get_at(pool, NULL, 0);
     if (pool->held != NULL) mmi_pool_unhold(pool);
     else pool->free_list = mmi_pool_take_remote(pool);
-    if (pool->free_list != NULL) return (mm_pool_get)(pool);
-    object = mmi_pool_carve(pool);
-    if (object == NULL) pool->failures++;
-    return object;
+    if (pool->free_list == NULL && !mmi_pool_has_room(pool)) {
+        pool->failures++;
+        return NULL;
+    }
+    if (pool->free_list != NULL || pool->held != NULL) return (mm_pool_get)(pool);
+    return mmi_pool_carve(pool);
 }
 
-/* An object for where get has more to do; *fresh: it was never out. */
+/* An object for where get has more to do, or NULL; *fresh: it was never out. */
 static void *mmi_pool_take(mm_pool *pool, bool *fresh)
 {
     void *object;
     if (pool->held == NULL) (void)mm_pool_collect(pool);
+    if (pool->held == NULL && !pool->separate && !mmi_pool_has_room(pool)) return NULL;
     object = pool->held;
     *fresh = object == NULL;
     if (*fresh) return pool->separate ? mmi_pool_alloc_separate(pool) : mmi_pool_carve(pool);
@@ -2685,15 +2698,14 @@ static bool mmi_slab_widen(mm_slab *slab)
 }
 
 /* A directory that was widened in vain stays so: the next insert finds the room. */
-static MM_COLD bool mmi_slab_add_segment(mm_slab *slab)
+static MM_COLD void mmi_slab_add_segment(mm_slab *slab)
 {
     void *block;
-    if (slab->segment_room == 0 && slab->segment_count != 0) return false; /* the caller's memory */
-    if (!mmi_slab_widen(slab)) return false;
+    if (slab->segment_room == 0 && slab->segment_count != 0) return; /* the caller's memory */
+    if (slab->used == UINT32_MAX) return; /* index + 1 must fit 32 bits */
+    if (!mmi_slab_widen(slab)) return;
     block = mmi_alloc(slab->allocator, slab->segment_bytes);
-    if (block == NULL) return false;
-    mmi_slab_add_block(slab, block, (size_t)1 << slab->shift);
-    return true;
+    if (block != NULL) mmi_slab_add_block(slab, block, (size_t)1 << slab->shift);
 }
 
 static uint64_t *mmi_slab_slot_at(const mm_slab *slab, uint32_t index)
@@ -2705,19 +2717,19 @@ static uint64_t *mmi_slab_slot_at(const mm_slab *slab, uint32_t index)
    slot will hold. */
 static unsigned char *mmi_slab_take(mm_slab *slab, mm_handle *handle)
 {
-    uint32_t index = slab->used;
-    if (MM_LIKELY(slab->free_slot != 0)) {
+    if (MM_UNLIKELY(slab->free_slot == 0 && slab->used >= slab->slots)) {
+        mmi_slab_add_segment(slab);
+    }
+    if (MM_LIKELY(slab->free_slot != 0)) { /* also what a reclaim function has removed just now */
         unsigned char *object = mmi_slab_object(slab, slab->free_slot - 1);
         uint64_t slot = *mmi_slab_slot(object);
         *handle = (slot & ~(uint64_t)UINT32_MAX) | slab->free_slot;
         slab->free_slot = (uint32_t)slot;
         return object;
     }
-    if (index == UINT32_MAX) return NULL; /* index + 1 must fit 32 bits */
-    if (index >= slab->slots && !mmi_slab_add_segment(slab)) return NULL;
-    slab->used = index + 1;
-    *handle = (uint64_t)1 << 32 | slab->used;
-    return mmi_slab_object(slab, index);
+    if (slab->used >= slab->slots || slab->used == UINT32_MAX) return NULL;
+    *handle = (uint64_t)1 << 32 | ++slab->used;
+    return mmi_slab_object(slab, slab->used - 1);
 }
 
 MM_API mm_handle mm_slab_insert(mm_slab *slab, void **object)

@@ -2133,6 +2133,144 @@ TEST(objects_are_found_in_a_cache_until_they_go)
     CHECK_EQ(mm_pool_deinit(&the_cache.pool), 0);
 }
 
+/* ---- reclaim functions that give back where memory is asked for ---- */
+
+typedef struct yielder { /* what is given back when the budget is full */
+    mm_pool *pool;
+    mm_slab *slab;
+    void *object;
+    mm_handle handle;
+    bool trims;
+} yielder;
+
+static size_t yield_up(size_t wanted, void *user_data)
+{
+    yielder *what = (yielder *)user_data;
+    if (what->object != NULL) mm_pool_put(what->pool, what->object);
+    what->object = NULL;
+    if (what->handle != 0) (void)mm_slab_remove(what->slab, what->handle);
+    what->handle = 0;
+    if (what->trims) (void)mm_pool_trim(what->pool, 0);
+    return wanted;
+}
+
+static void budget_of_one_segment(mm_budget *budget, yielder *what)
+{
+    mm_budget_desc desc = {0};
+    desc.limit = 20000; /* a segment, and no second one */
+    desc.reclaim_fn = yield_up;
+    desc.reclaim_data = what;
+    mm_budget_init(budget, &desc);
+}
+
+static void get_what_reclaim_puts(mm_pool_zero zero, bool trims)
+{
+    mm_pool_desc desc = {0};
+    yielder what = {0};
+    mm_budget budget;
+    mm_pool pool;
+    void *object;
+    budget_of_one_segment(&budget, &what);
+    desc.size = 64;
+    desc.zero = zero;
+    desc.mode = MM_POOL_MODE_SEGMENTS;
+    desc.allocator = mm_budget_allocator(&budget);
+    CHECK_EQ(mm_pool_init(&pool, &desc), MM_STATUS_OK);
+    what.pool = &pool;
+    what.trims = trims;
+    while ((object = mm_pool_get(&pool)) != NULL && pool.fresh_count != 0) what.object = object;
+    CHECK(object != NULL);
+    object = what.object;
+    CHECK(mm_pool_get(&pool) == object); /* the budget refused, and an object has come home */
+    CHECK_EQ(mm_pool_live(&pool), pool.objects);
+    CHECK(mm_pool_get(&pool) == NULL);
+    CHECK_EQ(pool.failures, 1);
+    CHECK(mm_pool_check(&pool));
+    (void)mm_pool_deinit(&pool);
+    CHECK_EQ(mm_budget_deinit(&budget), 0);
+}
+
+TEST(pool_gets_what_reclaim_puts)
+{
+    CHECK_SUB(get_what_reclaim_puts(MM_POOL_ZERO_NONE, false));
+    CHECK_SUB(get_what_reclaim_puts(MM_POOL_ZERO_NONE, true));
+    CHECK_SUB(get_what_reclaim_puts(MM_POOL_ZERO_ON_PUT, false));
+}
+
+static void *got_within; /* by an allocator that comes back to the pool */
+
+static void *alloc_and_get(size_t size, void *user_data)
+{
+    mm_pool *pool = (mm_pool *)user_data;
+    if (pool->segment_count == 0 && got_within == NULL) {
+        got_within = pool; /* no deeper */
+        got_within = mm_pool_get(pool);
+    }
+    return malloc(size);
+}
+
+static void *realloc_no(void *ptr, size_t old_size, size_t new_size, void *user_data)
+{
+    (void)ptr, (void)old_size, (void)new_size, (void)user_data;
+    return NULL;
+}
+
+static void free_plain(void *ptr, size_t size, void *user_data)
+{
+    (void)size, (void)user_data;
+    free(ptr);
+}
+
+TEST(pool_counts_what_is_got_within_a_get)
+{
+    mm_pool_desc desc = {0};
+    mm_allocator allocator;
+    mm_pool pool;
+    void *object;
+    allocator.alloc_fn = alloc_and_get;
+    allocator.realloc_fn = realloc_no;
+    allocator.free_fn = free_plain;
+    allocator.user_data = &pool;
+    got_within = NULL;
+    desc.size = 64;
+    desc.mode = MM_POOL_MODE_SEGMENTS;
+    desc.allocator = &allocator;
+    CHECK_EQ(mm_pool_init(&pool, &desc), MM_STATUS_OK);
+    object = mm_pool_get(&pool);
+    CHECK(object != NULL && got_within != NULL && object != got_within);
+    CHECK_EQ(pool.segment_count, 1);
+    CHECK_EQ(mm_pool_deinit(&pool), 2);
+}
+
+TEST(slab_inserts_where_reclaim_removes)
+{
+    mm_slab_desc desc = {0};
+    yielder what = {0};
+    mm_budget budget;
+    mm_slab slab;
+    mm_handle handle, first = 0;
+    void *object;
+    uint32_t i;
+    budget_of_one_segment(&budget, &what);
+    desc.size = 56;
+    desc.allocator = mm_budget_allocator(&budget);
+    CHECK_EQ(mm_slab_init(&slab, &desc), MM_STATUS_OK);
+    what.slab = &slab;
+    for (i = 0; i == 0 || i < slab.slots; i++) {
+        handle = mm_slab_insert(&slab, &object);
+        CHECK(handle != 0);
+        if (first == 0) first = handle;
+    }
+    what.handle = first;
+    handle = mm_slab_insert(&slab, &object);
+    CHECK(handle != 0 && handle != first && (uint32_t)handle == (uint32_t)first);
+    CHECK(mm_slab_get(&slab, handle) == object && mm_slab_get(&slab, first) == NULL);
+    CHECK_EQ(mm_slab_insert(&slab, &object), 0);
+    CHECK(mm_slab_check(&slab));
+    CHECK_EQ(mm_slab_deinit(&slab), i);
+    CHECK_EQ(mm_budget_deinit(&budget), 0);
+}
+
 /* ---- soak ---- */
 
 /* Operations of each of the two soaks. For the long one:
@@ -2271,5 +2409,6 @@ TEST_MAIN(T(pool_desc_is_checked), T(pool_of_zero_bytes_refuses), T(pool_sizes_a
           T(cleanups_survive_memory_refused), T(cleanups_use_the_callers_memory_first),
           T(pool_takes_back_from_other_threads), T(pool_loses_nothing_of_what_many_put),
           T(pool_takes_back_batches), T(objects_end_once_whoever_is_last),
-          T(objects_are_found_in_a_cache_until_they_go), T(soak_of_pools_and_a_slab),
-          T(soak_of_puts_from_other_threads))
+          T(objects_are_found_in_a_cache_until_they_go), T(pool_gets_what_reclaim_puts),
+          T(pool_counts_what_is_got_within_a_get), T(slab_inserts_where_reclaim_removes),
+          T(soak_of_pools_and_a_slab), T(soak_of_puts_from_other_threads))
