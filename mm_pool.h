@@ -1050,7 +1050,7 @@ MM_API MM_NODISCARD mm_status mm_pressure_init(mm_pressure *pressure, const mm_p
 MM_API void mm_pressure_deinit(mm_pressure *pressure) MM_NONNULL_ALL;
 
 /* Adds an action; those of a level are called in the order they were added, on leaving backwards.
-   If the level holds already it is entered, for this action, now. */
+   If the level holds already it is entered, for this action, now. An action may add others. */
 MM_API void mm_pressure_add(mm_pressure *pressure, mm_pressure_action *action) MM_NONNULL_ALL;
 
 /* Reads the budget and takes the steps that follow. Upwards at once, one level after the other, and
@@ -4205,20 +4205,26 @@ static bool mmi_pressure_leaves(const mm_pressure *pressure, size_t level)
     return limit == 0 || live < share || (live == share && !exact);
 }
 
-static void mmi_pressure_call(const mm_pressure_action *first, const mm_pressure_action *end,
-                              size_t level, bool entering)
+/* The last action before end. */
+static const mm_pressure_action *mmi_pressure_last(const mm_pressure *pressure,
+                                                   const mm_pressure_action *end)
 {
-    const mm_pressure_action *action, *last;
-    if (entering) {
-        for (action = first; action != NULL; action = action->next) {
-            if ((size_t)action->level == level) action->fn(action, true);
-        }
-        return;
+    const mm_pressure_action *action, *last = NULL;
+    for (action = pressure->actions; action != end; action = action->next) last = action;
+    return last;
+}
+
+/* Those that are added meanwhile are left out: mm_pressure_add has called them if they are to be. */
+static void mmi_pressure_call(const mm_pressure *pressure, size_t level, bool entering)
+{
+    const mm_pressure_action *last = mmi_pressure_last(pressure, NULL), *action;
+    if (last == NULL) return;
+    for (action = pressure->actions; entering; action = action->next) {
+        if ((size_t)action->level == level) action->fn(action, true);
+        if (action == last) return;
     }
-    while (end != first) { /* backwards; the lists are short */
-        for (action = first, last = NULL; action != end; action = action->next) last = action;
+    for (; last != NULL; last = mmi_pressure_last(pressure, last)) { /* the lists are short */
         if ((size_t)last->level == level) last->fn(last, false);
-        end = last;
     }
 }
 
@@ -4227,7 +4233,7 @@ static void mmi_pressure_step(mm_pressure *pressure, size_t level, bool entering
     mmi_atomic_store(&pressure->level, entering ? level : level - 1);
     (void)mmi_atomic_add(&pressure->changes, 1);
     pressure->since = now;
-    mmi_pressure_call(pressure->actions, NULL, level, entering);
+    mmi_pressure_call(pressure, level, entering);
 }
 
 MM_API mm_pressure_level mm_pressure_update(mm_pressure *pressure, uint64_t now)

@@ -1511,6 +1511,30 @@ TEST(pressure_actions_are_steps)
     CHECK_STR(journal, "E+L+L-E-E+L+L-E-");
 }
 
+static mm_pressure_action newcomers[2];
+
+static void bring_newcomers(const mm_pressure_action *action, bool entering)
+{
+    size_t i;
+    (void)action;
+    for (i = 0; entering && i < 2; i++) {
+        newcomers[i] = noters[i];
+        mm_pressure_add(&nested, &newcomers[i]);
+    }
+}
+
+TEST(pressure_actions_add_actions)
+{
+    static mm_pressure_action first = {MM_PRESSURE_ELEVATED, bring_newcomers, NULL, 0, NULL};
+    CHECK_SUB(pressure_open(&nested, 1000));
+    mm_pressure_add(&nested, &first);
+    set_load(990);
+    (void)mm_pressure_update(&nested, 0);
+    CHECK_STR(journal, "E+E+H+H+C+"); /* the newcomers once each, like the others */
+    mm_pressure_deinit(&nested);
+    CHECK_STR(journal, "E+E+H+H+C+C-H-H-E-E-");
+}
+
 TEST(pressure_trims_a_tier)
 {
     static mm_tier tier;
@@ -1931,6 +1955,7 @@ int main(int argc, char **argv)
                                       T(pressure_of_no_limit_is_normal),
                                       T(pressure_desc_is_checked),
                                       T(pressure_actions_are_steps),
+                                      T(pressure_actions_add_actions),
                                       T(pressure_trims_a_tier),
                                       T(stats_as_prometheus),
                                       T(stats_as_json),
