@@ -1024,7 +1024,8 @@ typedef struct mm_pressure_desc {
     const mm_budget *budget; /* whose live bytes count; must outlive the object */
     unsigned enter[3];       /* percent at which ELEVATED and HIGH, above which CRITICAL, begin,
                                 ascending; all 0: 70, 85, 95 */
-    unsigned leave[3];       /* percent below which they end; not above enter; 0: 5 below it */
+    unsigned leave[3];       /* percent below which they end, ascending; not above enter; 0: 5 below
+                                it, or 1, 2, 3 where that is too little */
     uint64_t dwell;          /* least time from a change to one downwards, in the unit of update's
                                 now; 0: 1000, a second in milliseconds */
 } mm_pressure_desc;
@@ -4164,7 +4165,7 @@ MM_API mm_status mm_pressure_init(mm_pressure *pressure, const mm_pressure_desc 
     if ((enter[0] | enter[1] | enter[2]) == 0) enter = mmi_pressure_enter;
     for (i = 0; i < 3; i++) {
         unsigned leave = desc->leave[i];
-        if (leave == 0) leave = enter[i] > MMI_PRESSURE_GAP ? enter[i] - MMI_PRESSURE_GAP : 1;
+        if (leave == 0) leave = enter[i] > MMI_PRESSURE_GAP + i ? enter[i] - MMI_PRESSURE_GAP : i + 1;
         pressure->enter[i] = enter[i];
         pressure->leave[i] = leave;
         if (enter[i] > 100 || leave > enter[i]) break;

@@ -1457,6 +1457,8 @@ TEST(pressure_desc_is_checked)
     } cases[] = {{{0, 0, 0}, {0, 0, 0}, MM_STATUS_OK},
                  {{50, 60, 100}, {50, 60, 100}, MM_STATUS_OK},
                  {{3, 10, 20}, {0, 0, 0}, MM_STATUS_OK},
+                 {{1, 2, 3}, {0, 0, 0}, MM_STATUS_OK},
+                 {{5, 7, 8}, {0, 0, 0}, MM_STATUS_OK},
                  {{0, 0, 0}, {60, 0, 0}, MM_STATUS_OK},
                  {{0, 60, 70}, {0, 0, 0}, MM_STATUS_INVALID},
                  {{50, 50, 70}, {0, 0, 0}, MM_STATUS_INVALID},
