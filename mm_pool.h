@@ -3364,7 +3364,7 @@ static void mmi_tier_obey(const mm_tier *central, mm_tier_cache *cache)
     (void)mmi_tier_shrink(cache, (unsigned)mmi_atomic_load(&central->order_percent));
 }
 
-// >>tier-sums: over all caches, under a lock that get and put do not take
+// >>tier-sums: over all caches, under a lock; get takes it only when it has fetched new memory
 
 static void mmi_tier_lock(mm_tier *tier)
 {
@@ -3441,6 +3441,7 @@ MM_API void mm_tier_get_stats(mm_tier *tier, size_t index, mm_tier_stats *stats)
     }
     if (stats->peak < stats->live) stats->peak = tier->peaks[index] = stats->live;
     mmi_tier_unlock(tier);
+    if (stats->bytes > SIZE_MAX / 2) stats->bytes = 0; /* as live: a block on its way */
     if (index < MM_TIER_CLASSES_MAX) stats->central = mmi_atomic_load(&tier->shelves[index].count);
     stats->cached += stats->central;
     if (stats->size != 0) stats->bytes = (stats->live + stats->cached) * stats->size;

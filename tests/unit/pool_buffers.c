@@ -425,6 +425,32 @@ static void model_run(mm_tier_wipe wipe, size_t steps, size_t fail_every)
     CHECK_EQ(m.memory.bad_sizes, 0);
 }
 
+/* Figures are read one after the other: a block that changes threads can be missed where it was got
+   and seen where it was put. */
+TEST(tier_figures_never_wrap)
+{
+    static mm_tier tier;
+    static mm_tier_cache cache;
+    mm_tier_desc desc = {0};
+    mm_tier_stats stats;
+    size_t size;
+    void *block;
+    CHECK_EQ(mm_tier_init(&tier, &desc), MM_STATUS_OK);
+    mm_tier_cache_init(&cache, &tier);
+    block = mm_tier_get(&tier, 100000, &size);
+    mm_tier_cache_put(&cache, block, size, 0);
+    tier.own.rows[4].owned -= 1; /* as read before the get */
+    tier.own.direct_bytes -= size;
+    stats = tier_stats(&tier, 4);
+    CHECK_EQ(stats.live, 0);
+    CHECK_EQ(stats.bytes, 0);
+    CHECK_EQ(stats.waste, 0);
+    tier.own.rows[4].owned += 1;
+    tier.own.direct_bytes += size;
+    CHECK_EQ(tier_stats(&tier, 4).bytes, 0);
+    CHECK_EQ(mm_tier_deinit(&tier), 0);
+}
+
 TEST(tier_caches_against_a_model)
 {
     CHECK_SUB(model_run(MM_TIER_WIPE_NONE, 20000, 0));
@@ -1925,6 +1951,7 @@ int main(int argc, char **argv)
                                       T(tier_cache_hands_everything_back),
                                       T(tier_cache_outlives_its_tier),
                                       T(tier_buffers_change_caches),
+                                      T(tier_figures_never_wrap),
                                       T(tier_caches_against_a_model),
                                       T(tier_caches_with_memory_refused),
                                       T(tier_cache_each_allocation_fails),
