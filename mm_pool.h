@@ -853,7 +853,7 @@ MM_API void mm_tier_get_stats(mm_tier *tier, size_t index, mm_tier_stats *stats)
 MM_API bool mm_tier_check(const mm_tier *tier) MM_NONNULL_ALL;
 
 /* The most bytes that a tier of this desc can have cached on so many threads, its own one of them,
-   and centrally; 0 for a wrong desc. */
+   and centrally; 0 for a wrong desc, UINT64_MAX for more than that. */
 MM_API uint64_t mm_tier_cached_max(const mm_tier_desc *desc, uint32_t threads) MM_NONNULL_ALL;
 
 /* The tier as an allocator. A size that fills at least half of the smallest class that holds it
@@ -2953,7 +2953,11 @@ MM_API uint64_t mm_tier_cached_max(const mm_tier_desc *desc, uint32_t threads)
         uint64_t keep = mmi_tier_keep(sizes[i], desc->class_keep[i]);
         uint64_t central = mmi_tier_central_keep((size_t)keep, desc->class_central[i]);
         if (central > keep * MMI_TIER_SLOTS) central = keep * MMI_TIER_SLOTS;
-        bytes += (keep * threads + (threads > 1 ? central : 0)) * sizes[i];
+        if (threads < 2) central = 0;
+        keep *= threads; /* below 2^32 both */
+        if (keep > UINT64_MAX - central) return UINT64_MAX;
+        if (keep + central > (UINT64_MAX - bytes) / sizes[i]) return UINT64_MAX;
+        bytes += (keep + central) * sizes[i];
     }
     return bytes;
 }

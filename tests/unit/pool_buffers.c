@@ -128,6 +128,20 @@ TEST(tier_has_a_class_for_a_tls_record)
     CHECK_EQ(mm_tier_deinit(&tier), 0);
 }
 
+TEST(tier_cached_max_does_not_wrap)
+{
+    mm_tier_desc desc = {0};
+    CHECK_EQ(mm_tier_cached_max(&desc, 1), 1048576 * 3 + 60 * 17408);
+    desc.class_size[0] = SIZE_MAX / 2;
+    desc.class_keep[0] = UINT32_MAX - 1;
+    CHECK_EQ(mm_tier_cached_max(&desc, UINT32_MAX), UINT64_MAX);
+    CHECK_EQ(mm_tier_cached_max(&desc, 2), UINT64_MAX);
+    desc.class_size[0] = 4096;
+    CHECK_EQ(mm_tier_cached_max(&desc, UINT32_MAX), UINT64_MAX);
+    desc.class_keep[0] = 2;
+    CHECK_EQ(mm_tier_cached_max(&desc, UINT32_MAX), (UINT32_MAX * (uint64_t)2 + 8) * 4096);
+}
+
 TEST(tier_limits_of_all_sizes)
 {
     static const uint32_t keeps[] = {
@@ -1944,6 +1958,7 @@ TEST(profiles_add_up)
 int main(int argc, char **argv)
 {
     static const test_case cases[] = {T(tier_has_a_class_for_a_tls_record),
+                                      T(tier_cached_max_does_not_wrap),
                                       T(tier_limits_of_all_sizes),
                                       T(tier_order_across_magazines),
                                       T(tier_peak_is_exact_on_one_thread),
