@@ -428,8 +428,9 @@ struct mm_pool {
 };
 
 /* Makes an empty pool; allocates nothing. INVALID: size 0, an alignment that is not a power of two,
-   memory that cannot hold an object, or fixed without memory. TOO_LARGE: a segment would not fit in
-   the address space. Then the pool is all zero. */
+   an unknown mode or way to zero, memory that cannot hold an object or is to be separate, or fixed
+   without memory. TOO_LARGE: a segment would not fit in the address space. Then the pool is all
+   zero. */
 MM_API MM_NODISCARD mm_status mm_pool_init(mm_pool *pool, const mm_pool_desc *desc) MM_NONNULL_ALL;
 
 /* Frees all segments, and so all objects, and returns how many were still out: 0 unless the caller
@@ -810,7 +811,7 @@ struct mm_tier {
 };
 
 /* Makes an empty tier; allocates nothing. INVALID: class sizes that do not ascend, have a gap, or
-   are too small. Then the tier is all zero. */
+   are too small; an unknown way to wipe. Then the tier is all zero. */
 MM_API MM_NODISCARD mm_status mm_tier_init(mm_tier *tier, const mm_tier_desc *desc) MM_NONNULL_ALL;
 
 /* Frees what is cached, by every thread, and returns how many buffers are still out. Those can no
@@ -1860,6 +1861,9 @@ MM_API mm_status mm_pool_init(mm_pool *pool, const mm_pool_desc *desc)
 {
     mm_status status = mmi_pool_plan(pool, desc);
     if (desc->memory == NULL ? desc->fixed : desc->mode == MM_POOL_MODE_SEPARATE) {
+        status = MM_STATUS_INVALID;
+    }
+    if (desc->zero > MM_POOL_ZERO_SECRET || desc->mode > MM_POOL_MODE_SEPARATE) {
         status = MM_STATUS_INVALID;
     }
     pool->allocator = desc->allocator;
@@ -2930,7 +2934,7 @@ MM_API mm_status mm_tier_init(mm_tier *tier, const mm_tier_desc *desc)
     const size_t *sizes;
     size_t i, count = mmi_tier_classes(desc, &sizes);
     memset(tier, 0, sizeof(*tier));
-    if (count == SIZE_MAX) return MM_STATUS_INVALID;
+    if (count == SIZE_MAX || desc->wipe > MM_TIER_WIPE_SECRET) return MM_STATUS_INVALID;
     tier->own.wipe = (size_t)desc->wipe;
     for (i = 0; i < count; i++) {
         mmi_tier_set_up_class(tier, i, sizes[i], desc->class_keep[i], desc->class_central[i]);

@@ -128,6 +128,15 @@ TEST(tier_has_a_class_for_a_tls_record)
     CHECK_EQ(mm_tier_deinit(&tier), 0);
 }
 
+TEST(tier_wipes_in_known_ways)
+{
+    mm_tier_desc desc = {0};
+    mm_tier tier;
+    desc.wipe = (mm_tier_wipe)(MM_TIER_WIPE_SECRET + 1);
+    CHECK_EQ(mm_tier_init(&tier, &desc), MM_STATUS_INVALID);
+    CHECK(is_zero(&tier, sizeof(tier)));
+}
+
 TEST(tier_cached_max_does_not_wrap)
 {
     mm_tier_desc desc = {0};
@@ -1959,6 +1968,7 @@ int main(int argc, char **argv)
 {
     static const test_case cases[] = {T(tier_has_a_class_for_a_tls_record),
                                       T(tier_cached_max_does_not_wrap),
+                                      T(tier_wipes_in_known_ways),
                                       T(tier_limits_of_all_sizes),
                                       T(tier_order_across_magazines),
                                       T(tier_peak_is_exact_on_one_thread),
