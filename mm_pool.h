@@ -23,6 +23,10 @@ OPTIONAL DEFINES (before the first include, alike in every file)
     MM_MALLOC, MM_REALLOC, MM_FREE   default memory; define all three or none
     MM_VALGRIND                      tell Valgrind which bytes may be used (needs its headers);
                                      AddressSanitizer is told without any define
+    MM_SYS_MADVISE(ptr, size, advice)
+                                     keeps the pages of secrets out of core dumps (advice 16) and
+                                     lets them in again (17); default: Linux's madvise, elsewhere
+                                     nothing does
 
 OVERVIEW
     mm_pool     objects of one size, for one type that comes and goes. A get pops the object put
@@ -1431,21 +1435,58 @@ MM_INLINE mm_pressure_level mm_pressure_get(const mm_pressure *pressure)
 #include <stdlib.h> /* MM_MALLOC, MM_REALLOC, MM_FREE */
 #endif
 #include <string.h> /* memset */
-#if defined(__linux__) && !defined(MM_SYS_MADVISE)
-#include <sys/mman.h> /* madvise, for secrets */
-#ifndef __cplusplus
-extern int madvise(void *ptr, size_t size, int advice); /* where -std=c11 hides it */
-#endif
-#define MM_SYS_MADVISE(ptr, size, advice) madvise(ptr, size, advice)
+#if defined(__linux__) && defined(__GNUC__) && !defined(__hppa__) && !defined(MM_SYS_MADVISE)
+#define MMI_LIBC_MADVISE /* declared below */
+#define MM_SYS_MADVISE(ptr, size, advice) mmi_pool_madvise(ptr, size, advice)
 #endif
 #ifdef MM_SYS_MADVISE
-#include <unistd.h> /* sysconf */
-#define MMI_POOL_DO_NOT_DUMP 16 /* MADV_DONTDUMP and MADV_DODUMP of Linux, hidden as well */
-#define MMI_POOL_DUMP 17
+#include <unistd.h> /* sysconf, for the size of a page */
 #endif
 
 #ifdef __cplusplus
 extern "C" {
+#endif
+
+// >>secret: what pool and tier share to leave none behind
+
+/* Not memset by name: a compiler may drop that in front of a free. */
+static void mmi_pool_wipe(void *ptr, size_t size)
+{
+    static void *(*const volatile wipe)(void *, int, size_t) = memset;
+    (void)wipe(ptr, 0, size);
+}
+
+#ifdef MM_SYS_MADVISE
+#define MMI_POOL_DO_NOT_DUMP 16 /* MADV_DONTDUMP and MADV_DODUMP of Linux, which hides them too */
+#define MMI_POOL_DUMP 17
+#ifdef MMI_LIBC_MADVISE
+/* <sys/mman.h> hides it from strict C programs, hence under a name of our own. */
+extern int mmi_pool_madvise(void *address, size_t size, int advice) __asm__("madvise");
+#endif
+
+static size_t mmi_pool_page_size(void)
+{
+    long page = sysconf(_SC_PAGESIZE);
+    return page > 0 ? (size_t)page : 1;
+}
+
+/* Whole pages. Advice that is refused (before Linux 3.4) costs secrecy in a core dump, which
+   nothing here can mend. */
+static void mmi_pool_hide_pages(uintptr_t begin, uintptr_t end, bool hide)
+{
+    if (begin >= end || mmi_pool_page_size() == 1) return;
+    (void)MM_SYS_MADVISE((void *)begin, end - begin, hide ? MMI_POOL_DO_NOT_DUMP : MMI_POOL_DUMP);
+}
+#else
+static size_t mmi_pool_page_size(void)
+{
+    return 1;
+}
+
+static void mmi_pool_hide_pages(uintptr_t begin, uintptr_t end, bool hide)
+{
+    (void)begin, (void)end, (void)hide;
+}
 #endif
 
 // >>layout: what pool and slab share
@@ -1561,13 +1602,6 @@ static bool mmi_pool_is_watched(void)
 #endif
 }
 
-/* Not memset by name: a compiler may drop that in front of a free. */
-static void mmi_pool_wipe(void *ptr, size_t size)
-{
-    static void *(*const volatile wipe)(void *, int, size_t) = memset;
-    (void)wipe(ptr, 0, size);
-}
-
 // >>pool links
 
 static void *mmi_pool_next(const mm_pool *pool, void *object)
@@ -1637,32 +1671,17 @@ static void *mmi_pool_sort(void *list, size_t back)
 /* SECRET: the pages of a segment are its own, to be kept out of core dumps. */
 static size_t mmi_pool_page(const mm_pool *pool)
 {
-#ifdef MM_SYS_MADVISE
-    long page = pool->zero == MM_POOL_ZERO_SECRET ? sysconf(_SC_PAGESIZE) : 0;
-    return page > 0 ? (size_t)page : 1;
-#else
-    (void)pool;
-    return 1;
-#endif
+    return pool->zero == MM_POOL_ZERO_SECRET ? mmi_pool_page_size() : 1;
 }
 
 /* From the first cell on: what a segment has that is not its header. */
 static void mmi_pool_keep_out_of_dumps(const mm_pool *pool, const mmi_pool_segment *segment,
                                        bool keep_out)
 {
-#ifdef MM_SYS_MADVISE
     size_t page = mmi_pool_page(pool);
     unsigned char *from = mmi_pool_align(segment->objects - pool->front, page);
     uintptr_t end = ((uintptr_t)segment + segment->bytes) & ~((uintptr_t)page - 1);
-    if (page == 1 || end <= (uintptr_t)from) return;
-    /* What fails costs secrecy in a core dump, which nothing here can mend. */
-    (void)MM_SYS_MADVISE(from, end - (uintptr_t)from,
-                         keep_out ? MMI_POOL_DO_NOT_DUMP : MMI_POOL_DUMP);
-#else
-    (void)pool;
-    (void)segment;
-    (void)keep_out;
-#endif
+    if (page != 1) mmi_pool_hide_pages((uintptr_t)from, end, keep_out);
 }
 
 static size_t mmi_pool_round_up(size_t size, size_t page)
@@ -2839,8 +2858,7 @@ extern "C" {
 #ifdef __cplusplus
 }
 #endif
-#include <sched.h>  /* sched_yield, while another thread has the tier's lock */
-#include <unistd.h> /* sysconf, for the size of a page */
+#include <sched.h> /* sched_yield, while another thread has the tier's lock */
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -3183,37 +3201,15 @@ static bool mmi_tier_hand_over(mm_tier *central, mm_tier_cache *cache, mmi_tier_
 
 // >>tier-memory: from and to the allocator
 
-/* Not memset by name: a compiler may drop that in front of a free. */
-static void mmi_tier_wipe(void *ptr, size_t size)
-{
-    static void *(*const volatile wipe)(void *, int, size_t) = memset;
-    (void)wipe(ptr, 0, size);
-}
-
-#if defined(__linux__) && defined(__GNUC__) && !defined(__hppa__)
-/* <sys/mman.h> hides it from strict C programs, hence under a name of our own. */
-extern int mmi_tier_madvise(void *address, size_t size, int advice) __asm__("madvise");
-#define MMI_TIER_DONTDUMP 16
-#define MMI_TIER_DODUMP 17
-
 /* Every page with a byte of the buffer stays out of core dumps; those that are wholly its own come
-   back when it is freed. Advice that the kernel refuses (before Linux 3.4) changes nothing else. */
+   back when it is freed. */
 static void mmi_tier_hide(void *ptr, size_t size, bool hide)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)ptr, end = begin + size;
+    uintptr_t page = mmi_pool_page_size(), begin = (uintptr_t)ptr, end = begin + size;
     if (hide) end += page - 1;
     else begin += page - 1;
-    begin &= ~(page - 1);
-    end &= ~(page - 1);
-    if (begin >= end) return;
-    (void)mmi_tier_madvise((void *)begin, end - begin, hide ? MMI_TIER_DONTDUMP : MMI_TIER_DODUMP);
+    mmi_pool_hide_pages(begin & ~(page - 1), end & ~(page - 1), hide);
 }
-#else
-static void mmi_tier_hide(void *ptr, size_t size, bool hide)
-{
-    (void)ptr, (void)size, (void)hide;
-}
-#endif
 
 static void *mmi_tier_fetch(const mm_tier_cache *cache, size_t size)
 {
@@ -3226,7 +3222,7 @@ static void mmi_tier_drop(const mm_tier_cache *cache, void *buffer, size_t size)
 {
     MM_TRACK_UNPOISON(buffer, size);
     if (cache->wipe == MM_TIER_WIPE_SECRET) {
-        mmi_tier_wipe(buffer, size);
+        mmi_pool_wipe(buffer, size);
         mmi_tier_hide(buffer, size, false);
     }
     mmi_free(cache->allocator, buffer, size);
@@ -3649,7 +3645,7 @@ MM_API void mmi_tier_put_slow(mm_tier_cache *cache, void *ptr, size_t size, size
 {
     mmi_tier_row *row = mmi_tier_find(cache, size);
     MM_ASSERT(mmi_tier_is_direct(row) || row->size == size); /* the size that get gave */
-    if (cache->wipe != MM_TIER_WIPE_NONE) mmi_tier_wipe(ptr, dirty < size ? dirty : size);
+    if (cache->wipe != MM_TIER_WIPE_NONE) mmi_pool_wipe(ptr, dirty < size ? dirty : size);
     mmi_tier_give(cache, row, ptr, size);
 }
 
@@ -3836,7 +3832,7 @@ static void mmi_tier_free_fn(void *ptr, size_t size, void *user_data)
     if (!mmi_tier_is_direct(row)) {
         MM_TRACK_UNPOISON((unsigned char *)ptr + size, row->size - size);
     }
-    if (cache->wipe != MM_TIER_WIPE_NONE) mmi_tier_wipe(ptr, size);
+    if (cache->wipe != MM_TIER_WIPE_NONE) mmi_pool_wipe(ptr, size);
     mmi_tier_give(cache, row, ptr, size);
 }
 
@@ -3860,7 +3856,7 @@ static void *mmi_tier_resize(const mm_tier_cache *cache, const mmi_tier_row *row
 {
     unsigned char *bytes = (unsigned char *)ptr;
     if (new_size > old_size) MM_TRACK_UNPOISON(bytes + old_size, new_size - old_size);
-    else if (cache->wipe != MM_TIER_WIPE_NONE) mmi_tier_wipe(bytes + new_size, old_size - new_size);
+    else if (cache->wipe != MM_TIER_WIPE_NONE) mmi_pool_wipe(bytes + new_size, old_size - new_size);
     mmi_tier_fence(row, ptr, new_size);
     return ptr;
 }

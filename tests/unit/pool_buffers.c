@@ -19,6 +19,10 @@ static void assertion_failed(const char *text)
 }
 #define MM_ASSERT(condition) ((condition) ? (void)0 : assertion_failed(#condition))
 
+#if defined(__linux__)
+static int advise(void *ptr, size_t size, int advice);
+#define MM_SYS_MADVISE(ptr, size, advice) advise(ptr, size, advice)
+#endif
 #define MM_POOL_IMPLEMENTATION
 #include "../../mm_pool.h"
 #include "../harness.h"
@@ -705,12 +709,26 @@ static int is_kept_out_of_dumps(const void *ptr)
     return found;
 }
 
+#if defined(__linux__)
+extern int madvise(void *ptr, size_t size, int advice); /* hidden from strict C */
+static size_t advised[2];                               /* bytes hidden, and shown again */
+
+static int advise(void *ptr, size_t size, int advice)
+{
+    advised[advice == 17] += size;
+    return madvise(ptr, size, advice);
+}
+#endif
+
 TEST(tier_secret_stays_out_of_core_dumps)
 {
     static mm_tier tier;
     mm_tier_desc desc = {{1 << 20}, {4}, {0}, NULL, NULL, MM_TIER_WIPE_SECRET};
     unsigned char *buffer;
     size_t size;
+#if defined(__linux__)
+    advised[0] = advised[1] = 0;
+#endif
     CHECK_EQ(mm_tier_init(&tier, &desc), MM_STATUS_OK);
     buffer = (unsigned char *)mm_tier_get(&tier, 1 << 20, &size);
     CHECK(buffer != NULL);
@@ -722,6 +740,10 @@ TEST(tier_secret_stays_out_of_core_dumps)
 #endif
     mm_tier_put(&tier, buffer, size, 0);
     CHECK_EQ(mm_tier_deinit(&tier), 0);
+#if defined(__linux__)
+    CHECK(advised[0] >= 1 << 20); /* every page that it touches, and back those that it fills */
+    CHECK(advised[1] > 0 && advised[1] <= 1 << 20);
+#endif
 }
 
 /* ---- tier: shrinking ---- */
