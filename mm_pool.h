@@ -4170,7 +4170,10 @@ MM_API mm_status mm_pressure_init(mm_pressure *pressure, const mm_pressure_desc 
     if ((enter[0] | enter[1] | enter[2]) == 0) enter = mmi_pressure_enter;
     for (i = 0; i < 3; i++) {
         unsigned leave = desc->leave[i];
-        if (leave == 0) leave = enter[i] > MMI_PRESSURE_GAP + i ? enter[i] - MMI_PRESSURE_GAP : i + 1;
+        if (leave == 0) leave = i + 1;
+        if (desc->leave[i] == 0 && enter[i] > MMI_PRESSURE_GAP + i) {
+            leave = enter[i] - MMI_PRESSURE_GAP;
+        }
         pressure->enter[i] = enter[i];
         pressure->leave[i] = leave;
         if (enter[i] > 100 || leave > enter[i]) break;
@@ -4220,7 +4223,7 @@ static const mm_pressure_action *mmi_pressure_last(const mm_pressure *pressure,
     return last;
 }
 
-/* Those that are added meanwhile are left out: mm_pressure_add has called them if they are to be. */
+/* Without those that are added meanwhile: mm_pressure_add calls them, where the level holds. */
 static void mmi_pressure_call(const mm_pressure *pressure, size_t level, bool entering)
 {
     const mm_pressure_action *last = mmi_pressure_last(pressure, NULL), *action;

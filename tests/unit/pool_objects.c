@@ -2398,8 +2398,9 @@ TEST(soak_of_puts_from_other_threads)
     CHECK_SUB(pool_is_shared(MM_POOL_MODE_SEGMENTS, MM_POOL_ZERO_NONE, soak_operations()));
 }
 
-TEST_MAIN(T(pool_desc_is_checked), T(pool_desc_has_known_modes),
-          T(pool_of_zero_bytes_refuses), T(pool_sizes_and_alignments), T(pool_last_put_is_first_out), T(pool_default_segment_is_16_kib), T(pool_against_a_model),
+TEST_MAIN(T(pool_desc_is_checked), T(pool_desc_has_known_modes), T(pool_of_zero_bytes_refuses),
+          T(pool_sizes_and_alignments), T(pool_last_put_is_first_out),
+          T(pool_default_segment_is_16_kib), T(pool_against_a_model),
           T(pool_each_allocation_fails), T(pool_as_allocator), T(pool_allocator_misuse_is_found),
           T(pool_wrong_puts_are_found), T(pool_writes_after_the_put_are_found),
           T(pool_misuse_is_an_assertion), T(pool_counts_in_spite_of_a_circle),
