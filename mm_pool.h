@@ -580,11 +580,14 @@ typedef struct mm_cleanup {
     mm_pool entries;          /* where they come from */
 } mm_cleanup;
 
-/* For another allocator (NULL: MM_MALLOC), or with the caller's memory, which is used first (an
-   array of mm_cleanup_entry and 64 bytes more, say; NULL and 0: none). INVALID: the memory cannot
-   hold an entry; it is then all zero. */
+/* For another allocator (NULL: MM_MALLOC), or with the caller's memory, which is used first (NULL
+   and 0: none). INVALID: the memory cannot hold an entry; it is then all zero. */
 MM_API MM_NODISCARD mm_status mm_cleanup_init(mm_cleanup *cleanup, const mm_allocator *allocator,
                                               void *memory, size_t memory_size) MM_NONNULL(1);
+
+/* How large that memory has to be for so many entries, wherever it begins: 32 bytes for each and 47
+   more where pointers have 64 bits, and with MM_DEBUG 112 for each. 0 when it overflows. */
+MM_API size_t mm_cleanup_bytes_needed(size_t entries);
 
 /* Runs what is registered and frees all memory. The object is then all zero. */
 MM_API void mm_cleanup_deinit(mm_cleanup *cleanup) MM_NONNULL_ALL;
@@ -1144,7 +1147,9 @@ MM_API void mmi_pool_put_at(mm_pool *pool, void *object, const char *file, int l
 MM_API void mmi_pool_put_remote_at(mm_pool *pool, void *object, const char *file, int line)
     MM_NONNULL(1) MM_NONNULL(2);
 MM_API void mmi_ref_saturate(mm_ref *ref, size_t before) MM_COLD MM_NONNULL_ALL;
-MM_API void mmi_object_end(void *object, bool local) MM_NONNULL_ALL;
+MM_API MM_NODISCARD void *mmi_object_new_at(mm_pool *pool, void (*destroy_fn)(void *object),
+                                            const char *file, int line) MM_NONNULL(1);
+MM_API void mmi_object_end(void *object, bool local, const char *file, int line) MM_NONNULL(1);
 
 /* A free object begins with a link to the next. Copied, not cast: users' types lie there too. */
 MM_INLINE void *mmi_pool_link(void *object)
@@ -1250,19 +1255,29 @@ MM_INLINE bool mm_object_retain_unless_zero(void *object)
     return mm_ref_retain_unless_zero(&((mm_object *)object)->ref);
 }
 
-MM_INLINE bool mm_object_release(void *object)
+MM_INLINE bool mmi_object_release_at(void *object, bool local, const char *file, int line)
 {
     if (!mm_ref_release(&((mm_object *)object)->ref)) return false;
-    mmi_object_end(object, false);
+    mmi_object_end(object, local, file, line);
     return true;
+}
+
+MM_INLINE bool mm_object_release(void *object)
+{
+    return mmi_object_release_at(object, false, NULL, 0);
 }
 
 MM_INLINE bool mm_object_release_local(void *object)
 {
-    if (!mm_ref_release(&((mm_object *)object)->ref)) return false;
-    mmi_object_end(object, true);
-    return true;
+    return mmi_object_release_at(object, true, NULL, 0);
 }
+
+#ifdef MM_DEBUG /* as above */
+#define mm_object_new(pool, destroy_fn) \
+    mmi_object_new_at((pool), (destroy_fn), __FILE__, __LINE__)
+#define mm_object_release(object) mmi_object_release_at((object), false, __FILE__, __LINE__)
+#define mm_object_release_local(object) mmi_object_release_at((object), true, __FILE__, __LINE__)
+#endif
 
 MM_INLINE unsigned char *mmi_slab_object(const mm_slab *slab, uint32_t index)
 {
@@ -2448,7 +2463,7 @@ MM_API bool mm_pool_check(const mm_pool *pool)
 static void *mmi_pool_alloc_fn(size_t size, void *user_data)
 {
     mm_pool *pool = (mm_pool *)user_data;
-    if (size <= pool->size) return mm_pool_get(pool);
+    if (size <= pool->size) return (mm_pool_get)(pool); /* no line of a caller is known */
     pool->failures++;
     return NULL;
 }
@@ -2468,7 +2483,7 @@ static void mmi_pool_free_fn(void *ptr, size_t size, void *user_data)
     mm_pool *pool = (mm_pool *)user_data;
     MM_ASSERT(size <= pool->size);
     (void)size;
-    mm_pool_put(pool, ptr);
+    (mm_pool_put)(pool, ptr);
 }
 
 MM_API const mm_allocator *mm_pool_allocator(mm_pool *pool)
@@ -2489,11 +2504,12 @@ MM_API void mmi_ref_saturate(mm_ref *ref, size_t before)
     mmi_atomic_store(&ref->count, MMI_REF_MAX + MMI_REF_MAX / 2); /* far from either end */
 }
 
-MM_API void *mm_object_new(mm_pool *pool, void (*destroy_fn)(void *object))
+MM_API void *mmi_object_new_at(mm_pool *pool, void (*destroy_fn)(void *object), const char *file,
+                               int line)
 {
     mm_object *object;
     MM_ASSERT(pool->size >= sizeof(mm_object));
-    object = (mm_object *)mm_pool_get(pool);
+    object = (mm_object *)mmi_pool_get_at(pool, file, line);
     if (object == NULL) return NULL;
     mm_ref_init(&object->ref);
     object->pool = pool;
@@ -2501,28 +2517,45 @@ MM_API void *mm_object_new(mm_pool *pool, void (*destroy_fn)(void *object))
     return object;
 }
 
+MM_API void *(mm_object_new)(mm_pool *pool, void (*destroy_fn)(void *object))
+{
+    return mmi_object_new_at(pool, destroy_fn, NULL, 0);
+}
+
 /* Nobody holds the object any more. */
-MM_API void mmi_object_end(void *object, bool local)
+MM_API void mmi_object_end(void *object, bool local, const char *file, int line)
 {
     mm_pool *pool = ((mm_object *)object)->pool;
     void (*destroy_fn)(void *object) = ((mm_object *)object)->destroy_fn;
     if (destroy_fn != NULL) destroy_fn(object);
-    if (local) mm_pool_put(pool, object);
-    else mm_pool_put_remote(pool, object);
+    if (local) mmi_pool_put_at(pool, object, file, line);
+    else mmi_pool_put_remote_at(pool, object, file, line);
 }
 
 // >>cleanup: what is to be undone
 
 #define MMI_CLEANUP_ENTRIES 32u /* fetched at a time: 1 KiB */
 
-MM_API mm_status mm_cleanup_init(mm_cleanup *cleanup, const mm_allocator *allocator, void *memory,
-                                 size_t memory_size)
+static mm_pool_desc mmi_cleanup_desc(void)
 {
     mm_pool_desc desc;
     memset(&desc, 0, sizeof(desc));
-    memset(cleanup, 0, sizeof(*cleanup));
     desc.size = sizeof(mm_cleanup_entry);
     desc.segment_objects = MMI_CLEANUP_ENTRIES;
+    return desc;
+}
+
+MM_API size_t mm_cleanup_bytes_needed(size_t entries)
+{
+    mm_pool_desc desc = mmi_cleanup_desc();
+    return mm_pool_bytes_needed(&desc, entries);
+}
+
+MM_API mm_status mm_cleanup_init(mm_cleanup *cleanup, const mm_allocator *allocator, void *memory,
+                                 size_t memory_size)
+{
+    mm_pool_desc desc = mmi_cleanup_desc();
+    memset(cleanup, 0, sizeof(*cleanup));
     desc.allocator = allocator;
     desc.memory = memory;
     desc.memory_size = memory_size;

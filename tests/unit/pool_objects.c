@@ -2147,6 +2147,58 @@ TEST(objects_are_found_in_a_cache_until_they_go)
     CHECK_EQ(mm_pool_deinit(&the_cache.pool), 0);
 }
 
+static void expect_place(void *object, const char *file, int line, void *user_data)
+{
+    (void)object;
+    if (*(int *)user_data == 0) CHECK(file == NULL && line == 0);
+    else CHECK_STR(file, __FILE__);
+    CHECK_EQ(line, *(int *)user_data);
+}
+
+TEST(objects_know_where_they_were_made)
+{
+    mm_pool_desc desc = {0};
+    mm_pool pool;
+    void *object;
+    int line = 0;
+    desc.size = sizeof(mm_object);
+    CHECK_EQ(mm_pool_init(&pool, &desc), MM_STATUS_OK);
+    object = mm_object_new(&pool, NULL);
+#ifdef MM_DEBUG
+    line = __LINE__ - 2;
+#endif
+    CHECK(object != NULL);
+    CHECK_EQ(mm_pool_walk(&pool, expect_place, &line), 1);
+    CHECK(mm_object_release_local(object));
+    object = (mm_object_new)(&pool, NULL);
+    line = 0;
+    CHECK_EQ(mm_pool_walk(&pool, expect_place, &line), 1);
+    CHECK((mm_object_release)(object));
+    CHECK(mm_pool_allocator(&pool)->alloc_fn(8, &pool) != NULL);
+    CHECK_EQ(mm_pool_walk(&pool, expect_place, &line), 1);
+    CHECK_EQ(mm_pool_deinit(&pool), 1);
+}
+
+TEST(cleanups_say_how_much_memory_they_need)
+{
+    static unsigned char memory[1024];
+    size_t count, i, offset;
+    for (count = 1; count < 5; count++) {
+        for (offset = 0; offset < 16; offset++) {
+            size_t size = mm_cleanup_bytes_needed(count);
+            test_allocator refuses;
+            mm_cleanup cleanup;
+            test_allocator_init(&refuses);
+            CHECK(size != 0 && size + offset <= sizeof(memory));
+            CHECK_EQ(mm_cleanup_init(&cleanup, &refuses.base, memory + offset, size), MM_STATUS_OK);
+            for (i = 0; i < count; i++) CHECK(mm_cleanup_add(&cleanup, free, NULL) != NULL);
+            CHECK_EQ(refuses.calls, 0);
+            mm_cleanup_deinit(&cleanup);
+        }
+    }
+    CHECK_EQ(mm_cleanup_bytes_needed(SIZE_MAX / 16), 0);
+}
+
 /* ---- reclaim functions that give back where memory is asked for ---- */
 
 typedef struct yielder { /* what is given back when the budget is full */
@@ -2424,6 +2476,7 @@ TEST_MAIN(T(pool_desc_is_checked), T(pool_desc_has_known_modes), T(pool_of_zero_
           T(cleanups_survive_memory_refused), T(cleanups_use_the_callers_memory_first),
           T(pool_takes_back_from_other_threads), T(pool_loses_nothing_of_what_many_put),
           T(pool_takes_back_batches), T(objects_end_once_whoever_is_last),
-          T(objects_are_found_in_a_cache_until_they_go), T(pool_gets_what_reclaim_puts),
+          T(objects_are_found_in_a_cache_until_they_go), T(objects_know_where_they_were_made),
+          T(cleanups_say_how_much_memory_they_need), T(pool_gets_what_reclaim_puts),
           T(pool_counts_what_is_got_within_a_get), T(slab_inserts_where_reclaim_removes),
           T(soak_of_pools_and_a_slab), T(soak_of_puts_from_other_threads))
