@@ -4120,11 +4120,20 @@ static void mmi_budget_no_memory(mm_budget *budget, size_t size)
     (void)mmi_atomic_add(&budget->failures, 1);
 }
 
+/* Charges growth for a block of that size. None has more than half of the address space: it is not
+   charged even for a moment, as that would be the peak for ever, and make other threads fail. */
+static bool mmi_budget_admit(mm_budget *budget, size_t size, size_t growth)
+{
+    if (size <= SIZE_MAX / 2) return mm_budget_charge(budget, growth) == MM_STATUS_OK;
+    (void)mmi_atomic_add(&budget->failures, 1);
+    return false;
+}
+
 static void *mmi_budget_alloc_fn(size_t size, void *user_data)
 {
     mm_budget *budget = (mm_budget *)user_data;
     void *block;
-    if (mm_budget_charge(budget, size) != MM_STATUS_OK) return NULL;
+    if (!mmi_budget_admit(budget, size, size)) return NULL;
     block = mmi_alloc(budget->allocator, size);
     if (MM_UNLIKELY(block == NULL) && mmi_budget_ask_until(budget, NULL, size)) {
         block = mmi_alloc(budget->allocator, size);
@@ -4139,7 +4148,7 @@ static void *mmi_budget_realloc_fn(void *ptr, size_t old_size, size_t new_size, 
     mm_budget *budget = (mm_budget *)user_data;
     size_t growth = new_size > old_size ? new_size - old_size : 0;
     void *block;
-    if (mm_budget_charge(budget, growth) != MM_STATUS_OK) return NULL;
+    if (!mmi_budget_admit(budget, new_size, growth)) return NULL;
     block = mmi_realloc(budget->allocator, ptr, old_size, new_size);
     if (MM_UNLIKELY(block == NULL) && mmi_budget_ask_until(budget, NULL, new_size)) {
         block = mmi_realloc(budget->allocator, ptr, old_size, new_size);

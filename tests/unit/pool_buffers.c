@@ -1254,6 +1254,24 @@ TEST(budget_asks_when_the_allocator_fails)
 }
 
 /* The callback trims the very tier whose allocation waits for it. */
+TEST(budget_peak_is_of_what_can_be)
+{
+    const mm_allocator *allocator;
+    mm_budget budget;
+    void *block;
+    budget_open(&budget, 0, 0, NULL, NULL);
+    allocator = mm_budget_allocator(&budget);
+    CHECK(allocator->alloc_fn(SIZE_MAX, allocator->user_data) == NULL);
+    CHECK_EQ(mm_budget_peak(&budget), 0);
+    block = allocator->alloc_fn(100, allocator->user_data);
+    CHECK(block != NULL);
+    CHECK(allocator->realloc_fn(block, 100, SIZE_MAX - 100, allocator->user_data) == NULL);
+    CHECK_EQ(mm_budget_peak(&budget), 100);
+    CHECK_EQ(budget.failures, 2);
+    allocator->free_fn(block, 100, allocator->user_data);
+    CHECK_EQ(mm_budget_deinit(&budget), 0);
+}
+
 TEST(budget_reclaims_from_a_tier)
 {
     static mm_tier tier;
@@ -2021,6 +2039,7 @@ int main(int argc, char **argv)
                                       T(budget_asks_from_below_up_to_who_refuses),
                                       T(budget_soft_limit_is_told_once),
                                       T(budget_asks_when_the_allocator_fails),
+                                      T(budget_peak_is_of_what_can_be),
                                       T(budget_reclaims_from_a_tier),
                                       T(budget_refused_above_disturbs_nobody_below),
                                       T(budget_with_reclaim_on_two_threads),
