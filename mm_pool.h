@@ -93,9 +93,13 @@ COMPLEXITY AND STABILITY
     their allocator has been handed out; a budget must not move at all.
 
 THREADS
-    A pool, slab or tier belongs to one thread. A tier's central list is shared: each further thread
-    has an mm_tier_cache; buffers may be put on another thread than they were got on. The tier's
-    allocator must then be thread-safe, as mm_heap and malloc are.
+    A pool, slab, tier or mm_cleanup belongs to one thread. Others may give objects back to a pool
+    while its owner uses it, without a lock: mm_pool_put_remote, mm_pool_put_batched with a batch
+    for each thread, mm_object_release; the owner frees, walks and counts as ever. mm_ref is for all
+    threads, as are retain and release of an mm_object.
+    A tier's central list is shared: each further thread has an mm_tier_cache; buffers may be put on
+    another thread than they were got on. The tier's allocator must then be thread-safe, as mm_heap
+    and malloc are. A thread that ends first flushes its batches and deinitialises its caches.
     Budgets are thread-safe, init and deinit aside: charges are exact, no two threads can together
     pass a limit. All levels are asked before anything is reserved. Only when an ancestor fills up
     between the two, a charge that it refuses can make that of another thread, on the same budget
@@ -347,7 +351,8 @@ typedef enum mm_pool_zero {   /* what becomes of an object's bytes */
     MM_POOL_ZERO_ON_PUT,      /* so too, but put wipes: nothing outlives its owner for long */
     MM_POOL_ZERO_SECRET       /* so too, with a wipe that no compiler leaves out, at deinit as well;
                                  objects lie in whole pages that no core dump contains (on Linux;
-                                 elsewhere, and where they are kept separate, they are wiped) */
+                                 elsewhere, where they are kept separate, and in those pages of the
+                                 caller's memory that are not all the pool's, they are wiped) */
 } mm_pool_zero;
 
 typedef enum mm_pool_mode {   /* where objects lie */
@@ -494,8 +499,9 @@ MM_API size_t mm_pool_trim(mm_pool *pool, unsigned percent) MM_NONNULL_ALL;
 MM_API size_t mm_pool_decay(mm_pool *pool) MM_NONNULL_ALL;
 
 /* Calls walk_fn with each object that is out, and where it was got (MM_DEBUG; else NULL and 0), and
-   returns how many. It may put the object it is given, and use no other function of the pool.
-   Nothing is allocated, but what is free is ordered as by mm_pool_trim. */
+   returns how many. It may put the object it is given, and use no other function of the pool. What
+   another thread puts meanwhile may or may not be met, and its bytes are then nobody's. Nothing is
+   allocated, but what is free is ordered as by mm_pool_trim. */
 typedef void (*mm_pool_walk_fn)(void *object, const char *file, int line, void *user_data);
 MM_API size_t mm_pool_walk(mm_pool *pool, mm_pool_walk_fn walk_fn, void *user_data) MM_NONNULL(1)
     MM_NONNULL(2);
@@ -839,7 +845,8 @@ MM_INLINE void mm_tier_put(mm_tier *tier, void *ptr, size_t size, size_t dirty) 
 
 /* Shrinks at once what each class has cached, by the tier's own thread and centrally, to percent
    of what it is now, rounded down: 0 frees all. Those unused for longest go first. Attached caches
-   follow when they next look beyond their front lists, or are maintained. */
+   follow when they next look beyond their front lists, or are maintained; of several trims since
+   then the last counts. */
 MM_API void mm_tier_trim(mm_tier *tier, unsigned percent) MM_NONNULL_ALL;
 
 /* For a timer: frees half of what each class had cached all the time since the last call, the
