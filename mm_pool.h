@@ -3638,7 +3638,7 @@ MM_API void *mmi_tier_get_slow(mm_tier_cache *cache, mmi_tier_row *row, size_t a
 }
 
 /* Whether the buffer is in no list of the row: looked up with MM_DEBUG only. */
-static bool mmi_tier_is_absent(const mmi_tier_row *row, const void *ptr)
+static MM_UNUSED bool mmi_tier_is_absent(const mmi_tier_row *row, const void *ptr)
 {
 #ifdef MM_DEBUG
     void *buffer, *batch;

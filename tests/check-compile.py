@@ -114,6 +114,9 @@ def rows():
                     ["-DMM_IMPLEMENTATION", *options])
                 row(f"{name} static", works, compiler, level, source,
                     ["-DMM_IMPLEMENTATION", "-DMM_STATIC", *options])
+                if level == "-O2":  # what programs ship: assertions leave their helpers unused
+                    row(f"{name} NDEBUG", works, compiler, level, source,
+                        ["-DMM_IMPLEMENTATION", "-DNDEBUG", *options])
             if header == "mm_heap.h":
                 row(f"{name} override", works, compiler, level, source,
                     ["-DMM_IMPLEMENTATION", "-DMM_HEAP_OVERRIDE"])
