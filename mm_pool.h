@@ -1971,9 +1971,8 @@ static void mmi_pool_misused(mm_pool *pool, const char *what, const void *object
 static bool mmi_pool_claim(mm_pool *pool, void *object, const char *file, int line)
 {
     mmi_pool_head *head = mmi_pool_head_of(object);
-    size_t out = mmi_pool_guard(pool, object), seen = ~out;
+    size_t out = mmi_pool_guard(pool, object), seen = 0;
     if (((uintptr_t)object & (pool->alignment - 1)) == 0) seen = mmi_pool_read_guard(object);
-    else seen = 0;
     if (seen == out && mmi_atomic_cas(&head->guard, &seen, ~out)) {
         head->put_file = file;
         head->put_line = line;
@@ -3691,9 +3690,20 @@ MM_API void mmi_tier_put_slow(mm_tier_cache *cache, void *ptr, size_t size, size
 
 // >>tier-caches: threads that come and go
 
+/* A cache that is attached twice would be its own next. */
+static MM_UNUSED bool mmi_tier_is_attached(mm_tier *tier, const mm_tier_cache *cache)
+{
+    const mm_tier_cache *other;
+    mmi_tier_lock(tier);
+    for (other = tier->caches; other != NULL && other != cache;) other = other->next;
+    mmi_tier_unlock(tier);
+    return other != NULL;
+}
+
 MM_API void mm_tier_cache_init(mm_tier_cache *cache, mm_tier *tier)
 {
     size_t i;
+    MM_ASSERT(!mmi_tier_is_attached(tier, cache)); /* initialised twice, or gone without deinit */
     memset(cache, 0, sizeof(*cache));
     cache->class_count = tier->own.class_count;
     cache->allocator = tier->own.allocator;

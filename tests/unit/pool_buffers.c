@@ -889,6 +889,7 @@ TEST(tier_cache_misuse_is_found)
     tier_open(&tier, 4096, 100, 0, NULL);
     mm_tier_cache_init(&cache, &tier);
     buffer = mm_tier_cache_get(&cache, 4000, &size);
+    CHECK_MISUSE(mm_tier_cache_init(&cache, &tier)); /* twice */
     CHECK_MISUSE(mm_tier_cache_put(&cache, buffer, 4000, 0)); /* what was asked for */
     mm_tier_cache_put(&cache, buffer, size, 0);
 #ifdef MM_DEBUG
