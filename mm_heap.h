@@ -37,6 +37,7 @@ OPTIONAL DEFINES
                           see REPLACING MALLOC
     MM_HEAP_PRELOAD       with it, in a C file that becomes a library to preload: the plain forms of
                           operator new and delete too (they need dlsym, but no C++ library)
+    MM_HEAP_SECURE        check each pointer that is freed, at half the speed: see ERRORS
     MM_HEAP_FATAL(message, ptr)
                           a pointer was passed that is no live block of the heap; default: a failed
                           MM_ASSERT, with MM_HEAP_OVERRIDE a line to stderr and abort(), as in the
@@ -58,8 +59,8 @@ OVERVIEW
     Blocks have no header. To allocate is to find the size's class and pop a block off a list of
     the calling thread's, without lock or atomic operation; to free is to look the address up in
     the page map and to push. A block freed by another thread goes home to its page's owner
-    through a lock-free list. When a thread ends its cache is put on a shelf, where the next
-    thread finds it, and others take pages from it.
+    through a lock-free list, in parcels of up to 32. When a thread ends its cache is put on a
+    shelf, where the next thread finds it, and others take pages from it.
 
     What is thin in this version: blocks above 64 KiB take a lock; freed mappings are not kept for
     the next huge block; realloc never moves pages about, it copies; empty pages inside a span
@@ -129,10 +130,11 @@ MEMORY
 ERRORS
     Out of memory, and sizes above PTRDIFF_MAX: NULL and errno ENOMEM; nothing else has changed.
     An alignment that is no power of two: NULL and errno EINVAL.
-    A foreign pointer, one into the middle of a block, a second free: MM_HEAP_FATAL. Foreign are
-    pointers that the page map does not know, those to free pages included. A second free is
-    caught by a mark in the free block, unless the block has been handed out again, or two threads
-    do it at the very same time.
+    A foreign pointer: MM_HEAP_FATAL. Foreign are pointers that the page map does not know, those
+    to free pages included. A pointer into the middle of a block, a second free: the same under
+    MM_HEAP_SECURE; without it always for blocks above 64 KiB, for smaller ones where it costs
+    nothing to see. A second free is caught by a mark in the free block, unless the block has been
+    handed out again, or two threads do it at the very same time.
 
 LICENSE
     See the end of this file.
@@ -499,12 +501,27 @@ extern "C" {
 #define MMI_HEAP_FAST_BYTES ((size_t)65536) /* a cache's list of one size is flushed above this, */
 #define MMI_HEAP_FAST_MIN 4                 /* or above this many blocks if that is more, */
 #define MMI_HEAP_FAST_MAX 1024              /* and always above this many */
+#define MMI_HEAP_PARCELS 8           /* owners at a time for whom a thread collects blocks, */
+#define MMI_HEAP_PARCEL_COUNT 32     /* this many at most, so that an atomic operation is shared */
+#define MMI_HEAP_PARCEL_BYTES 32768u /* by many, and no more than these wait */
 #define MMI_HEAP_CARVE_BYTES 4096 /* cut off a page at a time: untouched stays untouched */
+
+#if defined(__GNUC__) || defined(__clang__)
+#define MMI_HEAP_NOINLINE __attribute__((noinline))
+#else
+#define MMI_HEAP_NOINLINE
+#endif
+
+#ifdef MM_HEAP_SECURE
+#define MMI_HEAP_CHECKED 1
+#else
+#define MMI_HEAP_CHECKED 0
+#endif
 
 /* The start of a free block. */
 typedef struct mmi_heap_block {
     struct mmi_heap_block *next;
-    uint64_t key; /* mmi_heap_key() while free, something else while live: catches double frees */
+    uint64_t key; /* MM_HEAP_SECURE: mmi_heap_key_of() while free, something else while live */
 } mmi_heap_block;
 
 /* What MM_SYS_MMAP returned, to be unmapped whole. */
@@ -516,6 +533,8 @@ typedef struct mmi_heap_mapping {
 /* A run of granules. Fields are fixed while blocks of it are live, unless they say who writes.
    "atomic": others read it at any time, so it is only read and written with peek and poke. */
 typedef struct mmi_heap_page {
+    size_t owner;         /* the mmi_heap_cache, 0 above 64 KiB; atomic: changes by adoption */
+    struct mmi_heap_fast *fast; /* the owner's list of its class; owner only */
     char *start;          /* the first block */
     size_t block_size;    /* bytes, a multiple of 16 */
     uint64_t inverse;     /* 2^32 / units, rounded up; 0 when there is one block only */
@@ -523,7 +542,6 @@ typedef struct mmi_heap_page {
     size_t index;         /* class, MMI_HEAP_RUN or MMI_HEAP_DIRECT */
     size_t granules;      /* length; 0: no page starts here */
     size_t capacity;      /* number of blocks that fit */
-    size_t owner;         /* the mmi_heap_cache, 0 above 64 KiB; atomic: changes by adoption */
     size_t carved;        /* blocks that were ever made; owner writes, atomic */
     size_t used;          /* carved blocks that are not in free; owner writes, atomic */
     mmi_heap_block *free; /* blocks that came home; owner only */
@@ -552,14 +570,21 @@ typedef struct mmi_heap_huge {
 /* The fast cache of one class. */
 typedef struct mmi_heap_fast {
     mmi_heap_block *list; /* last in, first out */
-    size_t count;         /* length of list; atomic */
-    size_t limit;         /* a free beyond this flushes the older half */
-    size_t size;          /* of a block */
+    size_t room;          /* what it may take until a free flushes the older half; atomic */
 } mmi_heap_fast;
+
+/* Blocks that this thread freed and another one owns, until there are enough for one push. */
+typedef struct mmi_heap_parcel {
+    struct mmi_heap_cache *owner;
+    mmi_heap_block *first, *last;
+    size_t count, bytes; /* atomic */
+} mmi_heap_parcel;
 
 /* The frontend cache of one thread, or of none: then it lies on the shelf. Never freed. */
 typedef struct mmi_heap_cache {
     mmi_heap_fast fast[MMI_HEAP_CLASSES];
+    mmi_heap_parcel parcels[MMI_HEAP_PARCELS]; /* by the owner's number */
+    size_t number;                             /* how many caches were made before */
     mmi_heap_page *partial[MMI_HEAP_CLASSES]; /* own pages that have blocks to give */
     struct mmi_heap_cache *next;              /* all caches, under the lock */
     struct mmi_heap_cache *shelf_next;        /* under the lock */
@@ -823,9 +848,8 @@ static size_t mmi_heap_root[MMI_HEAP_ROOT_ENTRIES];
 static inline mmi_heap_page *mmi_heap_page_at(const void *ptr)
 {
     uintptr_t granule = (uintptr_t)ptr >> MMI_HEAP_GRANULE_BITS;
-    size_t *leaf;
-    if (MM_UNLIKELY(granule >> MMI_HEAP_LEAF_BITS >= MMI_HEAP_ROOT_ENTRIES)) return NULL;
-    leaf = (size_t *)mmi_heap_peek(&mmi_heap_root[granule >> MMI_HEAP_LEAF_BITS]);
+    uintptr_t root = granule >> MMI_HEAP_LEAF_BITS & (MMI_HEAP_ROOT_ENTRIES - 1);
+    size_t *leaf = (size_t *)mmi_heap_peek(&mmi_heap_root[root]);
     if (MM_UNLIKELY(leaf == NULL)) return NULL;
     return (mmi_heap_page *)mmi_heap_peek(&leaf[granule & (MMI_HEAP_LEAF_ENTRIES - 1)]);
 }
@@ -1011,18 +1035,36 @@ static inline size_t mmi_heap_log2(size_t value)
 }
 
 /* 16, 32, ... 128, then four for each doubling: 160, 192, 224, 256, 320, ... 65536. */
+static size_t mmi_heap_class_log(size_t size)
+{
+    size_t last = size - 1, shift = mmi_heap_log2(last);
+    return 8 + (shift - 7) * 4 + (last >> (shift - 2) & 3);
+}
+
+/* What is most asked for by a table: it saves the shift, whose amount is known late. */
+#define MMI_HEAP_TABLE_MAX 1024
 static inline size_t mmi_heap_class_of(size_t size)
 {
-    size_t last = size - (size != 0), shift;
-    if (last < 128) return last / MMI_HEAP_ALIGN;
-    shift = mmi_heap_log2(last);
-    return 8 + (shift - 7) * 4 + (last >> (shift - 2) & 3);
+    static const uint8_t table[MMI_HEAP_TABLE_MAX / MMI_HEAP_ALIGN + 1] = {
+        0,  0,  1,  2,  3,  4,  5,  6,  7,  8,  8,  9,  9,  10, 10, 11, 11, 12, 12, 12, 12, 13,
+        13, 13, 13, 14, 14, 14, 14, 15, 15, 15, 15, 16, 16, 16, 16, 16, 16, 16, 16, 17, 17, 17,
+        17, 17, 17, 17, 17, 18, 18, 18, 18, 18, 18, 18, 18, 19, 19, 19, 19, 19, 19, 19, 19};
+    if (MM_LIKELY(size <= MMI_HEAP_TABLE_MAX)) return table[(size + 15) / MMI_HEAP_ALIGN];
+    return mmi_heap_class_log(size);
 }
 
 static size_t mmi_heap_class_size(size_t index)
 {
     if (index < 8) return (index + 1) * MMI_HEAP_ALIGN;
     return (5 + (index - 8) % 4) << (5 + (index - 8) / 4);
+}
+
+/* How long a cache's list of a class may be. */
+static size_t mmi_heap_class_limit(size_t index)
+{
+    size_t limit = MMI_HEAP_FAST_BYTES / mmi_heap_class_size(index);
+    if (limit < MMI_HEAP_FAST_MIN) return MMI_HEAP_FAST_MIN;
+    return limit < MMI_HEAP_FAST_MAX ? limit : MMI_HEAP_FAST_MAX;
 }
 
 static inline bool mmi_heap_has_class(size_t size)
@@ -1067,7 +1109,7 @@ static inline uint64_t mmi_heap_key_of(const mmi_heap_block *block)
 static inline void mmi_heap_block_close(mmi_heap_block *block, mmi_heap_block *next, size_t size)
 {
     block->next = next;
-    block->key = mmi_heap_key_of(block);
+    if (MMI_HEAP_CHECKED) block->key = mmi_heap_key_of(block);
     MM_TRACK_POISON(block, size);
     (void)size;
 }
@@ -1089,22 +1131,26 @@ static inline mmi_heap_cache *mmi_heap_owner(mmi_heap_page *page)
     return (mmi_heap_cache *)mmi_heap_peek(&page->owner);
 }
 
-static inline void mmi_heap_fast_push(mmi_heap_fast *fast, mmi_heap_block *block)
+/* Pushes a block; false when the list has become too long. */
+static inline bool mmi_heap_fast_push(mmi_heap_fast *fast, mmi_heap_block *block, size_t size)
 {
-    mmi_heap_block_close(block, fast->list, fast->size);
+    size_t room = mmi_heap_peek(&fast->room);
+    mmi_heap_block_close(block, fast->list, size);
     fast->list = block;
-    mmi_heap_poke(&fast->count, mmi_heap_peek(&fast->count) + 1);
+    mmi_heap_poke(&fast->room, room - 1);
+    return room != 0;
 }
 
 /* Pops a block, which there is. */
-static inline void *mmi_heap_fast_pop(mmi_heap_fast *fast)
+static inline void *mmi_heap_fast_pop(mmi_heap_fast *fast, size_t index)
 {
     mmi_heap_block *block = fast->list;
     mmi_heap_block_open(block);
     fast->list = block->next;
-    block->key = 0;
-    mmi_heap_poke(&fast->count, mmi_heap_peek(&fast->count) - 1);
-    MM_TRACK_UNPOISON(block, fast->size);
+    if (MMI_HEAP_CHECKED) block->key = 0;
+    mmi_heap_poke(&fast->room, mmi_heap_peek(&fast->room) + 1);
+    MM_TRACK_UNPOISON(block, mmi_heap_class_size(index));
+    (void)index;
     return block;
 }
 
@@ -1116,6 +1162,7 @@ static void mmi_heap_list(mmi_heap_cache *cache, mmi_heap_page *page)
     if (*head != NULL) (*head)->prev = page;
     *head = page;
     page->listed = true;
+    page->fast = &cache->fast[page->index];
 }
 
 static void mmi_heap_unlist(mmi_heap_cache *cache, mmi_heap_page *page)
@@ -1161,9 +1208,41 @@ static mmi_heap_block *mmi_heap_remote_take(mmi_heap_cache *cache)
     return (mmi_heap_block *)head;
 }
 
-/* Returns all blocks of a list to their pages; those whose page was adopted meanwhile travel on.
-   A link that was overwritten is noticed here if it leads out of the heap; the rest is lost. */
-static void mmi_heap_return_all(mmi_heap_cache *cache, mmi_heap_block *block)
+static void mmi_heap_parcel_send(mmi_heap_parcel *parcel)
+{
+    if (parcel->first == NULL) return;
+    mmi_heap_remote_push(parcel->owner, parcel->first, parcel->last);
+    parcel->first = NULL;
+    mmi_heap_poke(&parcel->count, (size_t)0);
+    mmi_heap_poke(&parcel->bytes, (size_t)0);
+}
+
+/* Puts a closed block of another thread's into the parcel for it. */
+static void mmi_heap_parcel_put(mmi_heap_cache *cache, mmi_heap_cache *owner, mmi_heap_block *block,
+                                size_t size)
+{
+    mmi_heap_parcel *parcel = &cache->parcels[owner->number % MMI_HEAP_PARCELS];
+    size_t count, bytes;
+    if (parcel->owner != owner) {
+        mmi_heap_parcel_send(parcel);
+        parcel->owner = owner;
+    }
+    mmi_heap_block_link(block, parcel->first);
+    if (parcel->first == NULL) parcel->last = block;
+    parcel->first = block;
+    count = mmi_heap_peek(&parcel->count) + 1;
+    bytes = mmi_heap_peek(&parcel->bytes) + size;
+    mmi_heap_poke(&parcel->count, count);
+    mmi_heap_poke(&parcel->bytes, bytes);
+    if (count >= MMI_HEAP_PARCEL_COUNT || bytes >= MMI_HEAP_PARCEL_BYTES) {
+        mmi_heap_parcel_send(parcel);
+    }
+}
+
+/* Returns all blocks of a list to their pages (or, for use at once, to the fast cache as long as
+   that has room); those whose page was adopted meanwhile travel on. A link that was overwritten is
+   noticed here if it leads out of the heap; the rest is lost. */
+static void mmi_heap_return_all(mmi_heap_cache *cache, mmi_heap_block *block, bool for_use)
 {
     while (block != NULL) {
         mmi_heap_page *page = mmi_heap_page_at(block);
@@ -1174,8 +1253,14 @@ static void mmi_heap_return_all(mmi_heap_cache *cache, mmi_heap_block *block)
             return;
         }
         next = mmi_heap_block_next(block);
-        if (owner == cache) mmi_heap_page_put(cache, page, block);
-        else mmi_heap_remote_push(owner, block, block);
+        if (owner != cache) {
+            mmi_heap_remote_push(owner, block, block);
+        } else if (for_use && mmi_heap_peek(&page->fast->room) != 0) {
+            mmi_heap_block_open(block);
+            (void)mmi_heap_fast_push(page->fast, block, sizeof(*block));
+        } else {
+            mmi_heap_page_put(cache, page, block);
+        }
         block = next;
     }
 }
@@ -1186,23 +1271,26 @@ static MM_COLD void mmi_heap_fast_flush(mmi_heap_cache *cache, size_t index, siz
     mmi_heap_fast *fast = &cache->fast[index];
     mmi_heap_block *block = fast->list, *next;
     size_t i;
-    mmi_heap_poke(&fast->count, keep);
+    mmi_heap_poke(&fast->room, mmi_heap_class_limit(index) - keep);
     if (keep == 0) {
         fast->list = NULL;
-        mmi_heap_return_all(cache, block);
+        mmi_heap_return_all(cache, block, false);
         return;
     }
     for (i = 1; i < keep; i++) block = mmi_heap_block_next(block);
     next = mmi_heap_block_next(block);
     mmi_heap_block_link(block, NULL);
-    mmi_heap_return_all(cache, next);
+    mmi_heap_return_all(cache, next, false);
 }
 
 /* Brings all free blocks of a cache home; empty pages go to the page heap. */
 static void mmi_heap_collect(mmi_heap_cache *cache)
 {
     size_t index;
-    mmi_heap_return_all(cache, mmi_heap_remote_take(cache));
+    for (index = 0; index < MMI_HEAP_PARCELS; index++) {
+        mmi_heap_parcel_send(&cache->parcels[index]);
+    }
+    mmi_heap_return_all(cache, mmi_heap_remote_take(cache), false);
     for (index = 0; index < MMI_HEAP_CLASSES; index++) {
         if (cache->fast[index].list != NULL) mmi_heap_fast_flush(cache, index, 0);
     }
@@ -1272,12 +1360,9 @@ static mmi_heap_cache *mmi_heap_cache_record(void)
     size_t index;
     if (cache == NULL) return NULL;
     for (index = 0; index < MMI_HEAP_CLASSES; index++) {
-        mmi_heap_fast *fast = &cache->fast[index];
-        fast->size = mmi_heap_class_size(index);
-        fast->limit = MMI_HEAP_FAST_BYTES / fast->size;
-        if (fast->limit < MMI_HEAP_FAST_MIN) fast->limit = MMI_HEAP_FAST_MIN;
-        if (fast->limit > MMI_HEAP_FAST_MAX) fast->limit = MMI_HEAP_FAST_MAX;
+        cache->fast[index].room = mmi_heap_class_limit(index);
     }
+    cache->number = h->caches == NULL ? 0 : h->caches->number + 1;
     cache->next = h->caches;
     h->caches = cache;
     if (h->secret == 0) { /* where things lie differs from run to run */
@@ -1397,11 +1482,9 @@ static mmi_heap_page *mmi_heap_adopt(mmi_heap_cache *cache, size_t index)
     return page;
 }
 
-/* Brings home what the cache and the caches on the shelf hold. */
-static void mmi_heap_collect_all(mmi_heap_cache *cache)
+static void mmi_heap_collect_shelf(void)
 {
     mmi_heap_cache *shelf, *next;
-    if (!mmi_heap_has_none(cache)) mmi_heap_collect(cache);
     mmi_heap_lock();
     shelf = mmi_heap_here.shelf;
     mmi_heap_here.shelf = NULL;
@@ -1413,11 +1496,22 @@ static void mmi_heap_collect_all(mmi_heap_cache *cache)
     }
 }
 
+/* Brings home what the cache and the caches on the shelf hold: twice, as a block whose page was
+   adopted travels on, and may reach a cache that was there already. */
+static void mmi_heap_collect_all(mmi_heap_cache *cache)
+{
+    size_t pass;
+    for (pass = 0; pass < 2; pass++) {
+        if (!mmi_heap_has_none(cache)) mmi_heap_collect(cache);
+        mmi_heap_collect_shelf();
+    }
+    if (!mmi_heap_has_none(cache)) mmi_heap_collect(cache);
+}
+
 /* A page of a class that has blocks to give, from wherever it costs least; or NULL. */
 static mmi_heap_page *mmi_heap_page_find(mmi_heap_cache *cache, size_t index)
 {
     mmi_heap_page *page;
-    mmi_heap_return_all(cache, mmi_heap_remote_take(cache));
     if (cache->partial[index] != NULL) return cache->partial[index];
     if ((page = mmi_heap_adopt(cache, index)) != NULL) return page;
     if ((page = mmi_heap_page_new(cache, index)) != NULL) return page;
@@ -1426,15 +1520,19 @@ static mmi_heap_page *mmi_heap_page_find(mmi_heap_cache *cache, size_t index)
     return mmi_heap_page_new(cache, index);
 }
 
-/* Fills an empty list to half its limit at most; false when there is no memory. */
+/* Fills an empty list, by what others freed or to half its limit at most; false when there is no
+   memory. */
 static bool mmi_heap_refill(mmi_heap_cache *cache, size_t index)
 {
     mmi_heap_fast *fast = &cache->fast[index];
-    mmi_heap_page *page = mmi_heap_page_find(cache, index);
-    size_t count = fast->limit / 2;
+    size_t limit = mmi_heap_class_limit(index), count = limit / 2;
+    mmi_heap_page *page;
+    mmi_heap_return_all(cache, mmi_heap_remote_take(cache), true);
+    if (fast->list != NULL) return true;
+    page = mmi_heap_page_find(cache, index);
     if (page == NULL) return false;
     fast->list = page->free != NULL ? mmi_heap_lend(page, &count) : mmi_heap_carve(page, &count);
-    mmi_heap_poke(&fast->count, count);
+    mmi_heap_poke(&fast->room, limit - count);
     mmi_heap_poke(&page->used, mmi_heap_peek(&page->used) + count);
     if (page->free == NULL && mmi_heap_peek(&page->carved) == page->capacity) {
         mmi_heap_unlist(cache, page);
@@ -1451,7 +1549,7 @@ static MM_COLD void *mmi_heap_alloc_slow(size_t index)
     if (mmi_heap_has_none(cache)) cache = mmi_heap_cache_get(&borrowed);
     if (cache == NULL) return mmi_heap_refuse(ENOMEM);
     if (cache->fast[index].list != NULL || mmi_heap_refill(cache, index)) {
-        block = mmi_heap_fast_pop(&cache->fast[index]);
+        block = mmi_heap_fast_pop(&cache->fast[index], index);
     }
     if (borrowed) mmi_heap_shelf_put(cache);
     return block != NULL ? block : mmi_heap_refuse(ENOMEM);
@@ -1460,7 +1558,7 @@ static MM_COLD void *mmi_heap_alloc_slow(size_t index)
 static inline void *mmi_heap_alloc_class(size_t index)
 {
     mmi_heap_fast *fast = &mmi_heap_mine->fast[index];
-    if (MM_LIKELY(fast->list != NULL)) return mmi_heap_fast_pop(fast);
+    if (MM_LIKELY(fast->list != NULL)) return mmi_heap_fast_pop(fast, index);
     return mmi_heap_alloc_slow(index);
 }
 
@@ -1584,12 +1682,13 @@ static void mmi_heap_free_large(void *ptr)
 // >>free
 
 /* Whether a block of a class may be freed; says so if not. */
-static inline bool mmi_heap_may_free(mmi_heap_page *page, mmi_heap_block *block)
+static bool mmi_heap_may_free(mmi_heap_page *page, mmi_heap_block *block)
 {
     if (MM_UNLIKELY(!mmi_heap_is_block(page, block))) {
         mmi_heap_misuse("mm_heap: not the start of a block", block);
         return false;
     }
+    if (!MMI_HEAP_CHECKED) return true;
     mmi_heap_block_open(block);
     if (MM_LIKELY(block->key != mmi_heap_key_of(block))) return true;
     MM_TRACK_POISON(block, sizeof(*block));
@@ -1599,10 +1698,10 @@ static inline bool mmi_heap_may_free(mmi_heap_page *page, mmi_heap_block *block)
 
 /* The block is not of the calling thread's pages. Needs no cache, so a thread that only frees
    has none. */
-static MM_COLD void mmi_heap_free_slow(void *ptr, mmi_heap_page *page)
+static MMI_HEAP_NOINLINE void mmi_heap_free_slow(void *ptr, mmi_heap_page *page)
 {
     mmi_heap_block *block = (mmi_heap_block *)ptr;
-    mmi_heap_cache *owner;
+    mmi_heap_cache *cache = mmi_heap_mine, *owner;
     if (ptr == NULL) return;
     if (page == NULL) {
         mmi_heap_misuse("mm_heap: pointer to no block of the heap", ptr);
@@ -1613,18 +1712,23 @@ static MM_COLD void mmi_heap_free_slow(void *ptr, mmi_heap_page *page)
         mmi_heap_free_large(ptr);
     } else if (mmi_heap_may_free(page, block)) {
         mmi_heap_block_close(block, NULL, page->block_size);
-        mmi_heap_remote_push(owner, block, block);
+        if (mmi_heap_has_none(cache)) mmi_heap_remote_push(owner, block, block);
+        else mmi_heap_parcel_put(cache, owner, block, page->block_size);
     }
 }
 
 // >>api
 
+/* Up to 1024 bytes, the list not empty: 22 instructions, 3 of them branches (not taken). */
 MM_API void *mm_heap_alloc(size_t size)
 {
     if (MM_LIKELY(mmi_heap_has_class(size))) return mmi_heap_alloc_class(mmi_heap_class_of(size));
     return mmi_heap_alloc_large(size, MMI_HEAP_GRANULE);
 }
 
+/* Up to 64 KiB, the thread's own page, the list not full: 30 instructions, 6 of them branches (not
+   taken). Without MM_HEAP_SECURE one second free is caught for nothing: that of the block which
+   was freed last. */
 MM_API void mm_heap_free(void *ptr)
 {
     mmi_heap_cache *cache = mmi_heap_mine;
@@ -1635,11 +1739,14 @@ MM_API void mm_heap_free(void *ptr)
         mmi_heap_free_slow(ptr, page);
         return;
     }
-    if (!mmi_heap_may_free(page, block)) return;
-    fast = &cache->fast[page->index];
-    mmi_heap_fast_push(fast, block);
-    if (MM_UNLIKELY(mmi_heap_peek(&fast->count) > fast->limit)) {
-        mmi_heap_fast_flush(cache, page->index, fast->limit / 2);
+    fast = page->fast;
+    if (MMI_HEAP_CHECKED && !mmi_heap_may_free(page, block)) return;
+    if (MM_UNLIKELY(fast->list == block)) {
+        mmi_heap_misuse("mm_heap: block freed twice", block);
+        return;
+    }
+    if (MM_UNLIKELY(!mmi_heap_fast_push(fast, block, page->block_size))) {
+        mmi_heap_fast_flush(cache, page->index, mmi_heap_class_limit(page->index) / 2);
     }
 }
 
@@ -1766,9 +1873,13 @@ static size_t mmi_heap_idle(mmi_heap_cache *cache, size_t *blocks)
         last = block;
     }
     if (last != NULL) mmi_heap_remote_push(cache, first, last);
+    for (index = 0; index < MMI_HEAP_PARCELS; index++) {
+        bytes += mmi_heap_peek(&cache->parcels[index].bytes);
+        *blocks += mmi_heap_peek(&cache->parcels[index].count);
+    }
     for (index = 0; index < MMI_HEAP_CLASSES; index++) {
-        size_t count = mmi_heap_peek(&cache->fast[index].count);
-        bytes += count * cache->fast[index].size;
+        size_t count = mmi_heap_class_limit(index) - mmi_heap_peek(&cache->fast[index].room);
+        bytes += count * mmi_heap_class_size(index);
         *blocks += count;
     }
     return bytes;
@@ -1829,7 +1940,7 @@ static bool mmi_heap_check_list(mmi_heap_block *block, size_t count, size_t inde
         key = block->key;
         next = block->next;
         MM_TRACK_POISON(block, sizeof(*block));
-        if (key != mmi_heap_key_of(block)) return false;
+        if (MMI_HEAP_CHECKED && key != mmi_heap_key_of(block)) return false;
         block = next;
     }
     return block == NULL;
@@ -1841,7 +1952,7 @@ static bool mmi_heap_check_cache(mmi_heap_cache *cache)
     for (index = 0; index < MMI_HEAP_CLASSES; index++) {
         mmi_heap_page *page, *prev = NULL;
         mmi_heap_fast *fast = &cache->fast[index];
-        size_t count = mmi_heap_peek(&fast->count);
+        size_t count = mmi_heap_class_limit(index) - mmi_heap_peek(&fast->room);
         if (!mmi_heap_check_list(fast->list, count, index, NULL)) return false;
         for (page = cache->partial[index]; page != NULL; prev = page, page = page->next) {
             size_t free = mmi_heap_peek(&page->carved) - mmi_heap_peek(&page->used);
@@ -1901,7 +2012,8 @@ static bool mmi_heap_check_all(void)
     for (cache = h->shelf; cache != NULL; cache = cache->shelf_next) {
         if (!mmi_heap_check_cache(cache)) return false;
     }
-    return empty == h->empty && huge == h->huge_blocks && mmi_heap_check_cache(mmi_heap_mine);
+    if (empty != h->empty || huge != h->huge_blocks) return false;
+    return mmi_heap_has_none(mmi_heap_mine) || mmi_heap_check_cache(mmi_heap_mine);
 }
 
 MM_API bool mm_heap_check(void)

@@ -437,10 +437,12 @@ TEST(foreign_pointers_are_refused)
     for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         char *ptr = (char *)mm_heap_alloc(sizes[i]);
         CHECK(ptr != NULL);
-        CHECK_MISUSE(mm_heap_free(hide(ptr + 1)));
-        CHECK_MISUSE(mm_heap_free(hide(ptr + 8)));
-        CHECK_MISUSE(mm_heap_free(hide(ptr + 16)));
-        CHECK_MISUSE(mm_heap_free(hide(ptr + 4096)));
+        if (MMI_HEAP_CHECKED || sizes[i] > MMI_HEAP_CLASS_MAX) {
+            CHECK_MISUSE(mm_heap_free(hide(ptr + 1)));
+            CHECK_MISUSE(mm_heap_free(hide(ptr + 8)));
+            CHECK_MISUSE(mm_heap_free(hide(ptr + 16)));
+            CHECK_MISUSE(mm_heap_free(hide(ptr + 4096)));
+        }
         CHECK_MISUSE(CHECK_EQ(mm_heap_usable_size(hide(ptr + 16)), 0));
         CHECK_EQ(stats_now().live_blocks, 1);
         mm_heap_free(ptr);
@@ -458,6 +460,7 @@ static void check_double_free(size_t size)
     for (i = 0; i < 64; i++) {
         if (i != 5) mm_heap_free(blocks[i]);
     }
+    if (!MMI_HEAP_CHECKED && size <= MMI_HEAP_CLASS_MAX) return;
     for (i = 0; i < 64; i++) CHECK_MISUSE(mm_heap_free(hide(blocks[i]))); /* after others */
     mm_heap_trim();
     for (i = 0; i < 64; i++) CHECK_MISUSE(mm_heap_free(hide(blocks[i]))); /* gone for good */
@@ -473,6 +476,7 @@ TEST(double_frees_are_refused)
     CHECK_SUB(check_double_free(HUGE_SIZE));
 }
 
+#ifdef MM_HEAP_SECURE
 static void *free_it(void *ptr)
 {
     mm_heap_free(ptr);
@@ -498,6 +502,7 @@ TEST(double_frees_of_two_threads_are_refused)
     CHECK_EQ(fatals, misuse + 3);
     CHECK_QUIET();
 }
+#endif
 
 #if !defined(MMI_ASAN) && !defined(MM_VALGRIND) /* which would report the writes */
 TEST(check_notices_damage)
@@ -513,7 +518,7 @@ TEST(check_notices_damage)
     CHECK(!mm_heap_check());
     memcpy(stale, &saved, sizeof(saved));
     stale[offsetof(mmi_heap_block, key)] ^= 1;
-    CHECK(!mm_heap_check());
+    CHECK(mm_heap_check() == !MMI_HEAP_CHECKED);
     memcpy(stale, &saved, sizeof(saved));
     CHECK_QUIET();
 }
@@ -737,6 +742,40 @@ TEST(threads_free_each_others_blocks)
     CHECK_QUIET();
 }
 
+static void *parcel_run(void *value)
+{
+    void **blocks = (void **)value;
+    size_t i, before = stats_now().live;
+    mm_heap_free(mm_heap_alloc(1)); /* has a cache from here */
+    for (i = 0; i < MMI_HEAP_PARCEL_COUNT - 1; i++) mm_heap_free(blocks[i]);
+    EXPECT(stats_now().live == before - (MMI_HEAP_PARCEL_COUNT - 1) * 112); /* though they wait */
+    mmi_atomic_store(&blocks[0], (void *)mmi_heap_mine);
+    mm_heap_free(blocks[i]);
+    return NULL;
+}
+
+/* What another thread frees waits there until it is worth an atomic operation, and no longer. */
+TEST(blocks_go_home_in_parcels)
+{
+    static void *blocks[MMI_HEAP_PARCEL_COUNT];
+    mmi_heap_cache *mine, *other;
+    pthread_t thread;
+    size_t i, sent = 0;
+    for (i = 0; i < MMI_HEAP_PARCEL_COUNT; i++) CHECK((blocks[i] = mm_heap_alloc(112)) != NULL);
+    mine = mmi_heap_mine;
+    CHECK_EQ(mine->remote, 0);
+    start(&thread, parcel_run, blocks);
+    join(thread);
+    other = (mmi_heap_cache *)blocks[0];
+    CHECK(other != mine && mine->remote != 0);
+    for (i = 0; i < MMI_HEAP_PARCELS; i++) sent += other->parcels[i].first == NULL;
+    CHECK_EQ(sent, MMI_HEAP_PARCELS);
+    CHECK_QUIET();
+    mm_heap_trim();
+    CHECK_EQ(mine->remote, 0);
+    CHECK_QUIET();
+}
+
 #define PIPE_BLOCKS 20000
 static size_t pipe_place[64];
 static size_t pipe_peak;
@@ -883,7 +922,7 @@ TEST(blocks_find_an_owner_that_changed)
     mmi_heap_block_close(late, NULL, 96); /* as by a thread that looked just before */
     mmi_heap_remote_push(former, late, late);
     CHECK(mm_heap_check());
-    mm_heap_trim(); /* collects former, which sends it here */
+    mmi_heap_collect_shelf(); /* former is there, which sends it here */
     CHECK(mmi_heap_mine->remote == (size_t)late);
     mm_heap_trim();
     CHECK(mmi_heap_mine->remote == 0);
@@ -1235,6 +1274,11 @@ TEST(empty_spans_go_back)
 #else
 #define TESTS_OF_64_BIT
 #endif
+#ifdef MM_HEAP_SECURE
+#define TESTS_OF_SECURE T(double_frees_of_two_threads_are_refused),
+#else
+#define TESTS_OF_SECURE
+#endif
 #ifndef _WIN32
 #define TESTS_OF_POSIX T(child_of_a_fork_in_a_storm_can_allocate), T(misaligned_mappings_are_used),
 #else
@@ -1243,15 +1287,16 @@ TEST(empty_spans_go_back)
 
 TEST_MAIN(TESTS_OF_GNU T(classes_cover_all_sizes), T(blocks_are_told_from_what_lies_between),
           T(every_size_is_usable_and_aligned), T(size_zero_is_unique),
-          T(impossible_sizes_are_refused), T(alignments_times_sizes), T(calloc_is_zero_after_reuse),
-          T(realloc_keeps_the_content), T(realloc_does_not_move_without_need),
-          T(failed_realloc_leaves_the_block), T(works_as_an_allocator), T(free_keeps_errno),
-          T(foreign_pointers_are_refused), T(double_frees_are_refused),
-          T(double_frees_of_two_threads_are_refused), TESTS_OF_TOOL T(model_on_one_thread),
+          T(impossible_sizes_are_refused), T(alignments_times_sizes),
+          T(calloc_is_zero_after_reuse), T(realloc_keeps_the_content),
+          T(realloc_does_not_move_without_need), T(failed_realloc_leaves_the_block),
+          T(works_as_an_allocator), T(free_keeps_errno), T(foreign_pointers_are_refused),
+          T(double_frees_are_refused), TESTS_OF_SECURE TESTS_OF_TOOL T(model_on_one_thread),
           T(model_on_four_threads), T(threads_free_each_others_blocks),
-          T(one_thread_allocates_the_other_frees), T(caches_of_ended_threads_are_used_again),
-          T(pages_of_ended_threads_are_adopted), T(blocks_find_an_owner_that_changed),
-          T(destructors_may_use_the_heap), T(cache_is_found_again_by_the_key),
-          T(works_without_a_key_for_the_end_of_threads), TESTS_OF_POSIX T(every_mapping_fails),
-          T(records_of_huge_blocks_fail), TESTS_OF_64_BIT T(exhausted_heap_lives_on_what_it_has),
-          T(stats_tell_what_is_held), T(empty_spans_go_back))
+          T(blocks_go_home_in_parcels), T(one_thread_allocates_the_other_frees),
+          T(caches_of_ended_threads_are_used_again), T(pages_of_ended_threads_are_adopted),
+          T(blocks_find_an_owner_that_changed), T(destructors_may_use_the_heap),
+          T(cache_is_found_again_by_the_key), T(works_without_a_key_for_the_end_of_threads),
+          TESTS_OF_POSIX T(every_mapping_fails), T(records_of_huge_blocks_fail), TESTS_OF_64_BIT
+          T(exhausted_heap_lives_on_what_it_has), T(stats_tell_what_is_held),
+          T(empty_spans_go_back))
