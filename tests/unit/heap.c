@@ -9,12 +9,19 @@ static void *placed(void *base, size_t size);
 static void fatal(const char *message, const void *ptr);
 #define MM_SYS_MMAP(size) \
     (system_refuses() ? NULL : placed(mmi_heap_mmap((size) + system_shift), (size)))
+#define MM_SYS_PURGE(ptr, size) \
+    (system_purges && system_shift == 0 && mmi_heap_purge((ptr), (size)))
+#define MM_SYS_MOVE(from, to, size) \
+    (system_purges && system_shift == 0 && mmi_heap_move((from), (to), (size)))
+#define MM_HEAP_CLOCK() (system_clock != 0 ? system_clock : mmi_heap_clock())
 #define MM_SYS_MUNMAP(ptr, size) \
     (system_elsewhere ? (void)0 \
                       : mmi_heap_munmap((char *)(ptr)-system_shift, (size) + system_shift))
 #define MM_HEAP_FATAL(message, ptr) fatal((message), (ptr))
-static size_t system_shift;   /* 0, or 4096: mappings are not aligned to a granule */
-static bool system_elsewhere; /* mappings seem to lie where the page map does not reach */
+static size_t system_shift;             /* 0, or 4096: mappings are not aligned to a granule */
+static bool system_purges = true;       /* false: as where nothing but a whole mapping goes back */
+static unsigned long long system_clock; /* milliseconds; 0: the real time */
+static bool system_elsewhere;           /* mappings seem to lie where the page map does not reach */
 
 #define MM_IMPLEMENTATION
 #include "../../mm_heap.h"
@@ -123,13 +130,14 @@ static void join(pthread_t thread)
 static void heap_forget(void)
 {
     bool key_works = mmi_heap_here.key_works;
-    size_t started = mmi_heap_here.started;
+    size_t started = mmi_heap_here.started, os_page = mmi_heap_here.os_page;
     mmi_heap_mine = &mmi_heap_no_cache[0];
     if (key_works) (void)mmi_heap_key_set(NULL);
     memset(&mmi_heap_here, 0, sizeof(mmi_heap_here));
     memset(mmi_heap_root, 0, sizeof(mmi_heap_root));
     mmi_heap_here.key_works = key_works;
     mmi_heap_here.started = started;
+    mmi_heap_here.os_page = os_page;
 }
 
 // ---- before main ----
@@ -187,9 +195,10 @@ TEST(classes_cover_all_sizes)
     CHECK_EQ(mmi_heap_class_of(0), 0);
     CHECK_EQ(mm_heap_good_size(0), 16);
     CHECK_EQ(mm_heap_good_size(129), 160);
-    CHECK_EQ(mm_heap_good_size(65536), 65536);
-    CHECK_EQ(mm_heap_good_size(65537), 131072);
-    CHECK_EQ(mm_heap_good_size(1000000), 1048576);
+    CHECK_EQ(mm_heap_good_size(32768), 32768);
+    CHECK_EQ(mm_heap_good_size(32769), 32816);
+    CHECK_EQ(mm_heap_good_size(1048576), 1048624);
+    CHECK_EQ(mm_heap_good_size(1048577), 1048576 + 65536);
     CHECK_EQ(mm_heap_good_size(SIZE_MAX), SIZE_MAX);
 }
 
@@ -220,7 +229,8 @@ static void check_block(size_t size)
     size_t usable = mm_heap_usable_size(ptr);
     CHECK(ptr != NULL && is_aligned(ptr, 16));
     CHECK(usable >= size);
-    CHECK_EQ(usable, mm_heap_good_size(size));
+    CHECK(usable >= mm_heap_good_size(size));
+    if (size <= MMI_HEAP_CLASS_MAX) CHECK_EQ(usable, mm_heap_good_size(size));
     memset(hide(ptr), 0x3C, usable);
     CHECK(is_filled(ptr, 0x3C, usable));
     CHECK_EQ(stats_now().live, usable);
@@ -363,6 +373,7 @@ TEST(failed_realloc_leaves_the_block)
     CHECK(small != NULL && run != NULL);
     memset(small, 1, 100);
     memset(run, 2, 100000);
+    mm_heap_trim();
     system_fail(1, true);
     CHECK_REFUSED(mm_heap_realloc(small, HUGE_SIZE), ENOMEM);
     CHECK_REFUSED(mm_heap_realloc(run, HUGE_SIZE), ENOMEM);
@@ -860,6 +871,16 @@ TEST(caches_of_ended_threads_are_used_again)
     CHECK_EQ(stats_now().spans, 0);
 }
 
+/* Leaves the first of some chunks live. */
+static void *leave_chunks(void *value)
+{
+    void **blocks = (void **)value;
+    size_t i;
+    for (i = 0; i < 16; i++) EXPECT((blocks[i] = mm_heap_alloc(100000)) != NULL);
+    for (i = 1; i < 16; i++) mm_heap_free(blocks[i]);
+    return NULL;
+}
+
 #define ORPHANS 3000
 
 static void *make_orphans(void *value)
@@ -1121,7 +1142,7 @@ static void sweep(bool for_ever)
         if (system_failed == 0) break;
         CHECK(for_ever || system_failed == 1);
     }
-    CHECK(n > 8 && n < 100);
+    CHECK(n > 6 && n < 100);
 }
 
 TEST(every_mapping_fails)
@@ -1205,7 +1226,274 @@ TEST(misaligned_mappings_are_used)
 }
 #endif
 
-// ---- figures and giving back ----
+// ---- chunks ----
+
+/* What is left of a cache that has nothing: one free chunk, of the whole area. */
+static void check_one_area_is_free(void)
+{
+    CHECK(mmi_heap_mine->areas != NULL && mmi_heap_mine->areas->next == NULL);
+    CHECK_EQ(mmi_heap_chunk_size(mmi_heap_area_first(mmi_heap_mine->areas)), MMI_HEAP_AREA_SIZE);
+}
+
+/* Frees every third block, then every third of the others, then the last: chunks are joined with
+ * neighbours on the left, on the right, and on both sides. */
+TEST(chunks_are_joined_with_both_neighbours)
+{
+    enum { COUNT = 60 };
+    char *blocks[COUNT];
+    size_t i, third;
+    mm_heap_trim();
+    for (i = 0; i < COUNT; i++) {
+        CHECK((blocks[i] = (char *)mm_heap_alloc(33000 + i * 200)) != NULL);
+        memset(blocks[i], (int)i, 33000 + i * 200);
+    }
+    for (third = 0; third < 3; third++) {
+        for (i = third; i < COUNT; i += 3) {
+            CHECK(is_filled(blocks[i], (int)i, 33000 + i * 200));
+            mm_heap_free(blocks[i]);
+            CHECK(mm_heap_check());
+        }
+    }
+    mmi_heap_unsorted_flush(mmi_heap_mine);
+    CHECK(mm_heap_check());
+    CHECK_SUB(check_one_area_is_free());
+    CHECK_QUIET();
+}
+
+TEST(unsorted_chunks_are_used_first)
+{
+    char *a = (char *)mm_heap_alloc(100000), *b = (char *)mm_heap_alloc(100000), *again;
+    CHECK(a != NULL && b != NULL);
+    mm_heap_free(a);
+    CHECK((mmi_heap_chunk_of(hide(a))->size & MMI_HEAP_CHUNK_WAITING) != 0);
+    again = (char *)mm_heap_alloc(95000); /* within an eighth */
+    CHECK(again == hide(a));
+    mm_heap_free(again);
+    again = (char *)mm_heap_alloc(50000); /* not for half of it */
+    CHECK(again != NULL && again != hide(a));
+    mm_heap_free(again);
+    mm_heap_free(b);
+    CHECK_QUIET();
+}
+
+TEST(large_blocks_grow_in_place)
+{
+    char *ptr = (char *)mm_heap_alloc(40000), *same;
+    size_t size;
+    CHECK(ptr != NULL);
+    memset(ptr, 1, 40000);
+    mm_heap_trim();
+    for (size = 50000; size <= 1000000; size += 50000) {
+        same = (char *)mm_heap_realloc(ptr, size);
+        CHECK(same == hide(ptr) && is_filled(same, 1, size == 50000 ? 40000 : size - 50000));
+        CHECK(mm_heap_usable_size(same) >= size);
+        ptr = same;
+        memset(ptr, 1, size);
+        CHECK(mm_heap_check());
+    }
+    same = (char *)mm_heap_realloc(ptr, 60000); /* and shrink */
+    CHECK(same == hide(ptr) && mm_heap_usable_size(same) < 62000);
+    CHECK(mm_heap_check());
+    mm_heap_free(same);
+    CHECK_QUIET();
+}
+
+TEST(huge_blocks_move_without_copying)
+{
+    size_t size = HUGE_SIZE, moves = 0;
+    char *ptr = (char *)mm_heap_alloc(size), *now;
+    CHECK(ptr != NULL);
+    memset(ptr, 7, size);
+    for (; size < 40000000; size += size / 8) {
+        now = (char *)mm_heap_realloc(ptr, size + size / 8);
+        CHECK(now != NULL && is_filled(now, 7, size));
+        CHECK(mm_heap_usable_size(now) >= size + size / 8);
+        moves += now != hide(ptr);
+        ptr = now;
+        memset(ptr, 7, size + size / 8);
+        CHECK(mm_heap_check());
+        CHECK_EQ(stats_now().live_blocks, 1);
+    }
+    CHECK(moves > 0 && moves < 20);
+    now = (char *)mm_heap_realloc(ptr, 2000000);
+    CHECK(now != NULL && is_filled(now, 7, 2000000));
+    mm_heap_free(now);
+    CHECK_QUIET();
+    mm_heap_trim();
+    CHECK_EQ(stats_now().committed, stats_now().metadata);
+}
+
+TEST(alignments_on_a_fragmented_heap)
+{
+    enum { COUNT = 400 };
+    static void *blocks[COUNT];
+    uint64_t random = 99;
+    size_t step, i;
+    memset(blocks, 0, sizeof(blocks));
+    for (step = 0; step < 20000; step++) {
+        size_t alignment = (size_t)16 << test_random(&random) % 18;
+        size_t size = (size_t)(test_random(&random) % (step % 8 == 0 ? 400000 : 6000));
+        i = (size_t)(test_random(&random) % COUNT);
+        mm_heap_free(blocks[i]);
+        blocks[i] = mm_heap_aligned_alloc(alignment, size);
+        CHECK(blocks[i] != NULL && is_aligned(blocks[i], alignment));
+        CHECK(mm_heap_usable_size(blocks[i]) >= size);
+        if (step % 2000 == 0) CHECK(mm_heap_check());
+    }
+    for (i = 0; i < COUNT; i++) mm_heap_free(blocks[i]);
+    CHECK_QUIET();
+}
+
+TEST(chunks_of_ended_threads_are_adopted)
+{
+    static void *blocks[64];
+    pthread_t thread;
+    size_t spans;
+    void *mine;
+    mm_heap_trim();
+    heap_forget();
+    mm_heap_free(mm_heap_alloc(1));
+    start(&thread, leave_chunks, blocks);
+    join(thread);
+    spans = stats_now().spans;
+    mine = mm_heap_alloc(150000);
+    CHECK(mine != NULL && mmi_heap_owner(mmi_heap_page_at(mine)) == mmi_heap_mine);
+    CHECK(mmi_heap_owner(mmi_heap_page_at(blocks[0])) == mmi_heap_mine);
+    CHECK_EQ(stats_now().spans, spans);
+    CHECK(mm_heap_check());
+    mm_heap_free(mine);
+    mm_heap_free(blocks[0]);
+    CHECK_QUIET();
+}
+
+// ---- giving back ----
+
+/* The figure of what is idle in the page heap and in kept mappings. */
+static size_t idle_now(void)
+{
+    return mmi_heap_here.idle;
+}
+
+TEST(freed_mappings_are_used_again)
+{
+    char *ptr = (char *)mm_heap_alloc(HUGE_SIZE), *again;
+    size_t calls;
+    CHECK(ptr != NULL);
+    mm_heap_free(ptr);
+    calls = system_calls;
+    again = (char *)mm_heap_alloc(HUGE_SIZE - 200000);
+    CHECK(again == hide(ptr));
+    CHECK_EQ(system_calls, calls);
+    mm_heap_free(again);
+    again = (char *)mm_heap_alloc(HUGE_SIZE / 2 + 200000); /* too small for it */
+    CHECK(again != hide(ptr));
+    mm_heap_free(again);
+    CHECK_QUIET();
+    mm_heap_trim();
+    CHECK_EQ(idle_now(), 0);
+}
+
+TEST(kept_mappings_are_bounded)
+{
+    void *blocks[200];
+    size_t i;
+    for (i = 0; i < 200; i++) CHECK((blocks[i] = mm_heap_alloc(HUGE_SIZE)) != NULL);
+    for (i = 0; i < 200; i++) mm_heap_free(blocks[i]);
+    CHECK(idle_now() <= MMI_HEAP_IDLE_BASE + mmi_heap_here.idle_limit);
+    CHECK(mmi_heap_here.kept_count <= MMI_HEAP_KEPT_MOST);
+    CHECK_QUIET();
+    mm_heap_trim();
+}
+
+/* 80 MB come and go: little stays the first time, and what is needed again and again the next. */
+static void use_and_free(size_t size, size_t count)
+{
+    static void *blocks[20000];
+    size_t i;
+    for (i = 0; i < count; i++) CHECK((blocks[i] = mm_heap_alloc(size)) != NULL);
+    for (i = 0; i < count; i++) mm_heap_free(blocks[i]);
+}
+
+TEST(limit_follows_what_is_needed_again)
+{
+    size_t round, purged;
+    system_clock = 1000;
+    mm_heap_trim();
+    CHECK_SUB(use_and_free(8000, 10000));
+    CHECK(idle_now() <= MMI_HEAP_IDLE_BASE);
+    for (round = 0; round < 8; round++) CHECK_SUB(use_and_free(8000, 10000));
+    purged = mmi_heap_here.purged;
+    CHECK(mmi_heap_here.idle_limit > ((size_t)60 << 20));
+    CHECK_SUB(use_and_free(8000, 10000));
+    CHECK(mmi_heap_here.purged <= purged);  /* nothing went back this time */
+    for (round = 0; round < 400; round++) { /* nobody needs it any more: */
+        system_clock += MMI_HEAP_TICK;
+        CHECK_SUB(use_and_free(100000, 30));
+    }
+    CHECK(idle_now() <= MMI_HEAP_IDLE_BASE);
+    CHECK(mmi_heap_here.idle_limit < MMI_HEAP_IDLE_BASE);
+    system_clock = 0;
+    CHECK_QUIET();
+}
+
+TEST(idle_chunks_are_let_go_of)
+{
+    char *blocks[60], *zero;
+    size_t i;
+    mm_heap_trim();
+    for (i = 0; i < 60; i++) {
+        CHECK((blocks[i] = (char *)mm_heap_alloc(60000)) != NULL);
+        memset(blocks[i], 1, 60000);
+    }
+    for (i = 0; i < 60; i++) {
+        if (i % 4 != 0) mm_heap_free(blocks[i]);
+    }
+    mmi_heap_unsorted_flush(mmi_heap_mine);
+    CHECK(mmi_heap_mine->idle > 60 * 60000 / 2);
+    mm_heap_trim();
+    CHECK(mm_heap_check());
+    CHECK_EQ(mmi_heap_mine->idle, 0);
+    zero = (char *)mm_heap_calloc(1, 170000);
+    CHECK(zero != NULL && is_filled(zero, 0, 170000));
+    memset(zero, 1, 170000);
+    mm_heap_free(zero);
+    for (i = 0; i < 60; i += 4) {
+        CHECK(is_filled(blocks[i], 1, 60000));
+        mm_heap_free(blocks[i]);
+    }
+    CHECK_QUIET();
+}
+
+/* Blocks above 256 KiB are zeroed by what is in memory of them. */
+TEST(wiping_leaves_nothing)
+{
+    size_t size, round, i;
+    for (size = 300000; size < 9000000; size += size / 3 + 11) {
+        for (round = 0; round < 3; round++) {
+            char *ptr = (char *)mm_heap_calloc(size, 1);
+            CHECK(ptr != NULL && is_filled(ptr, 0, size));
+            for (i = 0; i < size; i += 9000 * (round + 1)) ptr[i] = 1;
+            mm_heap_free(ptr);
+        }
+    }
+    CHECK_QUIET();
+}
+
+TEST(works_where_nothing_can_be_let_go_of)
+{
+    system_purges = false;
+    CHECK_SUB(use_everything());
+    CHECK_SUB(use_and_free(8000, 10000));
+    CHECK_SUB(use_and_free(HUGE_SIZE, 10));
+    mm_heap_trim();
+    CHECK_SUB(use_everything());
+    CHECK_QUIET();
+    system_purges = true;
+    mm_heap_trim();
+    CHECK_QUIET();
+}
+
+// ---- figures ----
 
 TEST(stats_tell_what_is_held)
 {
@@ -1222,16 +1510,15 @@ TEST(stats_tell_what_is_held)
     b = stats_now();
     CHECK(small != NULL && run != NULL && huge != NULL);
     CHECK_EQ(b.live_blocks, 3);
-    CHECK_EQ(b.live, 112 + 131072 + size);
+    CHECK_EQ(b.live, 112 + mm_heap_usable_size(run) + size);
     CHECK_EQ(b.huge, size);
-    CHECK_EQ(b.spans, 1);
+    CHECK_EQ(b.spans, 2); /* pages, chunks */
     CHECK(b.committed >= MMI_HEAP_SPAN_SIZE + size + b.metadata);
     CHECK_EQ(b.cached, b.committed - b.metadata - b.live);
     CHECK(b.caches >= 1 && b.peak >= b.committed);
     mm_heap_free(small);
     mm_heap_free(run);
     mm_heap_free(huge);
-    CHECK(stats_now().committed <= b.committed - size); /* huge: at once */
     CHECK_QUIET();
     mm_heap_trim();
     CHECK_EQ(stats_now().committed, stats_now().metadata);
@@ -1248,7 +1535,7 @@ TEST(empty_spans_go_back)
         for (i = 0; i < COUNT; i++) CHECK((blocks[i] = mm_heap_alloc(2000)) != NULL);
         CHECK(stats_now().spans >= 5);
         for (i = 0; i < COUNT; i++) mm_heap_free(blocks[i]);
-        CHECK(stats_now().spans <= 2); /* by itself: one in use by the cache, one kept */
+        CHECK(stats_now().spans <= 2 + MMI_HEAP_IDLE_BASE / MMI_HEAP_SPAN_SIZE); /* by itself */
         mm_heap_trim();
         CHECK_EQ(stats_now().spans, 0);
         if (round > 0) CHECK_EQ(stats_now().metadata, metadata); /* records are used again */
@@ -1287,16 +1574,21 @@ TEST(empty_spans_go_back)
 
 TEST_MAIN(TESTS_OF_GNU T(classes_cover_all_sizes), T(blocks_are_told_from_what_lies_between),
           T(every_size_is_usable_and_aligned), T(size_zero_is_unique),
-          T(impossible_sizes_are_refused), T(alignments_times_sizes),
-          T(calloc_is_zero_after_reuse), T(realloc_keeps_the_content),
-          T(realloc_does_not_move_without_need), T(failed_realloc_leaves_the_block),
-          T(works_as_an_allocator), T(free_keeps_errno), T(foreign_pointers_are_refused),
-          T(double_frees_are_refused), TESTS_OF_SECURE TESTS_OF_TOOL T(model_on_one_thread),
-          T(model_on_four_threads), T(threads_free_each_others_blocks),
-          T(blocks_go_home_in_parcels), T(one_thread_allocates_the_other_frees),
-          T(caches_of_ended_threads_are_used_again), T(pages_of_ended_threads_are_adopted),
-          T(blocks_find_an_owner_that_changed), T(destructors_may_use_the_heap),
-          T(cache_is_found_again_by_the_key), T(works_without_a_key_for_the_end_of_threads),
-          TESTS_OF_POSIX T(every_mapping_fails), T(records_of_huge_blocks_fail), TESTS_OF_64_BIT
-          T(exhausted_heap_lives_on_what_it_has), T(stats_tell_what_is_held),
-          T(empty_spans_go_back))
+          T(impossible_sizes_are_refused), T(alignments_times_sizes), T(calloc_is_zero_after_reuse),
+          T(realloc_keeps_the_content), T(realloc_does_not_move_without_need),
+          T(failed_realloc_leaves_the_block), T(works_as_an_allocator), T(free_keeps_errno),
+          T(foreign_pointers_are_refused), T(double_frees_are_refused),
+          TESTS_OF_SECURE TESTS_OF_TOOL T(model_on_one_thread), T(model_on_four_threads),
+          T(threads_free_each_others_blocks), T(blocks_go_home_in_parcels),
+          T(one_thread_allocates_the_other_frees), T(caches_of_ended_threads_are_used_again),
+          T(pages_of_ended_threads_are_adopted), T(blocks_find_an_owner_that_changed),
+          T(destructors_may_use_the_heap), T(cache_is_found_again_by_the_key),
+          T(works_without_a_key_for_the_end_of_threads), TESTS_OF_POSIX T(every_mapping_fails),
+          T(records_of_huge_blocks_fail), TESTS_OF_64_BIT T(exhausted_heap_lives_on_what_it_has),
+          T(chunks_are_joined_with_both_neighbours), T(unsorted_chunks_are_used_first),
+          T(large_blocks_grow_in_place), T(huge_blocks_move_without_copying),
+          T(alignments_on_a_fragmented_heap), T(chunks_of_ended_threads_are_adopted),
+          T(freed_mappings_are_used_again), T(kept_mappings_are_bounded),
+          T(limit_follows_what_is_needed_again), T(idle_chunks_are_let_go_of),
+          T(wiping_leaves_nothing), T(works_where_nothing_can_be_let_go_of),
+          T(stats_tell_what_is_held), T(empty_spans_go_back))
