@@ -525,9 +525,10 @@ extern "C" {
 #define MMI_HEAP_WAITING 16                  /* chunks in the unsorted cache */
 #define MMI_HEAP_BINS 96    /* of the sorted cache: eight for each doubling from 1 KiB to 4 MiB */
 #define MMI_HEAP_BIN_LOOK 8 /* chunks of a bin that are looked at, where not all are large enough */
-#define MMI_HEAP_FAST_BYTES ((size_t)65536) /* a cache's list of one size is flushed above this, */
-#define MMI_HEAP_FAST_MIN 4                 /* or above this many blocks if that is more, */
-#define MMI_HEAP_FAST_MAX 1024              /* and always above this many */
+#define MMI_HEAP_FAST_BYTES ((size_t)16384) /* a list takes no more freed blocks beyond this, */
+#define MMI_HEAP_FAST_MIN 4                 /* or beyond this many if that is more, */
+#define MMI_HEAP_FAST_MAX 128               /* and always beyond this many: each may keep a page */
+#define MMI_HEAP_LEND_ALL ((size_t)1024)    /* up to this size a list takes all that a page has */
 #define MMI_HEAP_PARCELS 8           /* owners at a time for whom a thread collects blocks, */
 #define MMI_HEAP_PARCEL_COUNT 32     /* this many at most, so that an atomic operation is shared */
 #define MMI_HEAP_PARCEL_BYTES 32768u /* by many, and no more than these wait */
@@ -580,6 +581,7 @@ typedef struct mmi_heap_page {
 
 /* A mapping that is cut into pages. All fields belong to the page heap's lock. */
 typedef struct mmi_heap_span {
+    mmi_heap_page pages[MMI_HEAP_SPAN_GRANULES]; /* by their first granule; each on a cache line */
     mmi_heap_mapping mapping;
     char *start;                       /* the first granule */
     uint64_t free;                     /* a bit for each free granule */
@@ -587,7 +589,6 @@ typedef struct mmi_heap_span {
     size_t longest;                    /* longest run of free granules; the bin it lies in */
     struct mmi_heap_span *prev, *next; /* all spans; next also chains spare records */
     struct mmi_heap_span *bin_prev, *bin_next;
-    mmi_heap_page pages[MMI_HEAP_SPAN_GRANULES]; /* by their first granule */
 } mmi_heap_span;
 
 /* A block with a mapping of its own. */
@@ -621,7 +622,8 @@ typedef struct mmi_heap_waiting {
 /* The fast cache of one class. */
 typedef struct mmi_heap_fast {
     mmi_heap_block *list; /* last in, first out */
-    size_t room;          /* what it may take until a free flushes the older half; atomic */
+    size_t room;          /* how many it takes before frees go to their pages; as a signed number,
+                             for it may be below 0; atomic */
 } mmi_heap_fast;
 
 /* Blocks that this thread freed and another one owns, until there are enough for one push. */
@@ -2000,14 +2002,16 @@ static bool mmi_heap_chunk_resize(mmi_heap_cache *cache, mmi_heap_page *page, vo
 
 // >>cache
 
-/* Pushes a block; false when the list has become too long. */
-static inline bool mmi_heap_fast_push(mmi_heap_fast *fast, mmi_heap_block *block, size_t size)
+static inline bool mmi_heap_fast_has_room(const mmi_heap_fast *fast)
 {
-    size_t room = mmi_heap_peek(&fast->room);
+    return (ptrdiff_t)mmi_heap_peek(&fast->room) > 0;
+}
+
+static inline void mmi_heap_fast_push(mmi_heap_fast *fast, mmi_heap_block *block, size_t size)
+{
     mmi_heap_block_close(block, fast->list, size);
     fast->list = block;
-    mmi_heap_poke(&fast->room, room - 1);
-    return room != 0;
+    mmi_heap_poke(&fast->room, mmi_heap_peek(&fast->room) - 1);
 }
 
 /* Pops a block, which there is. */
@@ -2042,20 +2046,35 @@ static void mmi_heap_unlist(mmi_heap_cache *cache, mmi_heap_page *page)
     page->listed = false;
 }
 
-/* A free block, closed, comes home to its page. The last one takes the page to the page heap. */
+static void mmi_heap_page_drop(mmi_heap_cache *cache, mmi_heap_page *page)
+{
+    mmi_heap_unlist(cache, page);
+    mmi_heap_lock();
+    mmi_heap_page_give(page);
+    mmi_heap_unlock();
+}
+
+/* A free block, closed, comes home to its page. The last one takes the page to the page heap,
+   unless it is small and its class has no other to give from. */
 static void mmi_heap_page_put(mmi_heap_cache *cache, mmi_heap_page *page, mmi_heap_block *block)
 {
     size_t used = mmi_heap_peek(&page->used) - 1;
     mmi_heap_block_link(block, page->free);
     page->free = block;
     mmi_heap_poke(&page->used, used);
-    if (used == 0) {
-        if (page->listed) mmi_heap_unlist(cache, page);
-        mmi_heap_lock();
-        mmi_heap_page_give(page);
-        mmi_heap_unlock();
-    } else if (!page->listed) {
-        mmi_heap_list(cache, page);
+    if (!page->listed) mmi_heap_list(cache, page);
+    if (used > 0) return;
+    if (page->granules == 1 && page->prev == NULL && page->next == NULL) return;
+    mmi_heap_page_drop(cache, page);
+}
+
+/* Gives away the pages of a class that have only free blocks. */
+static void mmi_heap_pages_drop(mmi_heap_cache *cache, size_t index)
+{
+    mmi_heap_page *page, *next;
+    for (page = cache->partial[index]; page != NULL; page = next) {
+        next = page->next;
+        if (mmi_heap_peek(&page->used) == 0) mmi_heap_page_drop(cache, page);
     }
 }
 
@@ -2126,9 +2145,9 @@ static void mmi_heap_return_all(mmi_heap_cache *cache, mmi_heap_block *block, bo
             mmi_heap_remote_push(owner, block, block);
         } else if (page->index == MMI_HEAP_AREA) {
             mmi_heap_chunk_free(cache, page, block);
-        } else if (for_use && mmi_heap_peek(&page->fast->room) != 0) {
+        } else if (for_use && mmi_heap_fast_has_room(page->fast)) {
             mmi_heap_block_open(block);
-            (void)mmi_heap_fast_push(page->fast, block, sizeof(*block));
+            mmi_heap_fast_push(page->fast, block, sizeof(*block));
         } else {
             mmi_heap_page_put(cache, page, block);
         }
@@ -2136,23 +2155,14 @@ static void mmi_heap_return_all(mmi_heap_cache *cache, mmi_heap_block *block, bo
     }
 }
 
-/* Keeps the blocks that were freed last and sends the others back to their pages. */
-static MM_COLD void mmi_heap_fast_flush(mmi_heap_cache *cache, size_t index, size_t keep)
+/* Sends all blocks of a list back to their pages. */
+static void mmi_heap_fast_flush(mmi_heap_cache *cache, size_t index)
 {
     mmi_heap_fast *fast = &cache->fast[index];
-    mmi_heap_block *block = fast->list, *next;
-    size_t i;
-    mmi_heap_poke(&fast->room, mmi_heap_class_limit(index) - keep);
-    if (keep == 0) {
-        fast->list = NULL;
-        mmi_heap_return_all(cache, block, false);
-        return;
-    }
-    for (i = 1; i < keep; i++) block = mmi_heap_block_next(block);
-    next = mmi_heap_block_next(block);
-    mmi_heap_block_link(block, NULL);
-    mmi_heap_return_all(cache, next, false);
-    mmi_heap_cache_tick(cache);
+    mmi_heap_block *list = fast->list;
+    fast->list = NULL;
+    mmi_heap_poke(&fast->room, mmi_heap_class_limit(index));
+    mmi_heap_return_all(cache, list, false);
 }
 
 /* Brings all free blocks of a cache home; empty pages go to the page heap. */
@@ -2166,18 +2176,18 @@ static void mmi_heap_collect(mmi_heap_cache *cache)
     mmi_heap_unsorted_flush(cache);
     mmi_heap_area_drop(cache);
     for (index = 0; index < MMI_HEAP_CLASSES; index++) {
-        if (cache->fast[index].list != NULL) mmi_heap_fast_flush(cache, index, 0);
+        if (cache->fast[index].list != NULL) mmi_heap_fast_flush(cache, index);
+        mmi_heap_pages_drop(cache, index);
     }
 }
 
-/* Cuts up to count blocks off the part of the page that was never used; the list of them. */
+/* Cuts some blocks off the part of the page that was never used; the list of them. */
 static mmi_heap_block *mmi_heap_carve(mmi_heap_page *page, size_t *count)
 {
     size_t size = page->block_size, carved = mmi_heap_peek(&page->carved), i;
-    size_t most = MMI_HEAP_CARVE_BYTES / size + 1;
     char *at = page->start + carved * size;
     mmi_heap_block *list = NULL;
-    if (*count > most) *count = most;
+    *count = MMI_HEAP_CARVE_BYTES / size + 1;
     if (*count > page->capacity - carved) *count = page->capacity - carved;
     for (i = *count; i > 0; i--) { /* from the end, so that the list ascends */
         mmi_heap_block *block = (mmi_heap_block *)(void *)(at + (i - 1) * size);
@@ -2189,18 +2199,22 @@ static mmi_heap_block *mmi_heap_carve(mmi_heap_page *page, size_t *count)
     return list;
 }
 
-/* Takes up to count blocks off the page's free list, which is not empty. */
+/* Takes blocks off the page's free list, which is not empty: all, without a look at them; if they
+   are large, some. */
 static mmi_heap_block *mmi_heap_lend(mmi_heap_page *page, size_t *count)
 {
-    mmi_heap_block *list = page->free, *last = list, *next = mmi_heap_block_next(last);
-    size_t taken = 1;
-    for (; taken < *count && next != NULL; taken++) {
-        last = next;
-        next = mmi_heap_block_next(last);
+    mmi_heap_block *list = page->free, *last = list, *next = NULL;
+    size_t most = mmi_heap_class_limit(page->index), taken = 1;
+    *count = mmi_heap_peek(&page->carved) - mmi_heap_peek(&page->used);
+    if (page->block_size > MMI_HEAP_LEND_ALL && *count > most) {
+        for (next = mmi_heap_block_next(last); taken < most; taken++) {
+            last = next;
+            next = mmi_heap_block_next(last);
+        }
+        mmi_heap_block_link(last, NULL);
+        *count = taken;
     }
     page->free = next;
-    mmi_heap_block_link(last, NULL);
-    *count = taken;
     return list;
 }
 
@@ -2396,20 +2410,19 @@ static mmi_heap_page *mmi_heap_page_find(mmi_heap_cache *cache, size_t index)
     return mmi_heap_page_new(cache, index);
 }
 
-/* Fills an empty list, by what others freed or to half its limit at most; false when there is no
-   memory. */
+/* Fills an empty list, with what others freed or what a page has; false when there is no memory. */
 static bool mmi_heap_refill(mmi_heap_cache *cache, size_t index)
 {
     mmi_heap_fast *fast = &cache->fast[index];
-    size_t limit = mmi_heap_class_limit(index), count = limit / 2;
     mmi_heap_page *page;
+    size_t count;
     mmi_heap_cache_tick(cache);
     mmi_heap_return_all(cache, mmi_heap_remote_take(cache), true);
     if (fast->list != NULL) return true;
     page = mmi_heap_page_find(cache, index);
     if (page == NULL) return false;
     fast->list = page->free != NULL ? mmi_heap_lend(page, &count) : mmi_heap_carve(page, &count);
-    mmi_heap_poke(&fast->room, limit - count);
+    mmi_heap_poke(&fast->room, mmi_heap_class_limit(index) - count);
     mmi_heap_poke(&page->used, mmi_heap_peek(&page->used) + count);
     if (page->free == NULL && mmi_heap_peek(&page->carved) == page->capacity) {
         mmi_heap_unlist(cache, page);
@@ -2732,6 +2745,18 @@ static bool mmi_heap_may_free(mmi_heap_page *page, mmi_heap_block *block)
     return false;
 }
 
+/* The list has no room: the block goes to its page. */
+static MMI_HEAP_NOINLINE void mmi_heap_free_home(mmi_heap_cache *cache, mmi_heap_page *page,
+                                                 mmi_heap_block *block)
+{
+    if (MM_UNLIKELY(page->fast->list == block || page->free == block)) {
+        mmi_heap_misuse("mm_heap: block freed twice", block);
+        return;
+    }
+    mmi_heap_block_close(block, NULL, page->block_size);
+    mmi_heap_page_put(cache, page, block);
+}
+
 /* The block is not of one of the calling thread's pages. Needs no cache, so a thread that only
    frees has none. */
 static MMI_HEAP_NOINLINE void mmi_heap_free_slow(void *ptr, mmi_heap_page *page)
@@ -2784,13 +2809,15 @@ MM_API void mm_heap_free(void *ptr)
     }
     fast = page->fast;
     if (MMI_HEAP_CHECKED && !mmi_heap_may_free(page, block)) return;
+    if (MM_UNLIKELY(!mmi_heap_fast_has_room(fast))) {
+        mmi_heap_free_home(cache, page, block);
+        return;
+    }
     if (MM_UNLIKELY(fast->list == block)) {
         mmi_heap_misuse("mm_heap: block freed twice", block);
         return;
     }
-    if (MM_UNLIKELY(!mmi_heap_fast_push(fast, block, page->block_size))) {
-        mmi_heap_fast_flush(cache, page->index, mmi_heap_class_limit(page->index) / 2);
-    }
+    mmi_heap_fast_push(fast, block, page->block_size);
 }
 
 MM_API void mm_heap_free_sized(void *ptr, size_t size)
