@@ -28,7 +28,7 @@ OPTIONAL DEFINES
 
     Before the implementation:
     MM_HEAP_HUGE          requests above this many bytes get a mapping of their own; a plain number
-                          from 4096 to 2097152, default 1048576
+                          from 4096 to 8388608, the default (32-bit: 1048576)
     MM_SYS_MMAP(size)     size bytes of zeroed memory, aligned to 4096 or more; NULL: there is none
     MM_SYS_MUNMAP(p, n)   gives back one whole mapping that MM_SYS_MMAP made; define both or none
     MM_SYS_PURGE(p, n)    lets go of whole pages of the system inside a mapping, so that they are
@@ -60,9 +60,10 @@ OVERVIEW
         page heap          spans of 4 MiB, cut into granules of 64 KiB; a page is a run of granules
                            that holds blocks of one size; the page map finds an address's page
         give back          what is idle returns to the system: beyond a limit at once, else slowly
-        chunks             32 KiB to MM_HEAP_HUGE: an area is a span of chunks of any size, with
-                           boundary tags; the unsorted cache has the last that were freed, the
-                           sorted cache lists the others by size, joined with their neighbours
+        chunks             32 KiB to MM_HEAP_HUGE: an area is a span, or a mapping of 32 MiB, of
+                           chunks of any size, with boundary tags; the unsorted cache has the last
+                           that were freed, the sorted cache lists the others by size, joined with
+                           their neighbours
         fast cache         one for each thread, as the two above: for each of 40 sizes up to 32 KiB
                            a list of blocks ready to be handed out, and the pages they came from
         huge blocks        a mapping each; freed ones are kept for a while
@@ -120,8 +121,8 @@ REPLACING MALLOC
     delete from a C++ file only. Not together with a sanitizer, which replaces them itself.
 
 COMPLEXITY AND STABILITY
-    Allocating and freeing up to 32 KiB is O(1) and rarely takes a lock (amortised: lists are
-    refilled and flushed some blocks at a time), up to MM_HEAP_HUGE as well, with more work; above,
+    Allocating and freeing up to 32 KiB is O(1) and rarely takes a lock (amortised: it does when a
+    page of 64 KiB or more comes or goes), up to MM_HEAP_HUGE as well, with more work; above,
     it takes the lock, and a search among up to 64 mappings that are kept. A call gives back 16 MiB
     at most. A block never moves, except by mm_heap_realloc, which makes blocks above 32 KiB larger
     in place where there is room, and moves the pages of huge ones instead of copying (Linux).
@@ -139,9 +140,10 @@ THREADS
 MEMORY
     The heap is the one object in mm that belongs to the process. What is idle in the page heap and
     among freed mappings is kept for the next request, for a page that the system has to clear costs
-    as much as thirty at hand: up to 8 MiB, and more if what was given back was needed again soon;
-    a quarter of what was not touched for 250 ms goes back, as long as there are calls. mm_heap_trim
-    gives back all of it. A thread keeps up to 64 KiB of each class, and one empty area.
+    as much as thirty at hand: up to 12 MiB (and for each thread 8 MiB of chunks), and more if what
+    was given back was needed again soon; a quarter of what was not touched for 250 ms goes back, as
+    long as there are calls. mm_heap_trim gives back all of it. A thread keeps up to 16 KiB of each
+    class, and an empty area.
     Records about spans and threads (some 0.2 %) are never given back, only used again.
 
 ERRORS
@@ -465,10 +467,14 @@ MM_NODISCARD MM_API bool mm_heap_check(void);
 #endif
 
 #ifndef MM_HEAP_HUGE
+#if UINTPTR_MAX > 0xffffffffu
+#define MM_HEAP_HUGE 8388608
+#else
 #define MM_HEAP_HUGE 1048576
 #endif
-#if MM_HEAP_HUGE < 4096 || MM_HEAP_HUGE > 2097152
-#error "MM_HEAP_HUGE is to be a number from 4096 to 2097152"
+#endif
+#if MM_HEAP_HUGE < 4096 || MM_HEAP_HUGE > 8388608
+#error "MM_HEAP_HUGE is to be a number from 4096 to 8388608"
 #endif
 #if defined(MM_HEAP_OVERRIDE) && !defined(MM_HEAP_FATAL) && !defined(_WIN32)
 #include <stdlib.h> /* abort */
@@ -520,10 +526,13 @@ extern "C" {
 #define MMI_HEAP_CHUNK_UNIT ((size_t)64)  /* chunk sizes are multiples of this */
 #define MMI_HEAP_CHUNK_MIN ((size_t)1024) /* no smaller rest is split off */
 #define MMI_HEAP_AREA_START (MMI_HEAP_CHUNK_UNIT - MMI_HEAP_CHUNK_HEADER) /* blocks are aligned */
-#define MMI_HEAP_AREA_SIZE (MMI_HEAP_SPAN_SIZE - MMI_HEAP_CHUNK_UNIT)     /* what chunks share */
-#define MMI_HEAP_CHUNK_MAX ((size_t)3 << 20) /* of a request, with what alignment costs */
-#define MMI_HEAP_WAITING 16                  /* chunks in the unsorted cache */
-#define MMI_HEAP_BINS 96    /* of the sorted cache: eight for each doubling from 1 KiB to 4 MiB */
+#define MMI_HEAP_CHUNK_MAX ((size_t)24 << 20) /* of a request, with what alignment costs */
+#define MMI_HEAP_SPAN_CHUNK \
+    ((size_t)1200000)                      /* the largest for whose sake a span becomes an area; */
+#define MMI_HEAP_REGION ((size_t)32 << 20) /* above, it is a mapping of this size */
+#define MMI_HEAP_WAITING 16                /* chunks in the unsorted cache, each */
+#define MMI_HEAP_WAITING_MAX ((size_t)256 << 10) /* of up to this size */
+#define MMI_HEAP_BINS 120   /* of the sorted cache: eight for each doubling from 1 KiB to 32 MiB */
 #define MMI_HEAP_BIN_LOOK 8 /* chunks of a bin that are looked at, where not all are large enough */
 #define MMI_HEAP_FAST_BYTES ((size_t)16384) /* a list takes no more freed blocks beyond this, */
 #define MMI_HEAP_FAST_MIN 4                 /* or beyond this many if that is more, */
@@ -596,6 +605,7 @@ typedef struct mmi_heap_huge {
     mmi_heap_page page; /* first: the page map points here */
     mmi_heap_mapping mapping;
     size_t room; /* bytes from page.start to the end of the mapping */
+    struct mmi_heap_huge *region_prev, *region_next; /* while it is an area */
 } mmi_heap_huge;
 
 /* The header of a medium chunk, and what follows it while the chunk is free. The size of a chunk
@@ -644,9 +654,11 @@ typedef struct mmi_heap_cache {
     uint64_t sorted_bits[(MMI_HEAP_BINS + 63) / 64]; /* which lists have a chunk */
     mmi_heap_chunk *sorted[MMI_HEAP_BINS];
     mmi_heap_page *areas;
-    size_t idle, idle_low; /* bytes in sorted chunks that are not clean; the least since then: */
-    uint64_t ticked;       /* when idle_low was last looked at */
-    size_t until_tick;     /* chunks to be freed before the clock is read again */
+    size_t idle, idle_low; /* bytes in sorted chunks that are not clean; the least since ticked */
+    size_t idle_limit;     /* as in the page heap */
+    size_t purged;
+    uint64_t ticked;
+    size_t until_tick;                 /* chunks to be freed before the clock is read again */
     struct mmi_heap_cache *next;       /* all caches, under the lock */
     struct mmi_heap_cache *shelf_next; /* under the lock */
     char apart[64]; /* what others write is to lie in another cache line than the lists */
@@ -665,6 +677,7 @@ typedef struct mmi_heap_central {
     size_t empty;                                /* spans without a page */
     mmi_heap_span *spare_spans;                  /* records for the next span */
     mmi_heap_page *huge;                         /* live huge blocks */
+    mmi_heap_huge *regions;                      /* areas that are mappings of their own */
     mmi_heap_page *spare_huge;                   /* records for the next one, by next */
     mmi_heap_page *kept, *kept_last;             /* free huge blocks, the newest first */
     size_t kept_count;
@@ -953,7 +966,8 @@ static char *mmi_heap_map(size_t size, size_t alignment, mmi_heap_mapping *mappi
     }
     if (mapping->base == NULL) return NULL;
     start = ((uintptr_t)mapping->base + alignment - 1) & ~(uintptr_t)(alignment - 1);
-    if (((uint64_t)start + (size - 1)) >> MMI_HEAP_ADDRESS_BITS != 0) { /* not in the page map */
+    if (((uint64_t)start | ((uint64_t)start + (size - 1))) >> MMI_HEAP_ADDRESS_BITS != 0) {
+        /* not in the page map */
         MM_SYS_MUNMAP(mapping->base, mapping->size);
         return NULL;
     }
@@ -1234,11 +1248,12 @@ static void mmi_heap_page_give(mmi_heap_page *page)
      as much (mmi_heap_regret), so that who does this again and again keeps what he needs; and
      it falls by itself, by an eighth a tick.
    - Of what was idle all the time since the last tick, a quarter goes back at each tick. */
-#define MMI_HEAP_IDLE_BASE ((size_t)8 << 20)
-#define MMI_HEAP_IDLE_KEEP ((size_t)1 << 20) /* too little to care */
-#define MMI_HEAP_TICK 250                    /* milliseconds */
-#define MMI_HEAP_TICK_CALLS 32               /* calls between two looks at the clock */
-#define MMI_HEAP_GIVE_STEPS 4                /* spans or mappings that go back in one call */
+#define MMI_HEAP_IDLE_BASE ((size_t)12 << 20) /* of the page heap and the kept mappings */
+#define MMI_HEAP_IDLE_CACHE ((size_t)8 << 20) /* of the sorted chunks of a cache */
+#define MMI_HEAP_IDLE_KEEP ((size_t)1 << 20)  /* too little to care */
+#define MMI_HEAP_TICK 250                     /* milliseconds */
+#define MMI_HEAP_TICK_CALLS 32                /* calls between two looks at the clock */
+#define MMI_HEAP_GIVE_STEPS 4                 /* spans or mappings that go back in one call */
 
 /* Whether a tick is due; *ticked: when the last one was. */
 static bool mmi_heap_tick_due(uint64_t *ticked, size_t *calls_left)
@@ -1388,6 +1403,260 @@ static void mmi_heap_give_all(void)
     }
     h->idle_low = h->idle;
     h->idle_limit = h->purged = 0;
+}
+
+// >>huge
+
+/* A block above MM_HEAP_HUGE is a mapping. Freed ones are kept for a while, for it is the first
+   touch of each page that costs; see giveback. */
+#define MMI_HEAP_KEPT_MOST 64 /* mappings that are kept, as they are searched one by one */
+
+static mmi_heap_huge *mmi_heap_huge_record(void)
+{
+    mmi_heap_page *page = mmi_heap_here.spare_huge;
+    if (page == NULL) return (mmi_heap_huge *)mmi_heap_record(sizeof(mmi_heap_huge));
+    mmi_heap_here.spare_huge = page->next;
+    return (mmi_heap_huge *)(void *)page;
+}
+
+/* Makes a block of a mapping, of which size bytes are used. Lock held. The caller tells the memory
+   checkers. */
+static void mmi_heap_huge_enter(mmi_heap_huge *huge, size_t size)
+{
+    mmi_heap_central *h = &mmi_heap_here;
+    huge->page.block_size = size;
+    huge->page.granules = size / MMI_HEAP_GRANULE;
+    mmi_heap_huge_link(&huge->page, &h->huge);
+    h->huge_bytes += size;
+    h->huge_blocks++;
+    mmi_heap_enter(huge->page.start, 1, &huge->page);
+}
+
+/* Bytes from old up to size become the user's, those behind it nobody's. */
+static void mmi_heap_huge_track(const mmi_heap_huge *huge, size_t old, size_t size)
+{
+    if (size > old) MM_TRACK_UNPOISON(huge->page.start + old, size - old);
+    MM_TRACK_POISON(huge->page.start + size, huge->room - size);
+    (void)huge;
+}
+
+static void mmi_heap_huge_leave(mmi_heap_huge *huge)
+{
+    mmi_heap_central *h = &mmi_heap_here;
+    mmi_heap_huge_unlink(&huge->page, &h->huge);
+    h->huge_bytes -= huge->page.block_size;
+    h->huge_blocks--;
+    mmi_heap_enter(huge->page.start, 1, NULL);
+}
+
+/* The kept mapping that fits best, at most a quarter too large; NULL: none. Lock held. */
+static mmi_heap_huge *mmi_heap_kept_find(size_t size, size_t alignment)
+{
+    mmi_heap_huge *best = NULL;
+    mmi_heap_page *page;
+    for (page = mmi_heap_here.kept; page != NULL; page = page->next) {
+        mmi_heap_huge *huge = (mmi_heap_huge *)(void *)page;
+        if (huge->room < size || huge->room - size > size / 4) continue;
+        if ((uintptr_t)page->start % alignment != 0) continue;
+        if (best == NULL || huge->room < best->room) best = huge;
+    }
+    return best;
+}
+
+static void *mmi_heap_kept_take(size_t size, size_t alignment)
+{
+    mmi_heap_huge *huge;
+    char *start = NULL;
+    mmi_heap_lock();
+    huge = mmi_heap_kept_find(size, alignment);
+    if (huge != NULL) {
+        mmi_heap_kept_unlink(huge);
+        mmi_heap_huge_enter(huge, size);
+        mmi_heap_huge_track(huge, 0, size);
+        start = huge->page.start;
+    }
+    mmi_heap_unlock();
+    return start;
+}
+
+static void mmi_heap_huge_init(mmi_heap_huge *huge, char *start, const mmi_heap_mapping *mapping)
+{
+    huge->mapping = *mapping;
+    memset(&huge->page, 0, sizeof(huge->page));
+    huge->page.index = MMI_HEAP_DIRECT;
+    huge->page.start = start;
+    huge->page.capacity = huge->page.carved = huge->page.used = 1;
+    huge->room = mapping->size - (size_t)(start - (char *)mapping->base);
+}
+
+/* A new mapping, made outside the lock. */
+static void *mmi_heap_huge_map(size_t size, size_t alignment)
+{
+    mmi_heap_mapping mapping;
+    mmi_heap_huge *huge = NULL;
+    char *start = mmi_heap_map(size, alignment, &mapping);
+    if (start == NULL) return NULL;
+    mmi_heap_lock();
+    if (mmi_heap_leaf_make(start)) huge = mmi_heap_huge_record();
+    if (huge != NULL) {
+        mmi_heap_huge_init(huge, start, &mapping);
+        mmi_heap_huge_enter(huge, size);
+        mmi_heap_huge_track(huge, 0, size);
+        mmi_heap_commit(mapping.size);
+        mmi_heap_regret(size);
+    }
+    mmi_heap_unlock();
+    if (huge != NULL) return start;
+    mmi_heap_unmap(&mapping);
+    return NULL;
+}
+
+static void mmi_heap_give_all_locked(void)
+{
+    mmi_heap_lock();
+    mmi_heap_give_all();
+    mmi_heap_unlock();
+}
+
+/* size: a multiple of the granule. */
+static void *mmi_heap_alloc_huge(size_t size, size_t alignment, bool *zero)
+{
+    void *ptr = mmi_heap_kept_take(size, alignment);
+    *zero = ptr == NULL;
+    if (ptr == NULL) ptr = mmi_heap_huge_map(size, alignment);
+    if (ptr == NULL) { /* what is kept may be in the way */
+        mmi_heap_give_all_locked();
+        ptr = mmi_heap_huge_map(size, alignment);
+    }
+    return ptr;
+}
+
+/* Puts the mapping of a live block among those that are kept. Lock held. */
+static void mmi_heap_huge_keep(mmi_heap_huge *huge)
+{
+    mmi_heap_central *h = &mmi_heap_here;
+    mmi_heap_huge_leave(huge);
+    MM_TRACK_POISON(huge->page.start, huge->room);
+    mmi_heap_huge_link(&huge->page, &h->kept);
+    if (h->kept_last == NULL) h->kept_last = &huge->page;
+    h->idle += huge->page.block_size;
+    if (++h->kept_count > MMI_HEAP_KEPT_MOST) h->purged += mmi_heap_kept_drop();
+    mmi_heap_settle();
+}
+
+static void mmi_heap_huge_free(void *ptr)
+{
+    mmi_heap_page *page;
+    bool ours;
+    mmi_heap_lock();
+    page = mmi_heap_page_at(ptr); /* again: another thread may just have freed it, too */
+    ours = page != NULL && page->index == MMI_HEAP_DIRECT && page->start == (char *)ptr;
+    if (ours) mmi_heap_huge_keep((mmi_heap_huge *)(void *)page);
+    mmi_heap_unlock();
+    if (!ours) mmi_heap_misuse("mm_heap: not the start of a live block", ptr);
+}
+
+static size_t mmi_heap_huge_size(size_t size)
+{
+    return (size + MMI_HEAP_GRANULE - 1) & ~(MMI_HEAP_GRANULE - 1);
+}
+
+/* Makes a huge block larger or smaller within its mapping; false: it cannot. */
+static bool mmi_heap_huge_resize(mmi_heap_page *page, size_t size)
+{
+    mmi_heap_huge *huge = (mmi_heap_huge *)(void *)page;
+    size_t old = page->block_size;
+    if (size > huge->room) return false;
+    mmi_heap_lock();
+    mmi_heap_huge_leave(huge);
+    mmi_heap_huge_enter(huge, size);
+    mmi_heap_huge_track(huge, old, size);
+    mmi_heap_unlock();
+    return true;
+}
+
+/* Tells Valgrind that memory which it takes for indeterminate has a value. */
+static void mmi_heap_defined(void *ptr, size_t size)
+{
+#if defined(MM_VALGRIND) && defined(VALGRIND_MAKE_MEM_DEFINED)
+    (void)VALGRIND_MAKE_MEM_DEFINED(ptr, size);
+#else
+    (void)ptr, (void)size;
+#endif
+}
+
+/* Moves a huge block into a mapping that is half as large again as it has to be, so that it can
+   grow on: the pages change their place and are not copied. NULL: it cannot. */
+static void *mmi_heap_huge_move(mmi_heap_page *page, size_t size)
+{
+    mmi_heap_huge *huge = (mmi_heap_huge *)(void *)page;
+    mmi_heap_mapping mapping, old = huge->mapping;
+    size_t used = page->block_size;
+    char *start = mmi_heap_map(size + mmi_heap_huge_size(size / 2), MMI_HEAP_GRANULE, &mapping);
+    bool moved = false;
+    if (start == NULL) return NULL;
+    mmi_heap_lock();
+    if (mmi_heap_leaf_make(start) && MM_SYS_MOVE(page->start, start, used)) {
+        char *end = page->start + used;
+        moved = true;
+        mmi_heap_huge_leave(huge);
+        MM_TRACK_UNPOISON(old.base, old.size);
+        if ((char *)old.base < page->start) {
+            MM_SYS_MUNMAP(old.base, (size_t)(page->start - (char *)old.base));
+        }
+        if (end < (char *)old.base + old.size) {
+            MM_SYS_MUNMAP(end, (size_t)((char *)old.base + old.size - end));
+        }
+        mmi_heap_huge_init(huge, start, &mapping);
+        mmi_heap_huge_enter(huge, size);
+        mmi_heap_defined(start, used); /* Valgrind takes the place for new */
+        mmi_heap_huge_track(huge, used, size);
+        mmi_heap_here.committed -= old.size;
+        mmi_heap_commit(mapping.size);
+    }
+    mmi_heap_unlock();
+    if (!moved) mmi_heap_unmap(&mapping);
+    return moved ? start : NULL;
+}
+
+/* A region is a huge block that becomes an area: all its granules are in the page map. The page, or
+   NULL. The caller enters what it is. */
+static mmi_heap_page *mmi_heap_region_take(bool *clean)
+{
+    mmi_heap_central *h = &mmi_heap_here;
+    char *start = (char *)mmi_heap_alloc_huge(MMI_HEAP_REGION, MMI_HEAP_GRANULE, clean);
+    mmi_heap_huge *huge;
+    if (start == NULL) return NULL;
+    mmi_heap_lock();
+    huge = (mmi_heap_huge *)(void *)mmi_heap_page_at(start);
+    if (mmi_heap_leaf_make(start + MMI_HEAP_REGION - 1)) {
+        mmi_heap_huge_leave(huge);
+        huge->region_prev = NULL;
+        huge->region_next = h->regions;
+        if (h->regions != NULL) h->regions->region_prev = huge;
+        h->regions = huge;
+        huge->page.granules = MMI_HEAP_REGION / MMI_HEAP_GRANULE;
+        huge->page.carved = huge->page.used = 0;
+        MM_TRACK_POISON(start, huge->room);
+    } else {
+        mmi_heap_huge_keep(huge);
+        huge = NULL;
+    }
+    mmi_heap_unlock();
+    return huge == NULL ? NULL : &huge->page;
+}
+
+/* Lock held. */
+static void mmi_heap_region_give(mmi_heap_page *page)
+{
+    mmi_heap_huge *huge = (mmi_heap_huge *)(void *)page;
+    mmi_heap_enter(page->start, page->granules, NULL);
+    if (huge->region_next != NULL) huge->region_next->region_prev = huge->region_prev;
+    if (huge->region_prev != NULL) huge->region_prev->region_next = huge->region_next;
+    else mmi_heap_here.regions = huge->region_next;
+    mmi_heap_huge_init(huge, page->start, &huge->mapping);
+    mmi_heap_huge_enter(huge, MMI_HEAP_REGION);
+    mmi_heap_huge_keep(huge);
 }
 
 // >>classes
@@ -1540,6 +1809,12 @@ static inline mmi_heap_chunk *mmi_heap_area_first(const mmi_heap_page *area)
     return (mmi_heap_chunk *)(void *)(area->start + MMI_HEAP_AREA_START);
 }
 
+/* What the chunks of an area share. */
+static inline size_t mmi_heap_area_size(const mmi_heap_page *area)
+{
+    return area->granules * MMI_HEAP_GRANULE - MMI_HEAP_CHUNK_UNIT;
+}
+
 /* Whether a chunk is in the sorted cache. */
 static inline bool mmi_heap_chunk_sorted(const mmi_heap_chunk *chunk)
 {
@@ -1565,11 +1840,11 @@ static bool mmi_heap_chunk_is_live(mmi_heap_page *page, const void *ptr)
 {
     mmi_heap_chunk *chunk = mmi_heap_chunk_of(ptr);
     size_t offset = (size_t)((const char *)ptr - page->start) - MMI_HEAP_CHUNK_UNIT, size;
-    if (offset % MMI_HEAP_CHUNK_UNIT != 0 || offset >= MMI_HEAP_AREA_SIZE) return false;
+    if (offset % MMI_HEAP_CHUNK_UNIT != 0 || offset >= mmi_heap_area_size(page)) return false;
     mmi_heap_block_open((mmi_heap_block *)(void *)chunk);
     size = mmi_heap_chunk_size(chunk);
     if ((chunk->size & MMI_HEAP_CHUNK_FLAGS) != MMI_HEAP_CHUNK_USED) return false;
-    if (size % MMI_HEAP_CHUNK_UNIT != 0 || size > MMI_HEAP_AREA_SIZE - offset) return false;
+    if (size % MMI_HEAP_CHUNK_UNIT != 0 || size > mmi_heap_area_size(page) - offset) return false;
     chunk = mmi_heap_chunk_at(chunk, size);
     mmi_heap_block_open((mmi_heap_block *)(void *)chunk);
     return chunk->before == size;
@@ -1685,17 +1960,18 @@ static void mmi_heap_area_give(mmi_heap_cache *cache, mmi_heap_page *page)
     if (page->next != NULL) page->next->prev = page->prev;
     if (page->prev != NULL) page->prev->next = page->next;
     else cache->areas = page->next;
-    MM_TRACK_POISON(page->start, MMI_HEAP_SPAN_SIZE);
+    MM_TRACK_POISON(page->start, page->granules * MMI_HEAP_GRANULE);
     mmi_heap_lock();
-    mmi_heap_page_give(page);
+    if (page->span != NULL) mmi_heap_page_give(page);
+    else mmi_heap_region_give(page);
     mmi_heap_unlock();
 }
 
-/* Whether another area is free as a whole: one is kept. */
-static bool mmi_heap_area_spare(const mmi_heap_cache *cache)
+/* Whether another area of the size is free as a whole: one is kept. */
+static bool mmi_heap_area_spare(const mmi_heap_cache *cache, size_t size)
 {
-    const mmi_heap_chunk *chunk = cache->sorted[MMI_HEAP_BINS - 1];
-    return chunk != NULL && mmi_heap_chunk_size(chunk) == MMI_HEAP_AREA_SIZE;
+    const mmi_heap_chunk *chunk = cache->sorted[mmi_heap_bin_of(size)];
+    return chunk != NULL && mmi_heap_chunk_size(chunk) == size;
 }
 
 /* Gives away all areas that are free as a whole. */
@@ -1706,10 +1982,39 @@ static void mmi_heap_area_drop(mmi_heap_cache *cache)
         mmi_heap_chunk *chunk = mmi_heap_area_first(page);
         next = page->next;
         if (!mmi_heap_chunk_sorted(chunk)) continue;
-        if (mmi_heap_chunk_size(chunk) != MMI_HEAP_AREA_SIZE) continue;
+        if (mmi_heap_chunk_size(chunk) != mmi_heap_area_size(page)) continue;
         mmi_heap_sorted_take(cache, chunk);
         mmi_heap_area_give(cache, page);
     }
+}
+
+/* Lets go of the memory of a chunk that is in no list, if it has whole pages. */
+static bool mmi_heap_chunk_purge(mmi_heap_chunk *chunk)
+{
+    uintptr_t page = mmi_heap_here.os_page;
+    char *start = (char *)(chunk + 1), *end = (char *)chunk + mmi_heap_chunk_size(chunk);
+    char *first = (char *)(((uintptr_t)start + page - 1) & ~(page - 1));
+    char *last = (char *)((uintptr_t)end & ~(page - 1));
+    bool done;
+    if (first >= last) return false;
+    MM_TRACK_UNPOISON(start, (size_t)(end - start));
+    done = MM_SYS_PURGE(first, (size_t)(last - first));
+    if (done) {
+        memset(start, 0, (size_t)(first - start));
+        memset(last, 0, (size_t)(end - last));
+        chunk->size |= MMI_HEAP_CHUNK_CLEAN;
+    }
+    MM_TRACK_POISON(start, (size_t)(end - start));
+    return done;
+}
+
+/* A chunk is about to be sorted, in a cache that has more idle than it should. */
+static void mmi_heap_sorted_limit(mmi_heap_cache *cache, mmi_heap_chunk *chunk)
+{
+    size_t size = mmi_heap_chunk_size(chunk);
+    if (cache->idle + size <= MMI_HEAP_IDLE_CACHE + cache->idle_limit) return;
+    if (size < MMI_HEAP_GRANULE || (chunk->size & MMI_HEAP_CHUNK_CLEAN) != 0) return;
+    if (mmi_heap_chunk_purge(chunk)) cache->purged += size;
 }
 
 /* Joins a chunk that is neither used nor in a list with its free neighbours, and sorts it. */
@@ -1734,9 +2039,11 @@ static void mmi_heap_chunk_sort(mmi_heap_cache *cache, mmi_heap_chunk *chunk)
         }
     }
     mmi_heap_chunk_set(chunk, size, clean);
-    if (size == MMI_HEAP_AREA_SIZE && mmi_heap_area_spare(cache)) {
+    if (chunk->before == 0 && mmi_heap_chunk_size(mmi_heap_chunk_at(chunk, size)) == 0 &&
+        mmi_heap_area_spare(cache, size)) {
         mmi_heap_area_give(cache, mmi_heap_page_at(chunk));
     } else {
+        mmi_heap_sorted_limit(cache, chunk);
         mmi_heap_sorted_put(cache, chunk);
     }
 }
@@ -1752,26 +2059,6 @@ static void mmi_heap_chunk_split(mmi_heap_cache *cache, mmi_heap_chunk *chunk, s
     mmi_heap_chunk_set(chunk, keep, chunk->size & MMI_HEAP_CHUNK_FLAGS);
     mmi_heap_chunk_set(behind, rest, flags);
     mmi_heap_chunk_sort(cache, behind);
-}
-
-/* Lets go of the memory of a chunk that is in no list, if it has whole pages. */
-static bool mmi_heap_chunk_purge(mmi_heap_chunk *chunk)
-{
-    uintptr_t page = mmi_heap_here.os_page;
-    char *start = (char *)(chunk + 1), *end = (char *)chunk + mmi_heap_chunk_size(chunk);
-    char *first = (char *)(((uintptr_t)start + page - 1) & ~(page - 1));
-    char *last = (char *)((uintptr_t)end & ~(page - 1));
-    bool done;
-    if (first >= last) return false;
-    MM_TRACK_UNPOISON(start, (size_t)(end - start));
-    done = MM_SYS_PURGE(first, (size_t)(last - first));
-    if (done) {
-        memset(start, 0, (size_t)(first - start));
-        memset(last, 0, (size_t)(end - last));
-        chunk->size |= MMI_HEAP_CHUNK_CLEAN;
-    }
-    MM_TRACK_POISON(start, (size_t)(end - start));
-    return done;
 }
 
 /* Lets go of sorted chunks, from the largest down, until this many bytes are gone or no more is
@@ -1805,6 +2092,8 @@ static void mmi_heap_cache_tick(mmi_heap_cache *cache)
         mmi_heap_sorted_purge(cache, cache->idle_low / 4, MMI_HEAP_GRANULE, 16);
     }
     cache->idle_low = cache->idle;
+    cache->idle_limit -= cache->idle_limit / 8;
+    cache->purged -= cache->purged / 8;
     mmi_heap_lock();
     mmi_heap_here.until_tick = 0;
     mmi_heap_settle();
@@ -1862,32 +2151,40 @@ static void mmi_heap_chunk_free(mmi_heap_cache *cache, mmi_heap_page *page, void
     MM_TRACK_POISON(block, size - MMI_HEAP_CHUNK_HEADER);
     chunk->size = size | MMI_HEAP_CHUNK_WAITING;
     mmi_heap_area_count(page, 0, size - MMI_HEAP_CHUNK_HEADER, (size_t)0 - 1);
-    mmi_heap_unsorted_put(cache, chunk);
+    if (size <= MMI_HEAP_WAITING_MAX) {
+        mmi_heap_unsorted_put(cache, chunk);
+    } else {
+        chunk->size = size;
+        mmi_heap_chunk_sort(cache, chunk);
+        mmi_heap_cache_tick(cache);
+    }
 }
 
 /* Makes a page an area of the cache, one free chunk in all. */
 static void mmi_heap_area_init(mmi_heap_cache *cache, mmi_heap_page *page, bool clean)
 {
     mmi_heap_chunk *chunk = mmi_heap_area_first(page);
+    size_t size = mmi_heap_area_size(page);
     page->prev = NULL;
     page->next = cache->areas;
     if (cache->areas != NULL) cache->areas->prev = page;
     cache->areas = page;
     MM_TRACK_UNPOISON(chunk, MMI_HEAP_CHUNK_HEADER);
-    MM_TRACK_UNPOISON((char *)chunk + MMI_HEAP_AREA_SIZE, MMI_HEAP_CHUNK_HEADER);
-    mmi_heap_chunk_at(chunk, MMI_HEAP_AREA_SIZE)->size = MMI_HEAP_CHUNK_USED; /* the end */
+    MM_TRACK_UNPOISON((char *)chunk + size, MMI_HEAP_CHUNK_HEADER);
+    mmi_heap_chunk_at(chunk, size)->size = MMI_HEAP_CHUNK_USED; /* the end, of size 0 */
     chunk->before = 0;
-    mmi_heap_chunk_set(chunk, MMI_HEAP_AREA_SIZE, clean ? MMI_HEAP_CHUNK_CLEAN : 0);
+    mmi_heap_chunk_set(chunk, size, clean ? MMI_HEAP_CHUNK_CLEAN : 0);
     mmi_heap_sorted_put(cache, chunk);
 }
 
-/* A new area; false when there is no memory. */
-static bool mmi_heap_area_new(mmi_heap_cache *cache)
+/* A new area where a chunk of the size fits; false when there is no memory. */
+static bool mmi_heap_area_new(mmi_heap_cache *cache, size_t need)
 {
-    mmi_heap_page *page;
+    mmi_heap_page *page = NULL;
     bool clean;
+    if (need > MMI_HEAP_SPAN_CHUNK && (page = mmi_heap_region_take(&clean)) == NULL) return false;
     mmi_heap_lock();
-    page = mmi_heap_page_take(MMI_HEAP_SPAN_GRANULES, &clean);
+    if (page == NULL) page = mmi_heap_page_take(MMI_HEAP_SPAN_GRANULES, &clean);
     if (page != NULL) {
         page->index = MMI_HEAP_AREA;
         page->block_size = 1; /* of no meaning, but not 0 */
@@ -1937,6 +2234,11 @@ static void *mmi_heap_chunk_give(mmi_heap_cache *cache, mmi_heap_chunk *chunk, s
     if (clean != 0) memset(block, 0, sizeof(*chunk) - MMI_HEAP_CHUNK_HEADER);
     if (MMI_HEAP_CHECKED) ((mmi_heap_block *)(void *)block)->key = 0;
     *zero = clean != 0;
+    if (clean != 0 && cache->purged != 0) {
+        size_t regret = need < cache->purged ? need : cache->purged;
+        cache->purged -= regret;
+        cache->idle_limit += regret;
+    }
     mmi_heap_area_count(mmi_heap_page_at(chunk), need, 0, 1);
     return block;
 }
@@ -2472,10 +2774,10 @@ static mmi_heap_chunk *mmi_heap_chunk_get(mmi_heap_cache *cache, size_t need)
     }
     if ((chunk = mmi_heap_chunk_take(cache, need)) != NULL) return chunk;
     if ((chunk = mmi_heap_chunk_adopt(cache, need)) != NULL) return chunk;
-    if (mmi_heap_area_new(cache)) return mmi_heap_chunk_take(cache, need);
+    if (mmi_heap_area_new(cache, need)) return mmi_heap_chunk_take(cache, need);
     mmi_heap_collect_all(cache);
     if ((chunk = mmi_heap_chunk_take(cache, need)) != NULL) return chunk;
-    return mmi_heap_area_new(cache) ? mmi_heap_chunk_take(cache, need) : NULL;
+    return mmi_heap_area_new(cache, need) ? mmi_heap_chunk_take(cache, need) : NULL;
 }
 
 /* A block in an area; NULL when there is no memory. *zero: all of it is zero. */
@@ -2496,232 +2798,19 @@ static void *mmi_heap_alloc_chunk(size_t size, size_t alignment, bool *zero)
     return block;
 }
 
-// >>huge
-
-/* A block above MM_HEAP_HUGE is a mapping. Freed ones are kept for a while, for it is the first
-   touch of each page that costs; see giveback. */
-#define MMI_HEAP_KEPT_MOST 64 /* mappings that are kept, as they are searched one by one */
-
-static mmi_heap_huge *mmi_heap_huge_record(void)
-{
-    mmi_heap_page *page = mmi_heap_here.spare_huge;
-    if (page == NULL) return (mmi_heap_huge *)mmi_heap_record(sizeof(mmi_heap_huge));
-    mmi_heap_here.spare_huge = page->next;
-    return (mmi_heap_huge *)(void *)page;
-}
-
-/* Makes a block of a mapping, of which size bytes are used. Lock held. The caller tells the memory
-   checkers. */
-static void mmi_heap_huge_enter(mmi_heap_huge *huge, size_t size)
-{
-    mmi_heap_central *h = &mmi_heap_here;
-    huge->page.block_size = size;
-    huge->page.granules = size / MMI_HEAP_GRANULE;
-    mmi_heap_huge_link(&huge->page, &h->huge);
-    h->huge_bytes += size;
-    h->huge_blocks++;
-    mmi_heap_enter(huge->page.start, 1, &huge->page);
-}
-
-/* Bytes from old up to size become the user's, those behind it nobody's. */
-static void mmi_heap_huge_track(const mmi_heap_huge *huge, size_t old, size_t size)
-{
-    if (size > old) MM_TRACK_UNPOISON(huge->page.start + old, size - old);
-    MM_TRACK_POISON(huge->page.start + size, huge->room - size);
-    (void)huge;
-}
-
-static void mmi_heap_huge_leave(mmi_heap_huge *huge)
-{
-    mmi_heap_central *h = &mmi_heap_here;
-    mmi_heap_huge_unlink(&huge->page, &h->huge);
-    h->huge_bytes -= huge->page.block_size;
-    h->huge_blocks--;
-    mmi_heap_enter(huge->page.start, 1, NULL);
-}
-
-/* The kept mapping that fits best, at most a quarter too large; NULL: none. Lock held. */
-static mmi_heap_huge *mmi_heap_kept_find(size_t size, size_t alignment)
-{
-    mmi_heap_huge *best = NULL;
-    mmi_heap_page *page;
-    for (page = mmi_heap_here.kept; page != NULL; page = page->next) {
-        mmi_heap_huge *huge = (mmi_heap_huge *)(void *)page;
-        if (huge->room < size || huge->room - size > size / 4) continue;
-        if ((uintptr_t)page->start % alignment != 0) continue;
-        if (best == NULL || huge->room < best->room) best = huge;
-    }
-    return best;
-}
-
-static void *mmi_heap_kept_take(size_t size, size_t alignment)
-{
-    mmi_heap_huge *huge;
-    char *start = NULL;
-    mmi_heap_lock();
-    huge = mmi_heap_kept_find(size, alignment);
-    if (huge != NULL) {
-        mmi_heap_kept_unlink(huge);
-        mmi_heap_huge_enter(huge, size);
-        mmi_heap_huge_track(huge, 0, size);
-        start = huge->page.start;
-    }
-    mmi_heap_unlock();
-    return start;
-}
-
-static void mmi_heap_huge_init(mmi_heap_huge *huge, char *start, const mmi_heap_mapping *mapping)
-{
-    memset(&huge->page, 0, sizeof(huge->page));
-    huge->page.index = MMI_HEAP_DIRECT;
-    huge->page.start = start;
-    huge->page.capacity = huge->page.carved = huge->page.used = 1;
-    huge->mapping = *mapping;
-    huge->room = mapping->size - (size_t)(start - (char *)mapping->base);
-}
-
-/* A new mapping, made outside the lock. */
-static void *mmi_heap_huge_map(size_t size, size_t alignment)
-{
-    mmi_heap_mapping mapping;
-    mmi_heap_huge *huge = NULL;
-    char *start = mmi_heap_map(size, alignment, &mapping);
-    if (start == NULL) return NULL;
-    mmi_heap_lock();
-    if (mmi_heap_leaf_make(start)) huge = mmi_heap_huge_record();
-    if (huge != NULL) {
-        mmi_heap_huge_init(huge, start, &mapping);
-        mmi_heap_huge_enter(huge, size);
-        mmi_heap_huge_track(huge, 0, size);
-        mmi_heap_commit(mapping.size);
-        mmi_heap_regret(size);
-    }
-    mmi_heap_unlock();
-    if (huge != NULL) return start;
-    mmi_heap_unmap(&mapping);
-    return NULL;
-}
-
-static void mmi_heap_give_all_locked(void)
-{
-    mmi_heap_lock();
-    mmi_heap_give_all();
-    mmi_heap_unlock();
-}
-
-/* size: a multiple of the granule. */
-static void *mmi_heap_alloc_huge(size_t size, size_t alignment, bool *zero)
-{
-    void *ptr = mmi_heap_kept_take(size, alignment);
-    *zero = ptr == NULL;
-    if (ptr == NULL) ptr = mmi_heap_huge_map(size, alignment);
-    if (ptr == NULL) { /* what is kept may be in the way */
-        mmi_heap_give_all_locked();
-        ptr = mmi_heap_huge_map(size, alignment);
-    }
-    return ptr;
-}
-
-/* Puts the mapping of a live block among those that are kept. Lock held. */
-static void mmi_heap_huge_keep(mmi_heap_huge *huge)
-{
-    mmi_heap_central *h = &mmi_heap_here;
-    mmi_heap_huge_leave(huge);
-    MM_TRACK_POISON(huge->page.start, huge->room);
-    mmi_heap_huge_link(&huge->page, &h->kept);
-    if (h->kept_last == NULL) h->kept_last = &huge->page;
-    h->idle += huge->page.block_size;
-    if (++h->kept_count > MMI_HEAP_KEPT_MOST) h->purged += mmi_heap_kept_drop();
-    mmi_heap_settle();
-}
-
-static void mmi_heap_huge_free(void *ptr)
-{
-    mmi_heap_page *page;
-    bool ours;
-    mmi_heap_lock();
-    page = mmi_heap_page_at(ptr); /* again: another thread may just have freed it, too */
-    ours = page != NULL && page->index == MMI_HEAP_DIRECT && page->start == (char *)ptr;
-    if (ours) mmi_heap_huge_keep((mmi_heap_huge *)(void *)page);
-    mmi_heap_unlock();
-    if (!ours) mmi_heap_misuse("mm_heap: not the start of a live block", ptr);
-}
-
-static size_t mmi_heap_huge_size(size_t size)
-{
-    return (size + MMI_HEAP_GRANULE - 1) & ~(MMI_HEAP_GRANULE - 1);
-}
-
-/* Makes a huge block larger or smaller within its mapping; false: it cannot. */
-static bool mmi_heap_huge_resize(mmi_heap_page *page, size_t size)
-{
-    mmi_heap_huge *huge = (mmi_heap_huge *)(void *)page;
-    size_t old = page->block_size;
-    if (size > huge->room) return false;
-    mmi_heap_lock();
-    mmi_heap_huge_leave(huge);
-    mmi_heap_huge_enter(huge, size);
-    mmi_heap_huge_track(huge, old, size);
-    mmi_heap_unlock();
-    return true;
-}
-
-/* Tells Valgrind that memory which it takes for indeterminate has a value. */
-static void mmi_heap_defined(void *ptr, size_t size)
-{
-#if defined(MM_VALGRIND) && defined(VALGRIND_MAKE_MEM_DEFINED)
-    (void)VALGRIND_MAKE_MEM_DEFINED(ptr, size);
-#else
-    (void)ptr, (void)size;
-#endif
-}
-
-/* Moves a huge block into a mapping that is half as large again as it has to be, so that it can
-   grow on: the pages change their place and are not copied. NULL: it cannot. */
-static void *mmi_heap_huge_move(mmi_heap_page *page, size_t size)
-{
-    mmi_heap_huge *huge = (mmi_heap_huge *)(void *)page;
-    mmi_heap_mapping mapping, old = huge->mapping;
-    size_t used = page->block_size;
-    char *start = mmi_heap_map(size + mmi_heap_huge_size(size / 2), MMI_HEAP_GRANULE, &mapping);
-    bool moved = false;
-    if (start == NULL) return NULL;
-    mmi_heap_lock();
-    if (mmi_heap_leaf_make(start) && MM_SYS_MOVE(page->start, start, used)) {
-        char *end = page->start + used;
-        moved = true;
-        mmi_heap_huge_leave(huge);
-        MM_TRACK_UNPOISON(old.base, old.size);
-        if ((char *)old.base < page->start) {
-            MM_SYS_MUNMAP(old.base, (size_t)(page->start - (char *)old.base));
-        }
-        if (end < (char *)old.base + old.size) {
-            MM_SYS_MUNMAP(end, (size_t)((char *)old.base + old.size - end));
-        }
-        mmi_heap_huge_init(huge, start, &mapping);
-        mmi_heap_huge_enter(huge, size);
-        mmi_heap_defined(start, used); /* Valgrind takes the place for new */
-        mmi_heap_huge_track(huge, used, size);
-        mmi_heap_here.committed -= old.size;
-        mmi_heap_commit(mapping.size);
-    }
-    mmi_heap_unlock();
-    if (!moved) mmi_heap_unmap(&mapping);
-    return moved ? start : NULL;
-}
-
 // >>large
 
 /* What has no class. *zero: the block is zero. */
 static MMI_HEAP_NOINLINE void *mmi_heap_alloc_large(size_t size, size_t alignment, bool *zero)
 {
     size_t slack = alignment + MMI_HEAP_SPAN_SIZE;
-    void *ptr;
+    void *ptr = NULL;
     if (alignment > PTRDIFF_MAX / 2 || size > PTRDIFF_MAX - slack) return mmi_heap_refuse(ENOMEM);
     mmi_heap_start();
     if (size <= MM_HEAP_HUGE && size + alignment <= MMI_HEAP_CHUNK_MAX) {
         ptr = mmi_heap_alloc_chunk(size, alignment, zero);
-    } else {
+    }
+    if (ptr == NULL) { /* or there is no room for an area, but perhaps for the block */
         if (alignment < MMI_HEAP_GRANULE) alignment = MMI_HEAP_GRANULE;
         ptr = mmi_heap_alloc_huge(mmi_heap_huge_size(size + (size == 0)), alignment, zero);
     }
@@ -3047,6 +3136,7 @@ MM_API void mm_heap_get_stats(mm_heap_stats *stats)
 {
     mmi_heap_central *h = &mmi_heap_here;
     mmi_heap_cache *cache;
+    mmi_heap_huge *region;
     mmi_heap_span *span;
     size_t used = 0, used_blocks = 0, idle = 0, idle_blocks = 0;
     memset(stats, 0, sizeof(*stats));
@@ -3056,6 +3146,10 @@ MM_API void mm_heap_get_stats(mm_heap_stats *stats)
     }
     for (span = h->spans; span != NULL; span = span->next, stats->spans++) {
         used += mmi_heap_span_used(span, &used_blocks);
+    }
+    for (region = h->regions; region != NULL; region = region->region_next) {
+        used += mmi_heap_peek(&region->page.used);
+        used_blocks += mmi_heap_peek(&region->page.carved);
     }
     stats->live = (used > idle ? used - idle : 0) + h->huge_bytes;
     stats->live_blocks = used_blocks > idle_blocks ? used_blocks - idle_blocks : 0;
@@ -3097,11 +3191,11 @@ static bool mmi_heap_check_area(const mmi_heap_cache *cache, mmi_heap_page *page
 {
     size_t offset, size, before = 0, used = 0, blocks = 0;
     bool free_before = false;
-    for (offset = 0; offset < MMI_HEAP_AREA_SIZE; offset += size) {
+    for (offset = 0; offset < mmi_heap_area_size(page); offset += size) {
         mmi_heap_chunk *chunk = mmi_heap_chunk_at(mmi_heap_area_first(page), offset);
         bool free = mmi_heap_chunk_sorted(chunk);
         size = mmi_heap_chunk_size(chunk);
-        if (size < MMI_HEAP_CHUNK_MIN || size > MMI_HEAP_AREA_SIZE - offset) return false;
+        if (size < MMI_HEAP_CHUNK_MIN || size > mmi_heap_area_size(page) - offset) return false;
         if (chunk->before != before || (free && free_before)) return false;
         if ((chunk->size & MMI_HEAP_CHUNK_USED) != 0) {
             used += size - MMI_HEAP_CHUNK_HEADER;
@@ -3169,7 +3263,7 @@ static bool mmi_heap_check_page(mmi_heap_page *page)
     bool owned = mmi_heap_owner(page) != NULL;
     if (mmi_heap_page_at(page->start) != page || page->index > MMI_HEAP_DIRECT) return false;
     if (owned != (page->index != MMI_HEAP_DIRECT)) return false;
-    if (page->index == MMI_HEAP_AREA) return page->granules == MMI_HEAP_SPAN_GRANULES;
+    if (page->index == MMI_HEAP_AREA) return true;
     /* another thread may be between its changes to the one and to the other */
     return page->block_size * page->capacity <= page->granules * MMI_HEAP_GRANULE &&
            carved <= page->capacity && used <= page->capacity;

@@ -198,7 +198,7 @@ TEST(classes_cover_all_sizes)
     CHECK_EQ(mm_heap_good_size(32768), 32768);
     CHECK_EQ(mm_heap_good_size(32769), 32816);
     CHECK_EQ(mm_heap_good_size(1048576), 1048624);
-    CHECK_EQ(mm_heap_good_size(1048577), 1048576 + 65536);
+    CHECK_EQ(mm_heap_good_size(MM_HEAP_HUGE + 1), MM_HEAP_HUGE + 65536);
     CHECK_EQ(mm_heap_good_size(SIZE_MAX), SIZE_MAX);
 }
 
@@ -1232,7 +1232,8 @@ TEST(misaligned_mappings_are_used)
 static void check_one_area_is_free(void)
 {
     CHECK(mmi_heap_mine->areas != NULL && mmi_heap_mine->areas->next == NULL);
-    CHECK_EQ(mmi_heap_chunk_size(mmi_heap_area_first(mmi_heap_mine->areas)), MMI_HEAP_AREA_SIZE);
+    CHECK_EQ(mmi_heap_chunk_size(mmi_heap_area_first(mmi_heap_mine->areas)),
+             mmi_heap_area_size(mmi_heap_mine->areas));
 }
 
 /* Frees every third block, then every third of the others, then the last: chunks are joined with
@@ -1385,7 +1386,7 @@ TEST(freed_mappings_are_used_again)
     CHECK(again == hide(ptr));
     CHECK_EQ(system_calls, calls);
     mm_heap_free(again);
-    again = (char *)mm_heap_alloc(HUGE_SIZE / 2 + 200000); /* too small for it */
+    again = (char *)mm_heap_alloc(HUGE_SIZE * 2); /* too large for it */
     CHECK(again != hide(ptr));
     mm_heap_free(again);
     CHECK_QUIET();
