@@ -76,9 +76,8 @@ OVERVIEW
 
     What is thin in this version: mm_heap_trim does not reach into the caches of other threads that
     run, and what others free of theirs waits until they allocate again; what is idle goes back
-    only while somebody calls, for there is no thread that would do it meanwhile; free blocks of up
-    to 32 KiB stay resident until their whole page is free; free lists are not mangled, and a write
-    after free is not noticed.
+    only while somebody calls, for there is no thread that would do it meanwhile; free lists are
+    not mangled, and a write after free is not noticed.
 
 EXAMPLE
     ---8<---
@@ -141,10 +140,10 @@ MEMORY
     The heap is the one object in mm that belongs to the process. What is idle in the page heap and
     among freed mappings is kept for the next request, for a page that the system has to clear costs
     as much as thirty at hand: up to 12 MiB (and for each thread 8 MiB of chunks), and more if what
-    was given back was needed again soon; a quarter of what was not touched for 250 ms goes back, as
-    long as there are calls. mm_heap_trim gives back all of it. A thread keeps up to 16 KiB of each
-    class, and an empty area.
-    Records about spans and threads (some 0.2 %) are never given back, only used again.
+    was given back was needed again soon. A quarter of what was not touched for 250 ms goes back, as
+    long as there are calls. mm_heap_trim gives back all of it, and pages of the system that lie
+    between small live blocks, too. A thread keeps up to 64 KiB of each class, and an empty area.
+    Records about spans and threads (some 0.3 %) are never given back, only used again.
 
 ERRORS
     Out of memory, and sizes above PTRDIFF_MAX: NULL and errno ENOMEM; nothing else has changed.
@@ -426,8 +425,9 @@ MM_API const mm_allocator *mm_heap_allocator(mm_heap *heap);
 
 /* Looking after it --------------------------------------------------------------------------- */
 
-/* Gives empty spans back to the system: flushes the caches of the calling thread and of those that
-   ended, then unmaps. O(blocks in these caches + spans). */
+/* Gives all that is idle back to the system: in the page heap, among freed mappings, and in the
+   caches of the calling thread and of those that ended, even pages of the system between live
+   blocks. O(blocks in these caches + spans); its next use costs a fault for each page. */
 MM_API void mm_heap_trim(void);
 
 /* Fills *stats. O(granules + blocks that wait to go home); takes the page heap's lock. */
@@ -534,10 +534,13 @@ extern "C" {
 #define MMI_HEAP_WAITING_MAX ((size_t)256 << 10) /* of up to this size */
 #define MMI_HEAP_BINS 120   /* of the sorted cache: eight for each doubling from 1 KiB to 32 MiB */
 #define MMI_HEAP_BIN_LOOK 8 /* chunks of a bin that are looked at, where not all are large enough */
-#define MMI_HEAP_FAST_BYTES ((size_t)16384) /* a list takes no more freed blocks beyond this, */
-#define MMI_HEAP_FAST_MIN 4                 /* or beyond this many if that is more, */
-#define MMI_HEAP_FAST_MAX 128               /* and always beyond this many: each may keep a page */
-#define MMI_HEAP_LEND_ALL ((size_t)1024)    /* up to this size a list takes all that a page has */
+#define MMI_HEAP_FAST_LEAST 8  /* free blocks that a list takes of any page, at first; after each */
+#define MMI_HEAP_FAST_STEP 32  /* refill so many more, */
+#define MMI_HEAP_FAST_MOST 256 /* up to this many */
+#define MMI_HEAP_FAST_BYTES ((size_t)65536) /* and this much, if that is not less than at first */
+#define MMI_HEAP_FEW_USED 4 /* a page with fewer may be kept from going by the blocks in the list */
+#define MMI_HEAP_KEEP_LISTED 4       /* pages of a class, so few that it does not matter */
+#define MMI_HEAP_KEEP_PAGES 2        /* pages of a class that are kept though they are empty */
 #define MMI_HEAP_PARCELS 8           /* owners at a time for whom a thread collects blocks, */
 #define MMI_HEAP_PARCEL_COUNT 32     /* this many at most, so that an atomic operation is shared */
 #define MMI_HEAP_PARCEL_BYTES 32768u /* by many, and no more than these wait */
@@ -572,20 +575,23 @@ typedef struct mmi_heap_mapping {
 typedef struct mmi_heap_page {
     size_t owner;               /* the mmi_heap_cache, + 1 for areas, 0 if huge; atomic: adoption */
     struct mmi_heap_fast *fast; /* the owner's list of its class; owner only */
+    mmi_heap_block *free;       /* blocks that came home; owner only */
+    size_t used;                /* carved blocks not in free; area: bytes; owner writes, atomic */
+    size_t carved;              /* blocks that were ever made; area: live ones; likewise */
+    bool listed;                /* in its owner's list: it has blocks to give; owner only */
     char *start;                /* the first block */
-    size_t block_size;          /* bytes, a multiple of 16 */
-    uint64_t inverse;           /* 2^32 / units, rounded up; 0 when there is one block only */
-    size_t units;               /* block_size / 16; 0 when there is one block only */
-    size_t index;               /* class, MMI_HEAP_AREA or MMI_HEAP_DIRECT */
-    size_t granules;            /* length; 0: no page starts here */
-    size_t capacity;            /* number of blocks that fit */
-    size_t carved;        /* blocks that were ever made; area: live ones; owner writes, atomic */
-    size_t used;          /* carved blocks that are not in free; area: bytes; likewise */
-    mmi_heap_block *free; /* blocks that came home; owner only */
+    size_t block_size; /* bytes, a multiple of 16; up to here what free needs: a cache line */
+    uint64_t inverse;  /* 2^32 / units, rounded up; 0 when there is one block only */
+    size_t units;      /* block_size / 16; 0 when there is one block only */
+    size_t index;      /* class, MMI_HEAP_AREA or MMI_HEAP_DIRECT */
+    size_t granules;   /* length; 0: no page starts here */
+    size_t capacity;   /* number of blocks that fit */
     struct mmi_heap_page *prev, *next; /* in the owner's list of its class or of areas, or among
                                           huge blocks */
     struct mmi_heap_span *span;        /* NULL for a huge block */
-    bool listed;                       /* in its owner's list: it has blocks to give; owner only */
+    uint64_t holes[2]; /* a bit for each page of the system that was let go of; owner only */
+    size_t dropped;    /* free blocks in holes, and so in no list; owner only */
+    char apart[40];    /* whole cache lines */
 } mmi_heap_page;
 
 /* A mapping that is cut into pages. All fields belong to the page heap's lock. */
@@ -629,11 +635,12 @@ typedef struct mmi_heap_waiting {
     size_t size;
 } mmi_heap_waiting;
 
-/* The fast cache of one class. */
+/* The fast cache of one class: what is left of a page's free blocks, and some of any page. */
 typedef struct mmi_heap_fast {
     mmi_heap_block *list; /* last in, first out */
-    size_t room;          /* how many it takes before frees go to their pages; as a signed number,
-                             for it may be below 0; atomic */
+    size_t room;          /* limit less the length of list, as a signed number; atomic */
+    size_t limit;         /* up to this length it takes blocks of any page; atomic */
+    mmi_heap_page *page;  /* whose blocks it takes beyond that; NULL: none */
 } mmi_heap_fast;
 
 /* Blocks that this thread freed and another one owns, until there are enough for one push. */
@@ -649,12 +656,14 @@ typedef struct mmi_heap_cache {
     mmi_heap_parcel parcels[MMI_HEAP_PARCELS];       /* by the owner's number */
     size_t number;                                   /* how many caches were made before */
     mmi_heap_page *partial[MMI_HEAP_CLASSES];        /* own pages that have blocks to give */
+    size_t listed[MMI_HEAP_CLASSES];                 /* how many these are */
     mmi_heap_waiting unsorted[MMI_HEAP_WAITING];     /* a ring; size 0: nothing */
     size_t unsorted_next;                            /* the oldest, to be replaced */
     uint64_t sorted_bits[(MMI_HEAP_BINS + 63) / 64]; /* which lists have a chunk */
     mmi_heap_chunk *sorted[MMI_HEAP_BINS];
     mmi_heap_page *areas;
     size_t idle, idle_low; /* bytes in sorted chunks that are not clean; the least since ticked */
+    size_t idle_high;      /* the most since then */
     size_t idle_limit;     /* as in the page heap */
     size_t purged;
     uint64_t ticked;
@@ -683,6 +692,7 @@ typedef struct mmi_heap_central {
     size_t kept_count;
     size_t idle;       /* bytes: kept mappings, and free granules that are dirty */
     size_t idle_low;   /* the least that idle was since ticked */
+    size_t idle_high;  /* the most */
     size_t idle_limit; /* how much more than the base may be idle, see mmi_heap_regret */
     size_t purged;     /* bytes given back lately because of the limit */
     uint64_t ticked;
@@ -1100,6 +1110,13 @@ static uint64_t mmi_heap_run(size_t first, size_t length)
     return MMI_HEAP_ALL_FREE >> (MMI_HEAP_SPAN_GRANULES - length) << first;
 }
 
+static void mmi_heap_idle_more(size_t bytes)
+{
+    mmi_heap_central *h = &mmi_heap_here;
+    h->idle += bytes;
+    if (h->idle > h->idle_high) h->idle_high = h->idle;
+}
+
 static void mmi_heap_idle_less(size_t bytes)
 {
     mmi_heap_central *h = &mmi_heap_here;
@@ -1235,7 +1252,7 @@ static void mmi_heap_page_give(mmi_heap_page *page)
     mmi_heap_span_file(span);
     page->granules = 0;
     if (span->free == MMI_HEAP_ALL_FREE) mmi_heap_here.empty++;
-    mmi_heap_here.idle += granules * MMI_HEAP_GRANULE;
+    mmi_heap_idle_more(granules * MMI_HEAP_GRANULE);
     mmi_heap_settle();
 }
 
@@ -1246,7 +1263,7 @@ static void mmi_heap_page_give(mmi_heap_page *page)
    - More than a limit goes back as soon as it becomes idle, some MiB a call. The limit is low, so
      that who frees all he has keeps little; but when new memory is needed soon after, it rises by
      as much (mmi_heap_regret), so that who does this again and again keeps what he needs; and
-     it falls by itself, by an eighth a tick.
+     it falls by itself, by an eighth a tick of what exceeds the need.
    - Of what was idle all the time since the last tick, a quarter goes back at each tick. */
 #define MMI_HEAP_IDLE_BASE ((size_t)12 << 20) /* of the page heap and the kept mappings */
 #define MMI_HEAP_IDLE_CACHE ((size_t)8 << 20) /* of the sorted chunks of a cache */
@@ -1268,6 +1285,13 @@ static bool mmi_heap_tick_due(uint64_t *ticked, size_t *calls_left)
     if (now - *ticked < MMI_HEAP_TICK) return false;
     *ticked = now;
     return true;
+}
+
+/* What a limit above the base falls to, if high is the most that was idle since the last tick. */
+static size_t mmi_heap_limit_fall(size_t limit, size_t base, size_t high)
+{
+    size_t needed = high > base ? high - base : 0;
+    return limit > needed ? limit - (limit - needed) / 8 : limit;
 }
 
 /* Gives back what is idle in a span, as a whole if it is empty and not the only such. */
@@ -1370,9 +1394,9 @@ static void mmi_heap_tick(void)
         bytes = mmi_heap_give_step();
         surplus -= bytes < surplus ? bytes : surplus;
     }
-    h->idle_limit -= h->idle_limit / 8;
+    h->idle_limit = mmi_heap_limit_fall(h->idle_limit, MMI_HEAP_IDLE_BASE, h->idle_high);
     h->purged -= h->purged / 8;
-    h->idle_low = h->idle;
+    h->idle_low = h->idle_high = h->idle;
 }
 
 /* Something has become idle. */
@@ -1401,7 +1425,7 @@ static void mmi_heap_give_all(void)
         if (span->free == MMI_HEAP_ALL_FREE) mmi_heap_span_release(span);
         else (void)mmi_heap_span_purge(span, 0);
     }
-    h->idle_low = h->idle;
+    h->idle_low = h->idle_high = h->idle;
     h->idle_limit = h->purged = 0;
 }
 
@@ -1539,7 +1563,7 @@ static void mmi_heap_huge_keep(mmi_heap_huge *huge)
     MM_TRACK_POISON(huge->page.start, huge->room);
     mmi_heap_huge_link(&huge->page, &h->kept);
     if (h->kept_last == NULL) h->kept_last = &huge->page;
-    h->idle += huge->page.block_size;
+    mmi_heap_idle_more(huge->page.block_size);
     if (++h->kept_count > MMI_HEAP_KEPT_MOST) h->purged += mmi_heap_kept_drop();
     mmi_heap_settle();
 }
@@ -1695,14 +1719,6 @@ static size_t mmi_heap_class_size(size_t index)
 {
     if (index < 8) return (index + 1) * MMI_HEAP_ALIGN;
     return (5 + (index - 8) % 4) << (5 + (index - 8) / 4);
-}
-
-/* How long a cache's list of a class may be. */
-static size_t mmi_heap_class_limit(size_t index)
-{
-    size_t limit = MMI_HEAP_FAST_BYTES / mmi_heap_class_size(index);
-    if (limit < MMI_HEAP_FAST_MIN) return MMI_HEAP_FAST_MIN;
-    return limit < MMI_HEAP_FAST_MAX ? limit : MMI_HEAP_FAST_MAX;
 }
 
 static inline bool mmi_heap_has_class(size_t size)
@@ -1898,7 +1914,9 @@ static void mmi_heap_sorted_put(mmi_heap_cache *cache, mmi_heap_chunk *chunk)
     }
     cache->sorted[bin] = chunk;
     cache->sorted_bits[bin / 64] |= (uint64_t)1 << bin % 64;
-    if ((chunk->size & MMI_HEAP_CHUNK_CLEAN) == 0) cache->idle += size;
+    if ((chunk->size & MMI_HEAP_CHUNK_CLEAN) != 0) return;
+    cache->idle += size;
+    if (cache->idle > cache->idle_high) cache->idle_high = cache->idle;
 }
 
 static void mmi_heap_sorted_take(mmi_heap_cache *cache, mmi_heap_chunk *chunk)
@@ -2092,8 +2110,10 @@ static void mmi_heap_cache_tick(mmi_heap_cache *cache)
         mmi_heap_sorted_purge(cache, cache->idle_low / 4, MMI_HEAP_GRANULE, 16);
     }
     cache->idle_low = cache->idle;
-    cache->idle_limit -= cache->idle_limit / 8;
+    cache->idle_limit =
+        mmi_heap_limit_fall(cache->idle_limit, MMI_HEAP_IDLE_CACHE, cache->idle_high);
     cache->purged -= cache->purged / 8;
+    cache->idle_high = cache->idle;
     mmi_heap_lock();
     mmi_heap_here.until_tick = 0;
     mmi_heap_settle();
@@ -2304,9 +2324,16 @@ static bool mmi_heap_chunk_resize(mmi_heap_cache *cache, mmi_heap_page *page, vo
 
 // >>cache
 
-static inline bool mmi_heap_fast_has_room(const mmi_heap_fast *fast)
+/* Whether a block of a page goes into the list. One jump for both questions, as each by itself may
+   be hard to predict when blocks of many sizes are freed. */
+static inline bool mmi_heap_fast_takes(const mmi_heap_fast *fast, const mmi_heap_page *page)
 {
-    return (ptrdiff_t)mmi_heap_peek(&fast->room) > 0;
+    return MM_LIKELY(((ptrdiff_t)mmi_heap_peek(&fast->room) > 0) | (fast->page == page));
+}
+
+static inline size_t mmi_heap_fast_count(const mmi_heap_fast *fast)
+{
+    return mmi_heap_peek(&fast->limit) - mmi_heap_peek(&fast->room);
 }
 
 static inline void mmi_heap_fast_push(mmi_heap_fast *fast, mmi_heap_block *block, size_t size)
@@ -2337,6 +2364,7 @@ static void mmi_heap_list(mmi_heap_cache *cache, mmi_heap_page *page)
     if (*head != NULL) (*head)->prev = page;
     *head = page;
     page->listed = true;
+    cache->listed[page->index]++;
     page->fast = &cache->fast[page->index];
 }
 
@@ -2346,6 +2374,7 @@ static void mmi_heap_unlist(mmi_heap_cache *cache, mmi_heap_page *page)
     if (page->prev != NULL) page->prev->next = page->next;
     else cache->partial[page->index] = page->next;
     page->listed = false;
+    cache->listed[page->index]--;
 }
 
 static void mmi_heap_page_drop(mmi_heap_cache *cache, mmi_heap_page *page)
@@ -2356,18 +2385,34 @@ static void mmi_heap_page_drop(mmi_heap_cache *cache, mmi_heap_page *page)
     mmi_heap_unlock();
 }
 
-/* A free block, closed, comes home to its page. The last one takes the page to the page heap,
-   unless it is small and its class has no other to give from. */
-static void mmi_heap_page_put(mmi_heap_cache *cache, mmi_heap_page *page, mmi_heap_block *block)
+static void mmi_heap_fast_flush(mmi_heap_cache *cache, size_t index);
+
+/* A page was full, or has few live blocks or none. When such pages come up beside a list that is
+   full, many blocks are being freed, and the list, which has blocks of many pages, is to keep none
+   from going. An empty page goes to the page heap, unless it is small and its class has few. */
+static MMI_HEAP_NOINLINE void mmi_heap_page_turn(mmi_heap_cache *cache, mmi_heap_page *page)
+{
+    mmi_heap_fast *fast = page->fast;
+    size_t used = mmi_heap_peek(&page->used);
+    if (!page->listed) mmi_heap_list(cache, page);
+    if (used == 0) {
+        if (page->granules > 1 || cache->listed[page->index] > MMI_HEAP_KEEP_PAGES) {
+            mmi_heap_page_drop(cache, page);
+        }
+    } else if (used < MMI_HEAP_FEW_USED && cache->listed[page->index] > MMI_HEAP_KEEP_LISTED &&
+               (ptrdiff_t)mmi_heap_peek(&fast->room) <= 0) {
+        mmi_heap_fast_flush(cache, page->index);
+    }
+}
+
+/* A free block, closed but for its link, comes home to its page. */
+static inline void mmi_heap_page_put(mmi_heap_cache *cache, mmi_heap_page *page,
+                                     mmi_heap_block *block)
 {
     size_t used = mmi_heap_peek(&page->used) - 1;
-    mmi_heap_block_link(block, page->free);
     page->free = block;
     mmi_heap_poke(&page->used, used);
-    if (!page->listed) mmi_heap_list(cache, page);
-    if (used > 0) return;
-    if (page->granules == 1 && page->prev == NULL && page->next == NULL) return;
-    mmi_heap_page_drop(cache, page);
+    if (MM_UNLIKELY(used < MMI_HEAP_FEW_USED || !page->listed)) mmi_heap_page_turn(cache, page);
 }
 
 /* Gives away the pages of a class that have only free blocks. */
@@ -2429,9 +2474,9 @@ static void mmi_heap_parcel_put(mmi_heap_cache *cache, mmi_heap_cache *owner, mm
     }
 }
 
-/* Returns all blocks of a list to their pages (or, for use at once, to the fast cache as long as
-   that has room); those whose page was adopted meanwhile travel on. A link that was overwritten is
-   noticed here if it leads out of the heap; the rest is lost. */
+/* Returns all blocks of a list to where their page's blocks go; those whose page was adopted
+   meanwhile travel on. A link that was overwritten is noticed here if it leads out of the heap; the
+   rest is lost. */
 static void mmi_heap_return_all(mmi_heap_cache *cache, mmi_heap_block *block, bool for_use)
 {
     while (block != NULL) {
@@ -2447,23 +2492,26 @@ static void mmi_heap_return_all(mmi_heap_cache *cache, mmi_heap_block *block, bo
             mmi_heap_remote_push(owner, block, block);
         } else if (page->index == MMI_HEAP_AREA) {
             mmi_heap_chunk_free(cache, page, block);
-        } else if (for_use && mmi_heap_fast_has_room(page->fast)) {
+        } else if (for_use && mmi_heap_fast_takes(page->fast, page)) {
             mmi_heap_block_open(block);
             mmi_heap_fast_push(page->fast, block, sizeof(*block));
         } else {
+            mmi_heap_block_link(block, page->free);
             mmi_heap_page_put(cache, page, block);
         }
         block = next;
     }
 }
 
-/* Sends all blocks of a list back to their pages. */
+/* Sends all blocks of a list back to their page. */
 static void mmi_heap_fast_flush(mmi_heap_cache *cache, size_t index)
 {
     mmi_heap_fast *fast = &cache->fast[index];
     mmi_heap_block *list = fast->list;
     fast->list = NULL;
-    mmi_heap_poke(&fast->room, mmi_heap_class_limit(index));
+    fast->page = NULL;
+    mmi_heap_poke(&fast->limit, (size_t)MMI_HEAP_FAST_LEAST);
+    mmi_heap_poke(&fast->room, (size_t)MMI_HEAP_FAST_LEAST);
     mmi_heap_return_all(cache, list, false);
 }
 
@@ -2474,7 +2522,7 @@ static void mmi_heap_collect(mmi_heap_cache *cache)
     for (index = 0; index < MMI_HEAP_PARCELS; index++) {
         mmi_heap_parcel_send(&cache->parcels[index]);
     }
-    mmi_heap_return_all(cache, mmi_heap_remote_take(cache), false);
+    mmi_heap_return_all(cache, mmi_heap_remote_take(cache), true);
     mmi_heap_unsorted_flush(cache);
     mmi_heap_area_drop(cache);
     for (index = 0; index < MMI_HEAP_CLASSES; index++) {
@@ -2501,23 +2549,134 @@ static mmi_heap_block *mmi_heap_carve(mmi_heap_page *page, size_t *count)
     return list;
 }
 
-/* Takes blocks off the page's free list, which is not empty: all, without a look at them; if they
-   are large, some. */
+/* Takes all blocks off the page's free list, without a look at them. */
 static mmi_heap_block *mmi_heap_lend(mmi_heap_page *page, size_t *count)
 {
-    mmi_heap_block *list = page->free, *last = list, *next = NULL;
-    size_t most = mmi_heap_class_limit(page->index), taken = 1;
-    *count = mmi_heap_peek(&page->carved) - mmi_heap_peek(&page->used);
-    if (page->block_size > MMI_HEAP_LEND_ALL && *count > most) {
-        for (next = mmi_heap_block_next(last); taken < most; taken++) {
-            last = next;
-            next = mmi_heap_block_next(last);
-        }
-        mmi_heap_block_link(last, NULL);
-        *count = taken;
-    }
-    page->free = next;
+    mmi_heap_block *list = page->free;
+    *count = mmi_heap_peek(&page->carved) - mmi_heap_peek(&page->used) - page->dropped;
+    page->free = NULL;
     return list;
+}
+
+/* Free blocks leave their links in memory, so that it cannot be let go of. mm_heap_trim drops the
+   blocks that touch pages of the system in which all is free: such a page becomes a hole, and when
+   its page has no other block to give, the hole is cut into blocks again. */
+#define MMI_HEAP_PAGE_BLOCKS 4096 /* most blocks in a page: 64 KiB of 16 bytes */
+
+static inline bool mmi_heap_bit(const uint64_t *bits, size_t index)
+{
+    return (bits[index / 64] >> index % 64 & 1) != 0;
+}
+
+static inline void mmi_heap_bit_set(uint64_t *bits, size_t index)
+{
+    bits[index / 64] |= (uint64_t)1 << index % 64;
+}
+
+/* The pages of the system in a page. */
+static size_t mmi_heap_page_count(const mmi_heap_page *page)
+{
+    return page->granules * MMI_HEAP_GRANULE / mmi_heap_here.os_page;
+}
+
+/* The next run of holes from *first on; its length, 0: there is none. */
+static size_t mmi_heap_hole_next(const mmi_heap_page *page, size_t *first)
+{
+    size_t count = mmi_heap_page_count(page), end;
+    while (*first < count && !mmi_heap_bit(page->holes, *first)) ++*first;
+    for (end = *first; end < count && mmi_heap_bit(page->holes, end);) end++;
+    return end - *first;
+}
+
+/* Cuts the holes of a run into blocks, which are put before a list. */
+static mmi_heap_block *mmi_heap_hole_cut(mmi_heap_page *page, size_t first, size_t length,
+                                         mmi_heap_block *list, size_t *count)
+{
+    size_t os_page = mmi_heap_here.os_page, size = page->block_size, i;
+    size_t from = first * os_page / size, to = ((first + length) * os_page + size - 1) / size;
+    for (i = first; i < first + length; i++) page->holes[i / 64] &= ~((uint64_t)1 << i % 64);
+    for (i = to; i-- > from;) {
+        mmi_heap_block *block = (mmi_heap_block *)(void *)(page->start + i * size);
+        mmi_heap_block_open(block);
+        mmi_heap_block_close(block, list, size);
+        list = block;
+    }
+    page->dropped -= to - from;
+    *count = to - from;
+    return list;
+}
+
+/* The blocks of a page's first run of holes, of which there is one. */
+static mmi_heap_block *mmi_heap_unhole(mmi_heap_page *page, size_t *count)
+{
+    size_t first = 0, length = mmi_heap_hole_next(page, &first);
+    return mmi_heap_hole_cut(page, first, length, NULL, count);
+}
+
+/* Sets the bits of the blocks that are free. */
+static void mmi_heap_page_mark(mmi_heap_page *page, uint64_t *free)
+{
+    size_t os_page = mmi_heap_here.os_page, size = page->block_size, first, length, i;
+    mmi_heap_block *block;
+    for (block = page->free; block != NULL; block = mmi_heap_block_next(block)) {
+        mmi_heap_bit_set(free, (size_t)((char *)block - page->start) / size);
+    }
+    for (first = 0; (length = mmi_heap_hole_next(page, &first)) > 0; first += length) {
+        size_t to = ((first + length) * os_page + size - 1) / size;
+        for (i = first * os_page / size; i < to; i++) mmi_heap_bit_set(free, i);
+    }
+}
+
+/* Makes holes of all pages of the system that only free blocks touch; whether one is new. */
+static bool mmi_heap_page_dig(mmi_heap_page *page, const uint64_t *free)
+{
+    size_t os_page = mmi_heap_here.os_page, size = page->block_size, i;
+    size_t carved = mmi_heap_peek(&page->carved), count = mmi_heap_page_count(page);
+    bool dug = false;
+    for (i = 0; i < count; i++) {
+        size_t block = i * os_page / size, end = ((i + 1) * os_page + size - 1) / size;
+        if (end > carved) break;
+        while (block < end && mmi_heap_bit(free, block)) block++;
+        if (block < end || mmi_heap_bit(page->holes, i)) continue;
+        mmi_heap_bit_set(page->holes, i);
+        dug = true;
+    }
+    return dug;
+}
+
+/* Takes the blocks that touch holes off the page's list. */
+static void mmi_heap_page_forget(mmi_heap_page *page)
+{
+    size_t os_page = mmi_heap_here.os_page, size = page->block_size;
+    mmi_heap_block *block = page->free, *next;
+    page->free = NULL;
+    for (; block != NULL; block = next) {
+        size_t offset = (size_t)((char *)block - page->start), i = offset / os_page;
+        next = mmi_heap_block_next(block);
+        while (i < (offset + size - 1) / os_page && !mmi_heap_bit(page->holes, i)) i++;
+        if (mmi_heap_bit(page->holes, i)) {
+            page->dropped++;
+        } else {
+            mmi_heap_block_link(block, page->free);
+            page->free = block;
+        }
+    }
+}
+
+/* Lets go of what it can of a page. Under MM_HEAP_SECURE free blocks must keep their marks. */
+static void mmi_heap_page_purge(mmi_heap_page *page)
+{
+    uint64_t free[MMI_HEAP_PAGE_BLOCKS / 64];
+    size_t os_page = mmi_heap_here.os_page, first, length, count;
+    if (MMI_HEAP_CHECKED || page->free == NULL) return;
+    memset(free, 0, sizeof(free));
+    mmi_heap_page_mark(page, free);
+    if (!mmi_heap_page_dig(page, free)) return;
+    mmi_heap_page_forget(page);
+    for (first = 0; (length = mmi_heap_hole_next(page, &first)) > 0; first += length) {
+        if (MM_SYS_PURGE(page->start + first * os_page, length * os_page)) continue;
+        page->free = mmi_heap_hole_cut(page, first, length, page->free, &count);
+    }
 }
 
 /* A page for a class straight from the page heap, or NULL. */
@@ -2548,17 +2707,13 @@ static mmi_heap_cache *mmi_heap_cache_record(void)
 {
     mmi_heap_central *h = &mmi_heap_here;
     mmi_heap_cache *cache = (mmi_heap_cache *)mmi_heap_record(sizeof(*cache));
-    size_t index;
     if (cache == NULL) return NULL;
-    for (index = 0; index < MMI_HEAP_CLASSES; index++) {
-        cache->fast[index].room = mmi_heap_class_limit(index);
-    }
     cache->number = h->caches == NULL ? 0 : h->caches->number + 1;
     cache->next = h->caches;
     h->caches = cache;
     if (h->secret == 0) { /* where things lie differs from run to run */
         h->secret = (uint64_t)(uintptr_t)cache * 0x9e3779b97f4a7c15u +
-                    (uint64_t)(uintptr_t)&index * 0xc2b2ae3d27d4eb4fu;
+                    (uint64_t)(uintptr_t)&cache * 0xc2b2ae3d27d4eb4fu;
         h->secret |= 1;
     }
     return cache;
@@ -2712,6 +2867,17 @@ static mmi_heap_page *mmi_heap_page_find(mmi_heap_cache *cache, size_t index)
     return mmi_heap_page_new(cache, index);
 }
 
+/* A list was empty, and has so many blocks now. */
+static void mmi_heap_fast_filled(mmi_heap_fast *fast, size_t count, size_t size)
+{
+    size_t limit = mmi_heap_peek(&fast->limit) + MMI_HEAP_FAST_STEP;
+    if (limit > MMI_HEAP_FAST_BYTES / size) limit = MMI_HEAP_FAST_BYTES / size;
+    if (limit > MMI_HEAP_FAST_MOST) limit = MMI_HEAP_FAST_MOST;
+    if (limit < MMI_HEAP_FAST_LEAST) limit = MMI_HEAP_FAST_LEAST;
+    mmi_heap_poke(&fast->limit, limit);
+    mmi_heap_poke(&fast->room, limit - count);
+}
+
 /* Fills an empty list, with what others freed or what a page has; false when there is no memory. */
 static bool mmi_heap_refill(mmi_heap_cache *cache, size_t index)
 {
@@ -2723,17 +2889,21 @@ static bool mmi_heap_refill(mmi_heap_cache *cache, size_t index)
     if (fast->list != NULL) return true;
     page = mmi_heap_page_find(cache, index);
     if (page == NULL) return false;
-    fast->list = page->free != NULL ? mmi_heap_lend(page, &count) : mmi_heap_carve(page, &count);
-    mmi_heap_poke(&fast->room, mmi_heap_class_limit(index) - count);
+    if (page->free != NULL) fast->list = mmi_heap_lend(page, &count);
+    else if (page->dropped != 0) fast->list = mmi_heap_unhole(page, &count);
+    else fast->list = mmi_heap_carve(page, &count);
+    fast->page = page;
+    mmi_heap_fast_filled(fast, count, page->block_size);
     mmi_heap_poke(&page->used, mmi_heap_peek(&page->used) + count);
-    if (page->free == NULL && mmi_heap_peek(&page->carved) == page->capacity) {
+    if (page->free == NULL && page->dropped == 0 &&
+        mmi_heap_peek(&page->carved) == page->capacity) {
         mmi_heap_unlist(cache, page);
     }
     return true;
 }
 
 /* The list of the class is empty, or the thread has no cache. */
-static MM_COLD void *mmi_heap_alloc_slow(size_t index)
+static MMI_HEAP_NOINLINE void *mmi_heap_alloc_slow(size_t index)
 {
     mmi_heap_cache *cache = mmi_heap_mine;
     bool borrowed = false;
@@ -2834,16 +3004,9 @@ static bool mmi_heap_may_free(mmi_heap_page *page, mmi_heap_block *block)
     return false;
 }
 
-/* The list has no room: the block goes to its page. */
-static MMI_HEAP_NOINLINE void mmi_heap_free_home(mmi_heap_cache *cache, mmi_heap_page *page,
-                                                 mmi_heap_block *block)
+static MM_COLD void mmi_heap_freed_twice(const void *ptr)
 {
-    if (MM_UNLIKELY(page->fast->list == block || page->free == block)) {
-        mmi_heap_misuse("mm_heap: block freed twice", block);
-        return;
-    }
-    mmi_heap_block_close(block, NULL, page->block_size);
-    mmi_heap_page_put(cache, page, block);
+    mmi_heap_misuse("mm_heap: block freed twice", ptr);
 }
 
 /* The block is not of one of the calling thread's pages. Needs no cache, so a thread that only
@@ -2883,9 +3046,9 @@ MM_API void *mm_heap_alloc(size_t size)
     return mmi_heap_alloc_large(size, MMI_HEAP_ALIGN, &zero);
 }
 
-/* Up to 32 KiB, the thread's own page, the list not full: 30 instructions, 6 of them branches (not
-   taken). Without MM_HEAP_SECURE one second free is caught for nothing: that of the block which
-   was freed last. */
+/* Up to 32 KiB, the thread's own page, a block for the list: 30 instructions, 6 of them branches.
+   Without MM_HEAP_SECURE one second free is caught for nothing: that of the block which was freed
+   last. */
 MM_API void mm_heap_free(void *ptr)
 {
     mmi_heap_cache *cache = mmi_heap_mine;
@@ -2898,15 +3061,17 @@ MM_API void mm_heap_free(void *ptr)
     }
     fast = page->fast;
     if (MMI_HEAP_CHECKED && !mmi_heap_may_free(page, block)) return;
-    if (MM_UNLIKELY(!mmi_heap_fast_has_room(fast))) {
-        mmi_heap_free_home(cache, page, block);
+    if (mmi_heap_fast_takes(fast, page)) {
+        if (MM_UNLIKELY(fast->list == block)) mmi_heap_freed_twice(block);
+        else mmi_heap_fast_push(fast, block, page->block_size);
         return;
     }
-    if (MM_UNLIKELY(fast->list == block)) {
-        mmi_heap_misuse("mm_heap: block freed twice", block);
+    if (MM_UNLIKELY(page->free == block)) {
+        mmi_heap_freed_twice(block);
         return;
     }
-    mmi_heap_fast_push(fast, block, page->block_size);
+    mmi_heap_block_close(block, page->free, page->block_size);
+    mmi_heap_page_put(cache, page, block);
 }
 
 MM_API void mm_heap_free_sized(void *ptr, size_t size)
@@ -3064,16 +3229,26 @@ MM_API const mm_allocator *mm_heap_allocator(mm_heap *heap)
     return &allocator;
 }
 
-/* Lets go of the memory of all sorted chunks of the caches at hand. */
+/* Lets go of all free memory of a cache that need not be resident. */
+static void mmi_heap_cache_purge(mmi_heap_cache *cache)
+{
+    mmi_heap_page *page;
+    size_t index;
+    mmi_heap_sorted_purge(cache, SIZE_MAX, 2 * mmi_heap_here.os_page, SIZE_MAX);
+    for (index = 0; index < MMI_HEAP_CLASSES; index++) {
+        for (page = cache->partial[index]; page != NULL; page = page->next) {
+            mmi_heap_page_purge(page);
+        }
+    }
+}
+
 static void mmi_heap_purge_all(mmi_heap_cache *cache)
 {
     mmi_heap_cache *shelf;
-    if (!mmi_heap_has_none(cache)) {
-        mmi_heap_sorted_purge(cache, SIZE_MAX, 2 * mmi_heap_here.os_page, SIZE_MAX);
-    }
+    if (!mmi_heap_has_none(cache)) mmi_heap_cache_purge(cache);
     mmi_heap_lock();
     for (shelf = mmi_heap_here.shelf; shelf != NULL; shelf = shelf->shelf_next) {
-        mmi_heap_sorted_purge(shelf, SIZE_MAX, 2 * mmi_heap_here.os_page, SIZE_MAX);
+        mmi_heap_cache_purge(shelf);
     }
     mmi_heap_unlock();
 }
@@ -3107,7 +3282,7 @@ static size_t mmi_heap_idle(mmi_heap_cache *cache, size_t *blocks)
         *blocks += mmi_heap_peek(&cache->parcels[index].count);
     }
     for (index = 0; index < MMI_HEAP_CLASSES; index++) {
-        size_t count = mmi_heap_class_limit(index) - mmi_heap_peek(&cache->fast[index].room);
+        size_t count = mmi_heap_fast_count(&cache->fast[index]);
         bytes += count * mmi_heap_class_size(index);
         *blocks += count;
     }
@@ -3244,13 +3419,16 @@ static bool mmi_heap_check_cache(mmi_heap_cache *cache)
     for (index = 0; index < MMI_HEAP_CLASSES; index++) {
         mmi_heap_page *page, *prev = NULL;
         mmi_heap_fast *fast = &cache->fast[index];
-        size_t count = mmi_heap_class_limit(index) - mmi_heap_peek(&fast->room);
+        size_t count = mmi_heap_fast_count(fast);
         if (!mmi_heap_check_list(fast->list, count, index, NULL)) return false;
         for (page = cache->partial[index]; page != NULL; prev = page, page = page->next) {
-            size_t free = mmi_heap_peek(&page->carved) - mmi_heap_peek(&page->used);
+            size_t free =
+                mmi_heap_peek(&page->carved) - mmi_heap_peek(&page->used) - page->dropped;
             if (page->prev != prev || !page->listed || page->index != index) return false;
             if (mmi_heap_owner(page) != cache) return false;
-            if (free == 0 && mmi_heap_peek(&page->carved) == page->capacity) return false;
+            if (free + page->dropped == 0 && mmi_heap_peek(&page->carved) == page->capacity) {
+                return false;
+            }
             if (!mmi_heap_check_list(page->free, free, index, page)) return false;
         }
     }

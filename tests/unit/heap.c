@@ -1465,6 +1465,61 @@ TEST(idle_chunks_are_let_go_of)
     CHECK_QUIET();
 }
 
+#ifndef MM_HEAP_SECURE
+/* Blocks of one class, of which some are free: what lies between the live ones is let go of, and
+ * used again. */
+static void check_holes(size_t size, size_t live_each)
+{
+    enum { COUNT = 3000 };
+    static unsigned char *blocks[COUNT];
+    size_t i, round, dropped = 0;
+    mmi_heap_page *page;
+    mm_heap_trim();
+    for (i = 0; i < COUNT; i++) {
+        CHECK((blocks[i] = (unsigned char *)mm_heap_alloc(size)) != NULL);
+        memset(blocks[i], (int)(i % 251), size);
+    }
+    for (round = 0; round < 3; round++) {
+        for (i = 0; i < COUNT; i++) {
+            if ((i / 8 + round) % live_each == 0) continue;
+            CHECK(is_filled(blocks[i], (int)(i % 251), size));
+            mm_heap_free(blocks[i]);
+            blocks[i] = NULL;
+        }
+        mm_heap_trim();
+        CHECK(mm_heap_check());
+        page = mmi_heap_mine->partial[mmi_heap_class_of(size)];
+        for (dropped = 0; page != NULL; page = page->next) dropped += page->dropped;
+        CHECK(dropped > COUNT / 8);
+        mm_heap_trim(); /* again: there is nothing new */
+        for (i = 0; i < COUNT; i++) {
+            if (blocks[i] != NULL) continue;
+            CHECK((blocks[i] = (unsigned char *)mm_heap_alloc(size)) != NULL);
+            memset(blocks[i], (int)(i % 251), size);
+            if (i % 100 == 0) CHECK(mm_heap_check());
+        }
+    }
+    for (i = 0; i < COUNT; i++) {
+        CHECK(is_filled(blocks[i], (int)(i % 251), size));
+        mm_heap_free(blocks[i]);
+    }
+    CHECK_QUIET();
+    mm_heap_trim();
+    CHECK_EQ(stats_now().spans, 0);
+}
+
+TEST(trim_lets_go_of_what_lies_between_blocks)
+{
+    CHECK_SUB(check_holes(1024, 8));
+    CHECK_SUB(check_holes(768, 8));
+    CHECK_SUB(check_holes(2000, 3));
+    CHECK_SUB(check_holes(112, 64));
+    CHECK_SUB(check_holes(4096, 2));
+    CHECK_SUB(check_holes(10000, 2));
+    CHECK_SUB(check_holes(32768, 3));
+}
+#endif
+
 /* Blocks above 256 KiB are zeroed by what is in memory of them. */
 TEST(wiping_leaves_nothing)
 {
@@ -1565,7 +1620,7 @@ TEST(empty_spans_go_back)
 #ifdef MM_HEAP_SECURE
 #define TESTS_OF_SECURE T(double_frees_of_two_threads_are_refused),
 #else
-#define TESTS_OF_SECURE
+#define TESTS_OF_SECURE T(trim_lets_go_of_what_lies_between_blocks),
 #endif
 #ifndef _WIN32
 #define TESTS_OF_POSIX T(child_of_a_fork_in_a_storm_can_allocate), T(misaligned_mappings_are_used),
