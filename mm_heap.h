@@ -407,6 +407,47 @@ MM_API void mm_heap_free_sized(void *ptr, size_t size);
 MM_NODISCARD MM_MALLOC_LIKE MM_ALLOC_SIZE(2)
     MM_API void *mm_heap_aligned_alloc(size_t alignment, size_t size);
 
+/* mm_heap_realloc for count * size bytes; a product that overflows is refused with ENOMEM. */
+MM_NODISCARD MM_ALLOC_SIZE2(2, 3)
+    MM_API void *mm_heap_reallocarray(void *ptr, size_t count, size_t size);
+
+/* Makes a block larger without moving it: true when size bytes can be used from now on, false when
+   there is no room behind it, or it is of 32 KiB or less and not large enough as it is. A compiler
+   that checks object sizes does not learn of it. */
+MM_NODISCARD MM_NONNULL_ALL MM_API bool mm_heap_expand(void *ptr, size_t size);
+
+/* Checked sizes and strings ------------------------------------------------------------------ */
+
+/* mm_heap_alloc for a + b and for a * b bytes; what overflows is refused with ENOMEM. */
+MM_NODISCARD MM_MALLOC_LIKE MM_API void *mm_heap_alloc_add(size_t a, size_t b);
+MM_NODISCARD MM_MALLOC_LIKE MM_ALLOC_SIZE2(1, 2) MM_API void *mm_heap_alloc_mul(size_t a, size_t b);
+
+/* A copy of a string, of at most size bytes of it, to be freed; NULL with ENOMEM. */
+MM_NODISCARD MM_NONNULL_ALL MM_API char *mm_heap_strdup(const char *text);
+MM_NODISCARD MM_NONNULL_ALL MM_API char *mm_heap_strndup(const char *text, size_t size);
+
+/* What printf would print, as a string to be freed. NULL with errno: ENOMEM, or what printf says
+   about a format that it cannot print. */
+MM_NODISCARD MM_NONNULL(1) MM_FORMAT(1, 2) MM_API char *mm_heap_format(const char *format, ...);
+MM_NODISCARD MM_NONNULL(1) MM_FORMAT(1, 0)
+    MM_API char *mm_heap_vformat(const char *format, va_list arguments);
+
+/* Memory or the end -------------------------------------------------------------------------- */
+
+/* Called when one of the functions below gets no memory for size bytes (SIZE_MAX: a product that
+   overflows): true to try again, after something was freed; false, or no handler, to abort(). */
+typedef bool (*mm_heap_handler)(size_t size, void *user_data);
+
+/* Sets the handler for all threads, NULL for none; to be called before they need it. */
+MM_API void mm_heap_set_handler(mm_heap_handler handler, void *user_data);
+
+/* As the functions without x, but never NULL. */
+MM_NODISCARD MM_MALLOC_LIKE MM_ALLOC_SIZE(1) MM_API void *mm_heap_xalloc(size_t size);
+MM_NODISCARD MM_MALLOC_LIKE MM_ALLOC_SIZE2(1, 2)
+    MM_API void *mm_heap_xcalloc(size_t count, size_t size);
+MM_NODISCARD MM_ALLOC_SIZE(2) MM_API void *mm_heap_xrealloc(void *ptr, size_t size);
+MM_NODISCARD MM_NONNULL_ALL MM_API char *mm_heap_xstrdup(const char *text);
+
 /* Sizes -------------------------------------------------------------------------------------- */
 
 /* The size of a live block, >= what was asked for; all of it may be used. NULL: 0. A compiler that
@@ -430,6 +471,11 @@ MM_API const mm_allocator *mm_heap_allocator(mm_heap *heap);
    blocks. O(blocks in these caches + spans); its next use costs a fault for each page. */
 MM_API void mm_heap_trim(void);
 
+/* Maps no more from the system while that would exceed so many bytes in all (stats.committed, which
+   counts address space: 4 or 32 MiB at a time); requests fail when what is mapped already does not
+   serve them. What exceeds the limit when it is set stays. 0: no limit, as at first. */
+MM_API void mm_heap_set_limit(size_t bytes);
+
 /* Fills *stats. O(granules + blocks that wait to go home); takes the page heap's lock. */
 MM_NONNULL_ALL MM_API void mm_heap_get_stats(mm_heap_stats *stats);
 
@@ -450,7 +496,9 @@ MM_NODISCARD MM_API bool mm_heap_check(void);
 #include <assert.h> /* MM_ASSERT */
 #endif
 #include <errno.h>  /* ENOMEM, EINVAL */
-#include <string.h> /* memset, memcpy */
+#include <stdio.h>  /* vsnprintf */
+#include <stdlib.h> /* abort */
+#include <string.h> /* memset, memcpy, strlen, memchr */
 #include <time.h>   /* timespec_get: what is not used goes back after a while */
 #ifdef _WIN32
 #ifndef WIN32_LEAN_AND_MEAN
@@ -705,10 +753,13 @@ typedef struct mmi_heap_central {
     size_t committed, peak, metadata; /* bytes */
     size_t huge_bytes, huge_blocks;
     size_t failures, misuses; /* atomic, not under the lock */
-    uint64_t secret;          /* not 0; set before there is the first block */
-    size_t started;           /* see mmi_heap_start; atomic */
-    bool key_works;           /* set before started is */
-    size_t os_page;           /* likewise: bytes in a page of the system */
+    size_t limit;             /* on committed; 0: none; atomic */
+    mm_heap_handler handler;  /* set by the program, before it is needed */
+    void *handler_data;
+    uint64_t secret; /* not 0; set before there is the first block */
+    size_t started;  /* see mmi_heap_start; atomic */
+    bool key_works;  /* set before started is */
+    size_t os_page;  /* likewise: bytes in a page of the system */
 } mmi_heap_central;
 
 static mmi_heap_central mmi_heap_here;
@@ -960,6 +1011,16 @@ static MM_UNUSED uint64_t mmi_heap_clock(void)
 #endif
 }
 
+/* A mapping, if the limit allows it. Huge blocks ask without the lock, so that several at a time
+   may pass it together. */
+static void *mmi_heap_sys_map(size_t size)
+{
+    size_t limit = mmi_heap_peek(&mmi_heap_here.limit);
+    size_t committed = mmi_heap_peek(&mmi_heap_here.committed);
+    if (limit != 0 && (size > limit || committed > limit - size)) return NULL;
+    return MM_SYS_MMAP(size);
+}
+
 /* Maps size bytes at a multiple of alignment (a power of two >= the granule); fills *mapping and
    returns where they start, or NULL. Mostly the first try is aligned, as all sizes are multiples
    of the granule and systems place one mapping next to the other. Slack is kept, not trimmed off,
@@ -968,11 +1029,11 @@ static char *mmi_heap_map(size_t size, size_t alignment, mmi_heap_mapping *mappi
 {
     uintptr_t start;
     mapping->size = size;
-    mapping->base = MM_SYS_MMAP(size);
+    mapping->base = mmi_heap_sys_map(size);
     if (mapping->base != NULL && (uintptr_t)mapping->base % alignment != 0) {
         MM_SYS_MUNMAP(mapping->base, size);
         if (!mm_size_add(size, alignment, &mapping->size)) return NULL;
-        mapping->base = MM_SYS_MMAP(mapping->size);
+        mapping->base = mmi_heap_sys_map(mapping->size);
     }
     if (mapping->base == NULL) return NULL;
     start = ((uintptr_t)mapping->base + alignment - 1) & ~(uintptr_t)(alignment - 1);
@@ -996,8 +1057,14 @@ static void mmi_heap_unmap(const mmi_heap_mapping *mapping)
 
 static void mmi_heap_commit(size_t size)
 {
-    mmi_heap_here.committed += size;
-    if (mmi_heap_here.committed > mmi_heap_here.peak) mmi_heap_here.peak = mmi_heap_here.committed;
+    mmi_heap_central *h = &mmi_heap_here;
+    mmi_heap_poke(&h->committed, h->committed + size);
+    if (h->committed > h->peak) h->peak = h->committed;
+}
+
+static void mmi_heap_uncommit(size_t size)
+{
+    mmi_heap_poke(&mmi_heap_here.committed, mmi_heap_here.committed - size);
 }
 
 /* Memory for a record, zeroed, for ever; NULL when there is none. Lock held. Records lie apart
@@ -1008,7 +1075,7 @@ static void *mmi_heap_record(size_t size)
     char *record;
     size = (size + 63) & ~(size_t)63;
     if (h->meta_left < size) {
-        char *chunk = (char *)MM_SYS_MMAP(MMI_HEAP_META_CHUNK);
+        char *chunk = (char *)mmi_heap_sys_map(MMI_HEAP_META_CHUNK);
         if (chunk == NULL) return NULL;
         h->meta = chunk;
         h->meta_left = MMI_HEAP_META_CHUNK;
@@ -1052,7 +1119,7 @@ static bool mmi_heap_leaf_make(const char *address)
     size_t *root = &mmi_heap_root[granule >> MMI_HEAP_LEAF_BITS];
     void *leaf;
     if (mmi_heap_peek(root) != 0) return true;
-    leaf = MM_SYS_MMAP(MMI_HEAP_LEAF_SIZE);
+    leaf = mmi_heap_sys_map(MMI_HEAP_LEAF_SIZE);
     if (leaf == NULL) return false;
     mmi_heap_here.metadata += MMI_HEAP_LEAF_SIZE;
     mmi_heap_commit(MMI_HEAP_LEAF_SIZE);
@@ -1193,7 +1260,7 @@ static void mmi_heap_span_release(mmi_heap_span *span)
     else h->spans = span->next;
     if (h->purge_at == span) h->purge_at = span->next;
     h->empty--;
-    h->committed -= span->mapping.size;
+    mmi_heap_uncommit(span->mapping.size);
     mmi_heap_idle_less(mmi_heap_count(span->dirty) * MMI_HEAP_GRANULE);
     mmi_heap_unmap(&span->mapping);
     span->next = h->spare_spans;
@@ -1369,7 +1436,7 @@ static size_t mmi_heap_kept_drop(void)
     if (huge == NULL) return 0;
     bytes = huge->page.block_size;
     mmi_heap_kept_unlink(huge);
-    h->committed -= huge->mapping.size;
+    mmi_heap_uncommit(huge->mapping.size);
     mmi_heap_unmap(&huge->mapping);
     huge->page.next = h->spare_huge;
     h->spare_huge = &huge->page;
@@ -1635,7 +1702,7 @@ static void *mmi_heap_huge_move(mmi_heap_page *page, size_t size)
         mmi_heap_huge_enter(huge, size);
         mmi_heap_defined(start, used); /* Valgrind takes the place for new */
         mmi_heap_huge_track(huge, used, size);
-        mmi_heap_here.committed -= old.size;
+        mmi_heap_uncommit(old.size);
         mmi_heap_commit(mapping.size);
     }
     mmi_heap_unlock();
@@ -3188,6 +3255,113 @@ MM_API void *mm_heap_aligned_alloc(size_t alignment, size_t size)
     return mmi_heap_alloc_class(index);
 }
 
+MM_API void *mm_heap_reallocarray(void *ptr, size_t count, size_t size)
+{
+    size_t total;
+    if (!mm_size_mul(count, size, &total)) return mmi_heap_refuse(ENOMEM);
+    return mm_heap_realloc(ptr, total);
+}
+
+MM_API bool mm_heap_expand(void *ptr, size_t size)
+{
+    mmi_heap_page *page = mmi_heap_page_of(ptr);
+    if (page == NULL) return false;
+    return size <= mmi_heap_block_size(page, ptr) || mmi_heap_resize(page, ptr, size);
+}
+
+MM_API void *mm_heap_alloc_add(size_t a, size_t b)
+{
+    size_t total;
+    return mm_size_add(a, b, &total) ? mm_heap_alloc(total) : mmi_heap_refuse(ENOMEM);
+}
+
+MM_API void *mm_heap_alloc_mul(size_t a, size_t b)
+{
+    size_t total;
+    return mm_size_mul(a, b, &total) ? mm_heap_alloc(total) : mmi_heap_refuse(ENOMEM);
+}
+
+MM_API char *mm_heap_strndup(const char *text, size_t size)
+{
+    const char *end = (const char *)memchr(text, 0, size);
+    size_t length = end == NULL ? size : (size_t)(end - text);
+    char *copy = (char *)mm_heap_alloc_add(length, 1);
+    if (copy == NULL) return NULL;
+    memcpy(copy, text, length);
+    copy[length] = 0;
+    return copy;
+}
+
+MM_API char *mm_heap_strdup(const char *text)
+{
+    return mm_heap_strndup(text, strlen(text));
+}
+
+MM_API char *mm_heap_vformat(const char *format, va_list arguments)
+{
+    va_list again;
+    char *text = NULL;
+    int length;
+    va_copy(again, arguments);
+    length = vsnprintf(NULL, 0, format, again);
+    va_end(again);
+    if (length >= 0) text = (char *)mm_heap_alloc((size_t)length + 1);
+    if (text != NULL) (void)vsnprintf(text, (size_t)length + 1, format, arguments);
+    return text;
+}
+
+MM_API char *mm_heap_format(const char *format, ...)
+{
+    va_list arguments;
+    char *text;
+    va_start(arguments, format);
+    text = mm_heap_vformat(format, arguments);
+    va_end(arguments);
+    return text;
+}
+
+MM_API void mm_heap_set_handler(mm_heap_handler handler, void *user_data)
+{
+    mmi_heap_here.handler = handler;
+    mmi_heap_here.handler_data = user_data;
+}
+
+/* There is no memory: returns when it is worth to try again. */
+static MM_COLD void mmi_heap_no_memory(size_t size)
+{
+    mmi_heap_central *h = &mmi_heap_here;
+    if (h->handler == NULL || !h->handler(size, h->handler_data)) abort();
+}
+
+MM_API void *mm_heap_xalloc(size_t size)
+{
+    void *ptr;
+    while ((ptr = mm_heap_alloc(size)) == NULL) mmi_heap_no_memory(size);
+    return ptr;
+}
+
+MM_API void *mm_heap_xcalloc(size_t count, size_t size)
+{
+    size_t total;
+    void *ptr;
+    if (!mm_size_mul(count, size, &total)) total = SIZE_MAX;
+    while ((ptr = mm_heap_calloc(count, size)) == NULL) mmi_heap_no_memory(total);
+    return ptr;
+}
+
+MM_API void *mm_heap_xrealloc(void *ptr, size_t size)
+{
+    void *moved;
+    while ((moved = mm_heap_realloc(ptr, size)) == NULL) mmi_heap_no_memory(size);
+    return moved;
+}
+
+MM_API char *mm_heap_xstrdup(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    return (char *)memcpy(mm_heap_xalloc(size), text, size);
+}
+
 MM_API size_t mm_heap_usable_size(const void *ptr)
 {
     const mmi_heap_page *page = ptr == NULL ? NULL : mmi_heap_page_of(ptr);
@@ -3259,6 +3433,11 @@ MM_API void mm_heap_trim(void)
     mmi_heap_collect_all(mmi_heap_mine);
     mmi_heap_purge_all(mmi_heap_mine);
     mmi_heap_give_all_locked();
+}
+
+MM_API void mm_heap_set_limit(size_t bytes)
+{
+    mmi_heap_poke(&mmi_heap_here.limit, bytes);
 }
 
 // >>stats

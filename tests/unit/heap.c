@@ -396,6 +396,130 @@ TEST(failed_realloc_leaves_the_block)
 
 // ---- other ways in ----
 
+TEST(checked_sizes)
+{
+    volatile size_t most = SIZE_MAX, half = SIZE_MAX / 2 + 1;
+    char *a = (char *)mm_heap_alloc_add(100, 28), *b = (char *)mm_heap_alloc_mul(10, 20);
+    CHECK(a != NULL && mm_heap_usable_size(a) >= 128);
+    CHECK(b != NULL && mm_heap_usable_size(b) >= 200);
+    CHECK_REFUSED(mm_heap_alloc_add(most, 1), ENOMEM);
+    CHECK_REFUSED(mm_heap_alloc_mul(half, 2), ENOMEM);
+    memset(a, 5, 128);
+    CHECK_REFUSED(mm_heap_reallocarray(a, half, 2), ENOMEM);
+    a = (char *)mm_heap_reallocarray(a, 300, 4);
+    CHECK(a != NULL && is_filled(a, 5, 128) && mm_heap_usable_size(a) >= 1200);
+    mm_heap_free(a);
+    mm_heap_free(b);
+    CHECK_QUIET();
+}
+
+TEST(strings_are_copied_and_formatted)
+{
+    static char longer[3000];
+    char *a = mm_heap_strdup("hello"), *b = mm_heap_strndup("hello", 3), *c, *d, *e;
+    memset(longer, 'x', sizeof(longer) - 1);
+    c = mm_heap_strndup("hi", 100);
+    d = mm_heap_format("%s %d", "number", 42);
+    e = mm_heap_format("<%s>", longer);
+    CHECK_STR(a, "hello");
+    CHECK_STR(b, "hel");
+    CHECK_STR(c, "hi");
+    CHECK_STR(d, "number 42");
+    CHECK(e != NULL && strlen(e) == sizeof(longer) + 1 && e[sizeof(longer)] == '>');
+    mm_heap_free(a);
+    mm_heap_free(b);
+    mm_heap_free(c);
+    mm_heap_free(d);
+    mm_heap_free(e);
+    a = mm_heap_strdup("");
+    b = mm_heap_strndup("", 0);
+    c = mm_heap_format("%s", "");
+    CHECK_STR(a, "");
+    CHECK_STR(b, "");
+    CHECK_STR(c, "");
+    mm_heap_free(a);
+    mm_heap_free(b);
+    mm_heap_free(c);
+    CHECK_QUIET();
+}
+
+TEST(blocks_expand_in_place)
+{
+    void *small = mm_heap_alloc(100), *large, *huge = mm_heap_alloc(HUGE_SIZE);
+    size_t usable = mm_heap_usable_size(small);
+    mm_heap_trim();
+    large = mm_heap_alloc(100000);
+    CHECK(small != NULL && large != NULL && huge != NULL);
+    CHECK(mm_heap_expand(small, usable) && !mm_heap_expand(small, usable + 1));
+    CHECK(mm_heap_expand(large, 200000) && mm_heap_usable_size(large) >= 200000);
+    memset(hide(large), 1, 200000);
+    CHECK(mm_heap_expand(huge, mm_heap_usable_size(huge)));
+    CHECK(!mm_heap_expand(huge, HUGE_SIZE * 9) && !mm_heap_expand(large, SIZE_MAX));
+    mm_heap_free(small);
+    mm_heap_free(large);
+    mm_heap_free(huge);
+    CHECK_QUIET();
+}
+
+static size_t handler_calls, handler_size;
+
+static bool handle(size_t size, void *user_data)
+{
+    handler_calls++;
+    handler_size = size;
+    system_fail(0, false); /* "frees something" */
+    *(bool *)user_data = true;
+    return true;
+}
+
+TEST(handler_finds_memory)
+{
+    bool called = false;
+    char *a, *b, *c, *d;
+    mm_heap_set_handler(handle, &called);
+    a = (char *)mm_heap_xalloc(10);
+    CHECK_EQ(handler_calls, 0);
+    mm_heap_trim();
+    system_fail(1, true);
+    b = (char *)mm_heap_xalloc(HUGE_SIZE * 2);
+    CHECK(handler_calls == 1 && handler_size == HUGE_SIZE * 2 && called);
+    system_fail(1, true);
+    c = (char *)mm_heap_xcalloc(HUGE_SIZE, 3);
+    CHECK(handler_calls == 2 && handler_size == HUGE_SIZE * 3 && c[HUGE_SIZE] == 0);
+    system_fail(1, true);
+    a = (char *)mm_heap_xrealloc(a, HUGE_SIZE * 4);
+    CHECK_EQ(handler_calls, 3);
+    d = mm_heap_xstrdup("text");
+    CHECK_STR(d, "text");
+    mm_heap_free(a);
+    mm_heap_free(b);
+    mm_heap_free(c);
+    mm_heap_free(d);
+    mm_heap_set_handler(NULL, NULL);
+    CHECK_QUIET();
+}
+
+TEST(limit_is_kept)
+{
+    size_t count = 0, limit;
+    void *blocks[64];
+    mm_heap_trim();
+    limit = stats_now().committed + 20000000;
+    mm_heap_set_limit(limit);
+    while (count < 64 && (blocks[count] = mm_heap_alloc(1000000)) != NULL) count++;
+    CHECK(count >= 10 && count < 20);
+    CHECK(stats_now().committed <= limit && stats_now().peak >= stats_now().committed);
+    CHECK_REFUSED(mm_heap_alloc(HUGE_SIZE * 4), ENOMEM);
+    mm_heap_free(blocks[--count]);
+    CHECK((blocks[count++] = mm_heap_alloc(1000000)) != NULL);
+    mm_heap_set_limit(0);
+    blocks[count] = mm_heap_alloc(HUGE_SIZE * 4);
+    CHECK(blocks[count] != NULL);
+    for (; count > 0; count--) mm_heap_free(blocks[count]);
+    mm_heap_free(blocks[0]);
+    CHECK_QUIET();
+}
+
 TEST(works_as_an_allocator)
 {
     const mm_allocator *a = mm_heap_allocator(NULL);
@@ -1632,15 +1756,17 @@ TEST_MAIN(TESTS_OF_GNU T(classes_cover_all_sizes), T(blocks_are_told_from_what_l
           T(every_size_is_usable_and_aligned), T(size_zero_is_unique),
           T(impossible_sizes_are_refused), T(alignments_times_sizes), T(calloc_is_zero_after_reuse),
           T(realloc_keeps_the_content), T(realloc_does_not_move_without_need),
-          T(failed_realloc_leaves_the_block), T(works_as_an_allocator), T(free_keeps_errno),
-          T(foreign_pointers_are_refused), T(double_frees_are_refused),
-          TESTS_OF_SECURE TESTS_OF_TOOL T(model_on_one_thread), T(model_on_four_threads),
-          T(threads_free_each_others_blocks), T(blocks_go_home_in_parcels),
-          T(one_thread_allocates_the_other_frees), T(caches_of_ended_threads_are_used_again),
-          T(pages_of_ended_threads_are_adopted), T(blocks_find_an_owner_that_changed),
-          T(destructors_may_use_the_heap), T(cache_is_found_again_by_the_key),
-          T(works_without_a_key_for_the_end_of_threads), TESTS_OF_POSIX T(every_mapping_fails),
-          T(records_of_huge_blocks_fail), TESTS_OF_64_BIT T(exhausted_heap_lives_on_what_it_has),
+          T(failed_realloc_leaves_the_block), T(checked_sizes), T(strings_are_copied_and_formatted),
+          T(blocks_expand_in_place), T(handler_finds_memory), T(limit_is_kept),
+          T(works_as_an_allocator), T(free_keeps_errno), T(foreign_pointers_are_refused),
+          T(double_frees_are_refused), TESTS_OF_SECURE TESTS_OF_TOOL T(model_on_one_thread),
+          T(model_on_four_threads), T(threads_free_each_others_blocks),
+          T(blocks_go_home_in_parcels), T(one_thread_allocates_the_other_frees),
+          T(caches_of_ended_threads_are_used_again), T(pages_of_ended_threads_are_adopted),
+          T(blocks_find_an_owner_that_changed), T(destructors_may_use_the_heap),
+          T(cache_is_found_again_by_the_key), T(works_without_a_key_for_the_end_of_threads),
+          TESTS_OF_POSIX T(every_mapping_fails), T(records_of_huge_blocks_fail),
+          TESTS_OF_64_BIT T(exhausted_heap_lives_on_what_it_has),
           T(chunks_are_joined_with_both_neighbours), T(unsorted_chunks_are_used_first),
           T(large_blocks_grow_in_place), T(huge_blocks_move_without_copying),
           T(alignments_on_a_fragmented_heap), T(chunks_of_ended_threads_are_adopted),
