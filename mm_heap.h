@@ -3172,7 +3172,9 @@ static void mmi_heap_wipe(char *ptr, size_t size)
     }
 }
 
-#define MMI_HEAP_WIPE_MIN ((size_t)256 << 10) /* from here on it pays to ask the system */
+/* From here on it pays to ask the system. Below, most of a block will be touched anyway: callocs of
+   64 KiB to 4 MiB whose every second page is written took 68 us with the question, 46 without. */
+#define MMI_HEAP_WIPE_MIN ((size_t)4 << 20)
 
 MM_API void *mm_heap_calloc(size_t count, size_t size)
 {

@@ -1644,11 +1644,11 @@ TEST(trim_lets_go_of_what_lies_between_blocks)
 }
 #endif
 
-/* Blocks above 256 KiB are zeroed by what is in memory of them. */
+/* Blocks above 4 MiB are zeroed by what is in memory of them. */
 TEST(wiping_leaves_nothing)
 {
     size_t size, round, i;
-    for (size = 300000; size < 9000000; size += size / 3 + 11) {
+    for (size = 300000; size < 20000000; size += size / 3 + 11) {
         for (round = 0; round < 3; round++) {
             char *ptr = (char *)mm_heap_calloc(size, 1);
             CHECK(ptr != NULL && is_filled(ptr, 0, size));
