@@ -1696,6 +1696,11 @@ MM_API mm_status mm_buffer_append_hex(mm_buffer *b, uint64_t value, unsigned dig
     return MM_STATUS_OK;
 }
 
+static mm_status mmi_buffer_format_behind(mm_buffer *b, size_t n, const char *format, va_list args)
+    MM_FORMAT(3, 0);
+static mm_status mmi_buffer_format_apart(mm_buffer *b, size_t n, const char *format, va_list args)
+    MM_FORMAT(3, 0);
+
 /* Prints behind the NUL, so that arguments in the content are whole, and moves the text up. */
 static mm_status mmi_buffer_format_behind(mm_buffer *b, size_t n, const char *format, va_list args)
 {

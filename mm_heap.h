@@ -113,9 +113,9 @@ REPLACING MALLOC
 
     They behave as glibc's: size 0 gives a block, but realloc of a block to size 0 frees it and
     returns NULL; memalign raises an alignment to a power of two; posix_memalign leaves errno alone;
-    a foreign pointer or a second free ends the program with a message. What the C library builds
-    upon malloc (strdup, getline, ...) is served as well. mallopt, mallinfo and malloc_info are the
-    C library's still, and say nothing about this heap.
+    a foreign pointer ends the program with a message, and so does a second free where it is found
+    (ERRORS). What the C library builds upon malloc (strdup, getline, ...) is served as well.
+    mallopt, mallinfo and malloc_info are the C library's still, and say nothing about this heap.
     The C names are replaced on systems with ELF (Linux, the BSDs); on others, operator new and
     delete from a C++ file only. Not together with a sanitizer, which replaces them itself.
 

@@ -28,9 +28,10 @@ typedef struct files_call { /* one request on its way to an answer */
 } files_call;
 
 /* Answers GET, HEAD and OPTIONS by RFC 9110 (conditionals, ranges, HEAD without body, Allow),
-   any other method with 405 or 501, and all with 401 to who does not show a password. Always leaves
-   a complete response. `now_ms` is the worker's monotonic clock. What may not be read, what leaves
-   the root by a symbolic link, and what is neither file nor folder is 403; what is hidden is 404. */
+   any other method with 405 or 501, and all with 401 to who does not show a password. Always
+   leaves a complete response. `now_ms` is the worker's monotonic clock. What may not be read,
+   what leaves the root by a symbolic link, and what is neither file nor folder is 403; what is
+   hidden is 404. */
 void files_respond(files_site *site, const http_request *request, http_response *response,
                    int64_t now_ms);
 

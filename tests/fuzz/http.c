@@ -1,6 +1,6 @@
 /* What reads bytes of clients in the demo: request heads, chunked bodies, paths, ranges, conditions
-   and weighted lists. The first byte of the input names the reader, the second is its parameter; the
-   rest is what the client sends. */
+   and weighted lists. The first byte of the input names the reader, the second is its parameter;
+   the rest is what the client sends. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
