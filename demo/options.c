@@ -63,12 +63,18 @@ static const rule rules[] = {
      .check = is_bind, .wanted = "a numeric address or unix:PATH", .shown = "[::] and 0.0.0.0",
      .help = "numeric address to listen on, such as 127.0.0.1 or ::1, or\n"
              "unix:PATH for a socket that takes both HTTPS and HTTP\n"},
-    {.name = "cert", .kind = RULE_TEXT, .field = FIELD(cert), .value = "FILE",
+    {.name = "cert", .kind = RULE_LIST, .field = FIELD(cert), .value = "FILE",
      .shown = "made in memory",
-     .help = "certificate in PEM form, followed by its chain\n"},
-    {.name = "key", .kind = RULE_TEXT, .field = FIELD(key), .value = "FILE",
+     .help = "certificate in PEM form, followed by its chain; of several the\n"
+             "client's server name chooses, and the first is the default\n"},
+    {.name = "key", .kind = RULE_LIST, .field = FIELD(key), .value = "FILE",
      .shown = "in the file of --cert",
-     .help = "private key of --cert in PEM form, not encrypted\n"},
+     .help = "private key in PEM form, not encrypted; the first is that of\n"
+             "the first --cert, and so on\n"},
+    {.name = "ticket-keys", .kind = RULE_TEXT, .field = FIELD(ticket_keys), .value = "FILE",
+     .shown = "made in memory, a new one every hour",
+     .help = "keys of session tickets, 80 random bytes each, for several\n"
+             "servers to share: the first seals, all 1 to 8 open\n"},
     {.name = "workers", .kind = RULE_NUMBER, .field = FIELD(workers), .value = "N",
      .min = 1, .max = 256, .number = 0, .shown = "one a core",
      .help = "threads that serve "},
@@ -170,7 +176,9 @@ static const char help_end[] =
     "  or 64 hexadecimal digits, the SHA-256 of a long random password:\n"
     "    printf %s PASSWORD | sha256sum\n"
     "  They are asked for on --http-port too, where they are sent in the clear, unless all is\n"
-    "  redirected from there.\n"
+    "  redirected from there.\n";
+
+static const char help_tls[] =
     "\n"
     "Certificates:\n"
     "  The one made at start is kept in memory only and is for localhost, this machine's name,\n"
@@ -187,7 +195,22 @@ static const char help_end[] =
     "  for curl with --cacert cert.pem, for Chromium (P: a server, not an authority) with\n"
     "    certutil -d sql:$HOME/.pki/nssdb -A -t P,, -n mmserve -i cert.pem\n"
     "\n"
+    "  Several names, each with its certificate, and for the first one of each kind of key:\n"
+    "    mmserve --cert a-ec.pem --cert a-rsa.pem --cert b.pem \\\n"
+    "      --key a-ec.key --key a-rsa.key --key b.key\n"
+    "  New files are read within seconds of a change, and after SIGHUP; when one of them is bad,\n"
+    "  what was in use stays, and a line on standard error says why.\n"
+    "\n"
+    "Session tickets:\n"
+    "  Clients that come back within two hours are spared a full handshake. For that to hold on\n"
+    "  several machines and after a restart, give all the same keys; to change them, put the new\n"
+    "  one second, once all have it first, and drop the old one two hours later:\n"
+    "    umask 077; openssl rand -out new 80; cat old new >keys; ...; cat new old >keys\n";
+
+static const char help_life[] =
+    "\n"
     "Signals:\n"
+    "  SIGHUP               read certificates, keys and the keys of tickets again\n"
     "  SIGTERM, SIGINT      drain: take no new connections, complete the answers under way, for\n"
     "                       30 seconds at most, then exit; a second one exits at once\n"
     "\n"
@@ -242,6 +265,8 @@ static void print_help(void)
     fputs(help_start, stdout);
     for (i = 0; i < RULES; i++) print_rule(&rules[i]);
     fputs(help_end, stdout);
+    fputs(help_tls, stdout);
+    fputs(help_life, stdout);
 }
 
 /* ---- the parser ---- */
@@ -425,7 +450,8 @@ static void parse_dir(parser *p, const char *argument)
 static void check_together(parser *p)
 {
     const options *o = p->o;
-    if (o->key != NULL && o->cert == NULL) fail(p, "--key: needs --cert as well");
+    if (o->key.count > 0 && o->cert.count == 0) fail(p, "--key: needs --cert as well");
+    else if (o->key.count > o->cert.count) fail(p, "--key: more of them than of --cert");
     else if (o->redirect_http && o->http_port < 0)
         fail(p, "--redirect-http: needs --http-port as well");
     else if (o->port == o->http_port && o->port != 0)

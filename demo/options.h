@@ -18,8 +18,9 @@ typedef struct options {
                               0.0.0.0 */
     int port;              /* of HTTPS; 8443; 0: any free one, which is printed */
     int http_port;         /* of plain HTTP; -1: none; 0: any free one */
-    const char *cert;      /* PEM file; NULL: made in memory */
-    const char *key;       /* PEM file; NULL: in the certificate's */
+    options_list cert;     /* PEM files; none: one is made in memory */
+    options_list key;      /* PEM files of their keys, in the same order; else in the same file */
+    const char *ticket_keys; /* file with the keys of session tickets; NULL: made in memory */
     int workers;           /* threads; 0: one a core */
     const char *log;       /* access log: a file, "-" for standard output, "none" */
     int header_timeout;    /* seconds for a TLS handshake, and for a whole request head; 10 */

@@ -8,11 +8,15 @@
 #include "peers.h"
 #include "policy.h"
 #include "tls.h"
+#include "watch.h"
 
 enum { SERVER_LISTENERS = 2 * OPTIONS_LIST }; /* HTTPS and HTTP, on each address */
 
 typedef struct server {
     const options *options;
+    watch files;         /* of certificates, their keys, and keys of tickets */
+    certs certs;
+    tickets tickets;
     SSL_CTX *tls;
     int https_port;      /* that clients are redirected to; set before the workers start */
     policy policy;       /* what options add to answers */
@@ -24,5 +28,14 @@ typedef struct server {
     peers peers;         /* and against --max-conns-per-ip */
     size_t fds_for_files; /* of these, what connections leave for files */
 } server;
+
+/* Opens what the workers share. False with one line in `error`; server_close in any case. */
+bool server_open(server *s, const options *o, int workers, char *error, size_t error_size);
+
+/* Gives it back; false when something had not been given back to it. */
+bool server_close(server *s);
+
+/* Says on standard error what is unwise about the files that are used. */
+void server_warn(const server *s);
 
 #endif

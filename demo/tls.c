@@ -1,22 +1,16 @@
-/* tls.c - the TLS context: policy, resources, certificates from files */
+/* tls.c - the TLS context: policy, resources */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
 #include "tls.h"
 
 #include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "cert.h"
-
 enum {
-    TLS_SESSIONS = 1024, /* of clients that take no tickets: at some 1 KiB each, all of 1 MiB */
-    TLS_TIMEOUT = 7200   /* seconds that a session can be resumed */
+    TLS_SESSIONS = 1024 /* of clients that take no tickets: at some 1 KiB each, all of 1 MiB */
 };
 
 /* AES-128 first: it is as good as AES-256 here, and faster. Clients without AES in hardware put
@@ -34,8 +28,8 @@ static const unsigned char tls_protocols[] = "\x08http/1.1"; /* ALPN, most wante
 
 /* ---- errors ---- */
 
-/* OpenSSL's reason for the last failure: of those in its queue the first says the most. */
-static const char *reason(void)
+/* Of the reasons in OpenSSL's queue the first says the most. */
+const char *tls_reason(void)
 {
     unsigned long code = ERR_peek_error();
     const char *text = ERR_reason_error_string(code);
@@ -43,75 +37,12 @@ static const char *reason(void)
     return code != 0 ? strerror(ERR_GET_REASON(code)) : "unknown reason"; /* a system call's */
 }
 
-/* "what file: why", the file being left out when it is NULL. Returns false. */
-static bool complain(char *error, size_t size, const char *what, const char *file, const char *why)
+bool tls_complain(char *error, size_t size, const char *what, const char *file, const char *why)
 {
     (void)snprintf(error, size, "%s%s%s: %s", what, file != NULL ? " " : "",
                    file != NULL ? file : "", why);
     ERR_clear_error();
     return false;
-}
-
-/* ---- certificate and key ---- */
-
-static bool use_made_certificate(SSL_CTX *context, char *error, size_t error_size)
-{
-    X509 *cert = NULL;
-    EVP_PKEY *key = NULL;
-    bool ok = cert_make(&cert, &key) && SSL_CTX_use_certificate(context, cert) == 1 &&
-              SSL_CTX_use_PrivateKey(context, key) == 1;
-    if (!ok) (void)complain(error, error_size, "cannot make a certificate", NULL, reason());
-    X509_free(cert);
-    EVP_PKEY_free(key);
-    return ok;
-}
-
-/* In place of OpenSSL's, which would ask on the terminal: that a server cannot wait for. */
-static int refuse_password(char *text, int size, int writing, void *asked)
-{
-    (void)text, (void)size, (void)writing;
-    *(bool *)asked = true;
-    return 0;
-}
-
-/* NULL with *why set, which may be OpenSSL's. */
-static EVP_PKEY *read_key(const char *file, const char **why)
-{
-    bool encrypted = false;
-    EVP_PKEY *key;
-    BIO *in = BIO_new_file(file, "r");
-    *why = in == NULL ? reason() : "no private key in PEM form";
-    if (in == NULL) return NULL;
-    key = PEM_read_bio_PrivateKey(in, NULL, refuse_password, &encrypted);
-    if (encrypted) *why = "it is encrypted";
-    BIO_free(in);
-    return key;
-}
-
-static bool use_key_file(SSL_CTX *context, const char *file, char *error, size_t error_size)
-{
-    const char *why;
-    EVP_PKEY *key = read_key(file, &why);
-    bool fits = key != NULL && X509_check_private_key(SSL_CTX_get0_certificate(context), key) == 1;
-    bool ok = fits && SSL_CTX_use_PrivateKey(context, key) == 1;
-    if (key != NULL) why = fits ? reason() : "it is not the certificate's";
-    if (!ok) (void)complain(error, error_size, "cannot use the private key", file, why);
-    EVP_PKEY_free(key);
-    return ok;
-}
-
-static bool use_files(SSL_CTX *context, const char *cert, const char *key, char *error,
-                      size_t error_size)
-{
-    const char *why;
-    unsigned long code;
-    if (SSL_CTX_use_certificate_chain_file(context, cert) == 1)
-        return use_key_file(context, key != NULL ? key : cert, error, error_size);
-    why = reason();
-    code = ERR_peek_error();
-    if (ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE)
-        why = "no certificate in PEM form";
-    return complain(error, error_size, "cannot use the certificate", cert, why);
 }
 
 /* ---- the context ---- */
@@ -155,37 +86,30 @@ static bool set_resources(SSL_CTX *context)
     SSL_CTX_set_read_ahead(context, 0);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_SERVER);
     SSL_CTX_sess_set_cache_size(context, TLS_SESSIONS);
-    SSL_CTX_set_timeout(context, TLS_TIMEOUT);
+    SSL_CTX_set_timeout(context, TICKETS_LIFETIME);
     return SSL_CTX_set_num_tickets(context, 2) == 1 &&
            SSL_CTX_set_session_id_context(context, id, sizeof(id) - 1) == 1;
 }
 
-SSL_CTX *tls_context_new(const char *cert, const char *key, char *error, size_t error_size)
+/* RFC 6066, 3: a name that was of use is confirmed; which certificate that means is certs.c's. */
+static int accept_name(SSL *ssl, int *alert, void *user_data)
 {
-    SSL_CTX *context;
-    bool ok;
-    ERR_clear_error();
-    context = SSL_CTX_new(TLS_server_method());
-    ok = context != NULL && set_policy(context) && set_resources(context);
-    if (!ok) (void)complain(error, error_size, "cannot set up TLS", NULL, reason());
-    else if (cert == NULL) ok = use_made_certificate(context, error, error_size);
-    else ok = use_files(context, cert, key, error, error_size);
-    if (ok) return context;
-    SSL_CTX_free(context);
-    return NULL;
+    (void)ssl, (void)alert, (void)user_data;
+    return SSL_TLSEXT_ERR_OK;
 }
 
-void tls_fingerprint(SSL_CTX *context, char text[TLS_FINGERPRINT_SIZE])
+SSL_CTX *tls_context_new(certs *c, tickets *t, char *error, size_t error_size)
 {
-    static const char digits[] = "0123456789ABCDEF";
-    unsigned char hash[EVP_MAX_MD_SIZE];
-    unsigned i, size = 0;
-    X509 *cert = SSL_CTX_get0_certificate(context);
-    text[0] = '\0';
-    if (cert == NULL || X509_digest(cert, EVP_sha256(), hash, &size) != 1) return;
-    for (i = 0; i < size; i++) {
-        text[3 * i] = digits[hash[i] >> 4];
-        text[3 * i + 1] = digits[hash[i] & 15];
-        text[3 * i + 2] = i + 1 < size ? ':' : '\0';
+    SSL_CTX *context;
+    ERR_clear_error();
+    context = SSL_CTX_new(TLS_server_method());
+    if (context != NULL && set_policy(context) && set_resources(context) &&
+        tickets_attach(t, context)) {
+        SSL_CTX_set_tlsext_servername_callback(context, accept_name);
+        SSL_CTX_set_cert_cb(context, certs_choose, c);
+        return context;
     }
+    (void)tls_complain(error, error_size, "cannot set up TLS", NULL, tls_reason());
+    SSL_CTX_free(context);
+    return NULL;
 }

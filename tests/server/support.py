@@ -6,6 +6,7 @@ behind the words of $MMSERVE_WRAPPER, if any. When it stops, its exit status mus
 standard error empty, so that what a sanitizer or Valgrind finds fails the test. Nothing here judges
 by time: the timeouts only keep a hung server from hanging the tests."""
 import email.utils
+import hashlib
 import os
 import pathlib
 import random
@@ -115,7 +116,7 @@ class Server:
     def __init__(self, root, *options, https=0, http=0, log=None, descriptors=None):
         self.folder = tempfile.TemporaryDirectory(prefix="mmserve-")
         self.log = pathlib.Path(log or f"{self.folder.name}/access.log")
-        self.stdout, self.stderr = (open(f"{self.folder.name}/{name}", "w+b")
+        self.stdout, self.stderr = (open(f"{self.folder.name}/{name}", "a+b")
                                     for name in ("stdout", "stderr"))
         self.process = subprocess.Popen(
             [*COMMAND, "--port", str(https), "--http-port", str(http), "--log", str(self.log),
@@ -145,6 +146,13 @@ class Server:
 
     def text(self, name):
         return pathlib.Path(self.folder.name, name).read_text(errors="backslashreplace")
+
+    def complaint(self, pattern):
+        """What standard error says, once it matches; it is taken from there."""
+        wait_until(lambda: re.search(pattern, self.text("stderr")), f"{pattern} on standard error")
+        text = complaints(self.text("stderr"))
+        self.stderr.truncate(0)
+        return text
 
     def output(self):
         return (f"exit status {self.process.poll()}\n-- stdout:\n{self.text('stdout')}"
@@ -291,7 +299,8 @@ class Response:
 class Connection:
     """A connection that sends bytes as they are, and reads responses."""
 
-    def __init__(self, port, tls=False, host="127.0.0.1", context=None, buffer=None, session=None):
+    def __init__(self, port, tls=False, host="127.0.0.1", context=None, buffer=None, session=None,
+                 name="localhost"):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.socket = socket.socket(family)
         self.socket.settimeout(PATIENCE)
@@ -304,7 +313,7 @@ class Connection:
             self.socket.connect((host, port))
             if tls:
                 self.socket = (context or CLIENT_CONTEXT).wrap_socket(
-                    self.socket, server_hostname="localhost", session=session,
+                    self.socket, server_hostname=name, session=session,
                     suppress_ragged_eofs=False)
         except BaseException:
             self.socket.close()

@@ -215,6 +215,7 @@ class CertificateFiles(unittest.TestCase):
 
     def test_key_in_the_certificates_file(self):
         both = self.folder / "both.pem"
+        both.touch(mode=0o600)
         both.write_bytes((self.folder / "ec.pem").read_bytes()
                          + (self.folder / "ec.key").read_bytes())
         self.assertEqual(self.served("--cert", both), self.pem("ec"))

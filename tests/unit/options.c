@@ -82,7 +82,7 @@ TEST(defaults)
     CHECK_STR(out, "");
     CHECK_STR(err, "");
     CHECK_STR(o.dir, ".");
-    CHECK(o.bind.count == 0 && o.cert == NULL && o.key == NULL);
+    CHECK(o.bind.count == 0 && o.cert.count == 0 && o.key.count == 0);
     CHECK(o.max_conns == 0 && o.max_conns_per_ip == 0);
     CHECK_EQ(o.port, 8443);
     CHECK_EQ(o.http_port, -1);
@@ -101,8 +101,8 @@ TEST(values_behind_a_space_or_equals)
     CHECK_EQ(o.port, 1);
     CHECK_EQ(o.http_port, 2);
     CHECK_STR(o.bind.at[0], "::1");
-    CHECK_STR(o.cert, "c.pem");
-    CHECK_STR(o.key, "k=1.pem");
+    CHECK_STR(o.cert.at[0], "c.pem");
+    CHECK_STR(o.key.at[0], "k=1.pem");
     CHECK_EQ(o.workers, 256);
     CHECK_STR(o.log, "-");
     CHECK_STR(o.dir, "folder");
@@ -260,6 +260,7 @@ TEST(bad_options)
 TEST(options_that_do_not_go_together)
 {
     CHECK_REFUSED("--key: needs --cert as well", "--key", "k.pem");
+    CHECK_REFUSED("--key: more of them than of --cert", "--key=a", "--cert=b", "--key=c");
     CHECK_REFUSED("--redirect-http: needs --http-port as well", "--redirect-http");
     CHECK(PARSE("--redirect-http", "--http-port=0") && o.redirect_http);
     CHECK_REFUSED("--http-port: 8443 is the port of HTTPS already", "--http-port=8443");

@@ -4,6 +4,8 @@
 #include "../../demo/tls.c"
 
 #include "../../demo/cert.c"
+#include "../../demo/certs.c"
+#include "../../demo/tickets.c"
 
 #include "../../mm_buffer.h"
 
@@ -86,14 +88,16 @@ typedef struct handshake {
     bool done;
 } handshake;
 
+static certs certs_;
+
 /* A client that trusts the server's certificate and nothing else. */
-static SSL_CTX *client_context(SSL_CTX *server)
+static SSL_CTX *client_context(void)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
     if (context == NULL) abort();
     SSL_CTX_set_security_level(context, 0); /* weak offers are for the server to refuse */
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
-    X509_STORE_add_cert(SSL_CTX_get_cert_store(context), SSL_CTX_get0_certificate(server));
+    X509_STORE_add_cert(SSL_CTX_get_cert_store(context), certs_.current->entries[0].cert);
     return context;
 }
 
@@ -101,7 +105,7 @@ static void begin(handshake *h, SSL_CTX *server)
 {
     BIO *left, *right;
     memset(h, 0, sizeof(*h));
-    h->context = client_context(server);
+    h->context = client_context();
     h->client = SSL_new(h->context);
     h->server = SSL_new(server);
     if (BIO_new_bio_pair(&left, 0, &right, 0) != 1) abort();
@@ -151,18 +155,46 @@ static bool exchange(handshake *h)
 }
 
 static SSL_CTX *server_;
+static tickets tickets_;
+static options_list cert_files, key_files;
 static char error[512];
+
+static void close_server(void)
+{
+    SSL_CTX_free(server_);
+    server_ = NULL;
+    tickets_deinit(&tickets_);
+    certs_deinit(&certs_);
+}
+
+/* A server with certificates from `cert_files` and `key_files`; server_ NULL when it fails. */
+static void open_server(void)
+{
+    error[0] = '\0';
+    if (certs_init(&certs_, &cert_files, &key_files, error, sizeof(error)) &&
+        tickets_init(&tickets_, NULL, 0, error, sizeof(error)))
+        server_ = tls_context_new(&certs_, &tickets_, error, sizeof(error));
+    if (server_ == NULL) close_server();
+}
 
 static void set_up(void)
 {
-    error[0] = '\0';
-    server_ = tls_context_new(NULL, NULL, error, sizeof(error));
+    cert_files.count = key_files.count = 0;
+    open_server();
 }
 
 static void tear_down(void)
 {
-    SSL_CTX_free(server_);
-    server_ = NULL;
+    close_server();
+}
+
+static void open_with(const char *cert, const char *key)
+{
+    cert_files.count = 1;
+    cert_files.at[0] = cert;
+    key_files.count = key != NULL;
+    key_files.at[0] = key;
+    open_server();
 }
 
 /* ---- the certificate ---- */
@@ -233,14 +265,14 @@ TEST(made_certificate_can_be_trusted)
 
 TEST(made_certificates_differ)
 {
-    char first[TLS_FINGERPRINT_SIZE], second[TLS_FINGERPRINT_SIZE];
+    char first[CERTS_FINGERPRINT_SIZE], second[CERTS_FINGERPRINT_SIZE];
     size_t i;
     set_up();
     CHECK(server_ != NULL);
-    tls_fingerprint(server_, first);
+    certs_fingerprint(&certs_, first);
     CHECK_SUB(tear_down());
     set_up();
-    tls_fingerprint(server_, second);
+    certs_fingerprint(&certs_, second);
     CHECK_EQ(strlen(first), 95);
     CHECK(strcmp(first, second) != 0);
     for (i = 0; i < 95; i++)
@@ -475,19 +507,19 @@ TEST(a_client_that_hangs_up_is_no_error)
 
 /* ---- files ---- */
 
-static X509 *certs[2];
+static X509 *made_certs[2];
 static EVP_PKEY *keys[2];
 
 static void make_files(void)
 {
     if (mkdtemp(dir) == NULL) abort();
-    if (!cert_make(&certs[0], &keys[0]) || !cert_make(&certs[1], &keys[1])) abort();
-    write_pem("cert", certs[0], NULL, NULL, NULL);
+    if (!cert_make(&made_certs[0], &keys[0]) || !cert_make(&made_certs[1], &keys[1])) abort();
+    write_pem("cert", made_certs[0], NULL, NULL, NULL);
     write_pem("key", NULL, NULL, keys[0], NULL);
     write_pem("other-key", NULL, NULL, keys[1], NULL);
     write_pem("encrypted", NULL, NULL, keys[0], "secret");
-    write_pem("both", certs[0], NULL, keys[0], NULL);
-    write_pem("chain", certs[0], certs[1], keys[0], NULL);
+    write_pem("both", made_certs[0], NULL, keys[0], NULL);
+    write_pem("chain", made_certs[0], made_certs[1], keys[0], NULL);
     write_text("empty", "");
     write_text("text", "no certificate\n");
     write_text("broken", "-----BEGIN CERTIFICATE-----\nMIIB*\n-----END CERTIFICATE-----\n");
@@ -502,7 +534,7 @@ static void remove_files(void)
     for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) unlink(path(names[i]));
     rmdir(dir);
     for (i = 0; i < 2; i++) {
-        X509_free(certs[i]);
+        X509_free(made_certs[i]);
         EVP_PKEY_free(keys[i]);
     }
     memcpy(strrchr(dir, '-'), "-XXXXXX", 7); /* for the next time */
@@ -513,7 +545,7 @@ static int chain_length(const char *cert, const char *key)
 {
     handshake h;
     int length = -1;
-    server_ = tls_context_new(path(cert), key != NULL ? path(key) : NULL, error, sizeof(error));
+    open_with(path(cert), key != NULL ? path(key) : NULL);
     if (server_ == NULL) return -1;
     begin(&h, server_);
     if (run(&h)) length = sk_X509_num(SSL_get_peer_cert_chain(h.client));
@@ -540,7 +572,7 @@ static void refused_files(const char *cert, const char *key, const char *what, c
     snprintf(expected, sizeof(expected), "cannot use the %s %s: %s", what,
              path(is_key && key != NULL ? key : cert), why);
     error[0] = '\0';
-    server_ = tls_context_new(path(cert), key != NULL ? path(key) : NULL, error, sizeof(error));
+    open_with(path(cert), key != NULL ? path(key) : NULL);
     CHECK(server_ == NULL);
     CHECK_STR(error, expected);
     CHECK_EQ(ERR_peek_error(), 0);
@@ -555,11 +587,14 @@ TEST(bad_certificates_are_named)
     CHECK_REFUSED("text", "key", "certificate", "no certificate in PEM form");
     CHECK_REFUSED("key", NULL, "certificate", "no certificate in PEM form");
     CHECK_REFUSED(".", "key", "certificate", "no certificate in PEM form");
-    CHECK(tls_context_new(path("broken"), path("key"), error, sizeof(error)) == NULL);
+    open_with(path("broken"), path("key"));
+    CHECK(server_ == NULL);
     CHECK(strstr(error, "/broken: ") != NULL && strchr(error, '\n') == NULL);
-    CHECK(tls_context_new(path("short"), path("key"), error, sizeof(error)) == NULL);
+    open_with(path("short"), path("key"));
+    CHECK(server_ == NULL);
     CHECK(strstr(error, "/short: ") != NULL && strchr(error, '\n') == NULL);
-    CHECK(tls_context_new(path("none"), NULL, error, 20) == NULL); /* a short buffer is kept to */
+    cert_files.at[0] = path("none");
+    CHECK(!certs_init(&certs_, &cert_files, &key_files, error, 20)); /* a short buffer is kept to */
     CHECK_STR(error, "cannot use the cert");
     CHECK_SUB(remove_files());
 }
@@ -576,6 +611,31 @@ TEST(bad_keys_are_named)
     CHECK_SUB(remove_files());
 }
 
+/* ---- keys of tickets ---- */
+
+TEST(ticket_keys_are_replaced_every_hour)
+{
+    tickets t;
+    ticket_key first, key;
+    bool is_first;
+    CHECK(tickets_init(&t, NULL, 1000, error, sizeof(error)));
+    CHECK(find_key(&t, NULL, &first, &is_first) && is_first);
+    tickets_rotate(&t, 1000 + TICKETS_ROTATE - 1);
+    CHECK(find_key(&t, NULL, &key, &is_first) && memcmp(&key, &first, sizeof(key)) == 0);
+    tickets_rotate(&t, 1000 + TICKETS_ROTATE);
+    CHECK(find_key(&t, NULL, &key, &is_first) && memcmp(&key, &first, sizeof(key)) != 0);
+    CHECK(find_key(&t, first.name, &key, &is_first) && !is_first);
+    tickets_rotate(&t, 1000 + 2 * TICKETS_ROTATE);
+    CHECK_EQ(t.count, 3);
+    CHECK(find_key(&t, first.name, &key, &is_first) && !is_first); /* its last ticket has an hour */
+    tickets_rotate(&t, 1000 + 3 * TICKETS_ROTATE);
+    CHECK_EQ(t.count, 3);
+    CHECK(!find_key(&t, first.name, &key, &is_first));
+    tickets_deinit(&t);
+    memset(&key, 0, sizeof(key));
+    CHECK(memcmp(t.keys, &key, sizeof(key)) == 0); /* wiped */
+}
+
 /* ---- out of memory ---- */
 
 /* Every allocation fails in turn, and from then on: no crash, no leak (the sanitizer or Valgrind
@@ -590,7 +650,7 @@ TEST(memory_runs_out_at_every_point)
         error[0] = '\0';
         allocations = 0;
         fail_at = n;
-        server_ = tls_context_new(NULL, NULL, error, sizeof(error));
+        open_server();
         fail_at = 0;
         if (server_ != NULL && allocations < n) break;
         if (server_ == NULL) CHECK(error[0] != '\0' && strchr(error, '\n') == NULL);
@@ -604,5 +664,6 @@ TEST_MAIN(T(made_certificate_is_for_this_machine), T(made_certificate_by_rfc_528
           T(made_certificate_can_be_trusted), T(made_certificates_differ), T(host_names),
           T(versions), T(ciphers_of_tls_1_2), T(ciphers_and_groups_of_tls_1_3), T(alpn),
           T(renegotiation_is_refused), T(sessions_are_resumed), T(settings),
+          T(ticket_keys_are_replaced_every_hour),
           T(a_client_that_hangs_up_is_no_error), T(certificates_from_files),
           T(bad_certificates_are_named), T(bad_keys_are_named), T(memory_runs_out_at_every_point))

@@ -1,0 +1,106 @@
+/* server.c - what all workers share: opened before the first starts, closed after the last */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "server.h"
+
+#include <openssl/rand.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../mm_heap.h"
+#include "log.h"
+
+enum {
+    SERVER_FDS_RESERVED = 16, /* descriptors for log, standard streams and what libraries open */
+    SERVER_FDS_WORKER = 10,   /* and for each worker's listeners, loop, pipe and folders; more
+                                 with --bind */
+    SERVER_FDS_LEAST = 8      /* without these for connections and files there is no point */
+};
+
+static bool share_fds(server *s, int workers, char *error, size_t error_size)
+{
+    size_t fds = 0, reserved = SERVER_FDS_WORKER + 2 * s->options->bind.count;
+    reserved = SERVER_FDS_RESERVED + reserved * (size_t)workers;
+    if (mm_fd_limit_raise(0, &fds) != MM_STATUS_OK || fds < reserved + SERVER_FDS_LEAST) {
+        snprintf(error, error_size, "too few file descriptors: %zu, of which %zu are reserved", fds,
+                 reserved);
+        return false;
+    }
+    s->fds.limit = fds - reserved;
+    s->fds_for_files = s->fds.limit / 4 < 1024 ? s->fds.limit / 4 : 1024;
+    s->conns.limit = (size_t)s->options->max_conns;
+    return true;
+}
+
+static bool open_peers(server *s, char *error, size_t error_size)
+{
+    uint64_t secret;
+    if (RAND_bytes((unsigned char *)&secret, sizeof(secret)) == 1 &&
+        peers_init(&s->peers, (size_t)s->options->max_conns_per_ip, secret,
+                   mm_budget_allocator(&s->memory)) == MM_STATUS_OK)
+        return true;
+    (void)snprintf(error, error_size, "no memory to count clients in");
+    return false;
+}
+
+static void watch_files(server *s)
+{
+    const options *o = s->options;
+    size_t i;
+    for (i = 0; i < o->cert.count; i++) watch_add(&s->files, o->cert.at[i]);
+    for (i = 0; i < o->key.count; i++) watch_add(&s->files, o->key.at[i]);
+    if (o->ticket_keys != NULL) watch_add(&s->files, o->ticket_keys);
+}
+
+static bool open_tls(server *s, char *error, size_t error_size)
+{
+    const options *o = s->options;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    watch_files(s);
+    if (!certs_init(&s->certs, &o->cert, &o->key, error, error_size) ||
+        !tickets_init(&s->tickets, o->ticket_keys, (int64_t)now.tv_sec, error, error_size))
+        return false;
+    s->tls = tls_context_new(&s->certs, &s->tickets, error, error_size);
+    return s->tls != NULL;
+}
+
+bool server_open(server *s, const options *o, int workers, char *error, size_t error_size)
+{
+    mm_budget_desc budget = {.name = "process", .allocator = mm_heap_allocator(NULL)};
+    memset(s, 0, sizeof(*s));
+    s->options = o;
+    s->log_fd = -1;
+    auth_users_init(&s->users, o);
+    mm_budget_init(&s->memory, &budget);
+    return share_fds(s, workers, error, error_size) && open_peers(s, error, error_size) &&
+           policy_init(&s->policy, o, mm_budget_allocator(&s->memory), error, error_size) &&
+           open_tls(s, error, error_size) &&
+           access_log_open(o->log, &s->log_fd, error, error_size);
+}
+
+bool server_close(server *s)
+{
+    SSL_CTX_free(s->tls);
+    tickets_deinit(&s->tickets);
+    certs_deinit(&s->certs);
+    if (s->log_fd > STDERR_FILENO) close(s->log_fd);
+    peers_deinit(&s->peers);
+    policy_deinit(&s->policy);
+    return mm_budget_deinit(&s->memory) == 0;
+}
+
+static void warn_exposed(const char *file)
+{
+    fprintf(stderr, "mmserve: others than its owner may read %s: chmod 600 mends that\n", file);
+}
+
+void server_warn(const server *s)
+{
+    const char *key = certs_exposed_key(&s->certs);
+    if (key != NULL) warn_exposed(key);
+    if (tickets_exposed(&s->tickets)) warn_exposed(s->options->ticket_keys);
+}
