@@ -67,6 +67,13 @@ static void reload_secrets(life *l)
     server_warn(l->server);
 }
 
+static void reopen_log(life *l)
+{
+    char error[LIFE_ERROR_SIZE];
+    if (!access_log_reopen(l->server->options->log, l->server->log_fd, error, sizeof(error)))
+        fprintf(stderr, "mmserve: %s; the one in use stays\n", error);
+}
+
 static void look_around(life *l)
 {
     if (watch_changed(&l->server->files)) reload_secrets(l);
@@ -124,6 +131,7 @@ void life_run(server *s, worker *workers, int count)
     for (;;) {
         int number = next_signal(&l);
         if (number == SIGINT || number == SIGTERM) break;
+        if (number == SIGHUP || number == SIGUSR1) reopen_log(&l);
         if (number == SIGHUP) reload_secrets(&l);
         look_around(&l);
     }

@@ -28,13 +28,15 @@ enum {
     LOG_REQUEST_MAX = 2048, /* room for the stamp, the numbers and what stands between */
     LOG_AGENT_MAX = 896,
     LOG_LAST_TRIES = 100,   /* to write what is left at the end, for all workers together, */
-    LOG_LAST_PAUSE = 10     /* with so many milliseconds in between */
+    LOG_LAST_PAUSE = 10,    /* with so many milliseconds in between */
+    LOG_FLAGS = O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_CLOEXEC | O_NOCTTY,
+    LOG_MODE = 0640
 };
 
 /* The workers write in turns. When one of its lines could be written in part only, the others wait
    until its rest is out, so that no line is torn. */
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
-static const access_log *log_cut; /* whose line it is; NULL: the log ends with a whole line */
+static access_log *log_cut; /* whose line it is; NULL: the log ends with a whole line */
 static int log_last_tries;        /* that are left */
 
 /* ---- opening ---- */
@@ -52,17 +54,51 @@ static int open_stdout(void)
 
 bool access_log_open(const char *name, int *fd, char *error, size_t error_size)
 {
-    int flags = O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
     bool to_stdout = strcmp(name, "-") == 0;
     *fd = -1;
     log_last_tries = LOG_LAST_TRIES;
     tzset(); /* before the zone's file might be out of reach */
     if (strcmp(name, "none") == 0) return true;
-    *fd = to_stdout ? open_stdout() : open(name, flags, 0640);
+    *fd = to_stdout ? open_stdout() : open(name, LOG_FLAGS, LOG_MODE);
     if (*fd >= 0) return true;
     (void)snprintf(error, error_size, "cannot open the access log %s: %s",
                    to_stdout ? "on standard output" : name, strerror(errno));
     return false;
+}
+
+static bool is_same_kind(int a, int b)
+{
+    struct stat x, y;
+    return fstat(a, &x) == 0 && fstat(b, &y) == 0 && (x.st_mode & S_IFMT) == (y.st_mode & S_IFMT);
+}
+
+/* The descriptor keeps its number, so that whoever writes next writes to the new file. */
+static bool replace_log(int fd, int fresh)
+{
+    bool ok;
+    (void)pthread_mutex_lock(&log_lock);
+    ok = dup3(fresh, fd, O_CLOEXEC) == fd;
+    if (ok && log_cut != NULL) {
+        log_cut->stray = true;
+        log_cut = NULL;
+    }
+    (void)pthread_mutex_unlock(&log_lock);
+    return ok;
+}
+
+bool access_log_reopen(const char *name, int fd, char *error, size_t error_size)
+{
+    int fresh;
+    const char *why = NULL;
+    if (fd < 0 || strcmp(name, "-") == 0) return true;
+    fresh = open(name, LOG_FLAGS, LOG_MODE);
+    if (fresh < 0) why = strerror(errno);
+    else if (!is_same_kind(fd, fresh)) why = "it is another kind of file";
+    else if (!replace_log(fd, fresh)) why = strerror(errno);
+    if (why != NULL)
+        (void)snprintf(error, error_size, "cannot open the access log %s: %s", name, why);
+    if (fresh >= 0) close(fresh);
+    return why == NULL;
 }
 
 void access_log_init(access_log *log, int fd, const mm_allocator *allocator)
@@ -122,10 +158,21 @@ static size_t drop_lines(access_log *log, const char *text, size_t done, size_t 
     return keep;
 }
 
+/* The bytes of a line whose beginning went to a file that is no longer the log. */
+static size_t skip_stray(access_log *log, const char *text)
+{
+    size_t size = 0;
+    if (!log->stray) return 0;
+    log->stray = false;
+    log->lost++;
+    while (text[size++] != '\n') continue;
+    return size;
+}
+
 static void write_pending(access_log *log)
 {
     const char *text = mm_buffer_string(&log->pending);
-    size_t done = 0, end = mm_buffer_length(&log->pending);
+    size_t done = skip_stray(log, text), end = mm_buffer_length(&log->pending);
     while (done < end) {
         ssize_t n = write_piece(log, text + done, piece_size(log, text + done, end - done));
         if (n < 0 && errno != EAGAIN) end = drop_lines(log, text, done, end);
@@ -162,14 +209,21 @@ void access_log_deinit(access_log *log)
 /* ---- lines ---- */
 
 /* strftime's month is English, since nobody calls setlocale. */
+static bool format_time(const access_log *log, time_t seconds, char *text, size_t size)
+{
+    struct tm tm;
+    if (log->json)
+        return gmtime_r(&seconds, &tm) != NULL &&
+               strftime(text, size, "%Y-%m-%dT%H:%M:%SZ", &tm) > 0;
+    return localtime_r(&seconds, &tm) != NULL &&
+           strftime(text, size, "[%d/%b/%Y:%H:%M:%S %z]", &tm) > 0;
+}
+
 static void update_stamp(access_log *log, int64_t now)
 {
-    time_t seconds = (time_t)now;
-    struct tm tm;
     if (log->time == now && log->stamp[0] != '\0') return;
     log->time = now;
-    if (localtime_r(&seconds, &tm) == NULL ||
-        strftime(log->stamp, sizeof(log->stamp), "[%d/%b/%Y:%H:%M:%S %z]", &tm) == 0)
+    if (!format_time(log, (time_t)now, log->stamp, sizeof(log->stamp)))
         memcpy(log->stamp, "[-]", sizeof("[-]"));
 }
 
@@ -179,18 +233,18 @@ static bool is_plain(char c)
 }
 
 /* Appends at most `limit` bytes, the "..." of a text that is too long among them. */
-static void append_text(mm_buffer *line, mm_slice text, size_t limit)
+static void append_text(mm_buffer *line, mm_slice text, size_t limit, bool json)
 {
     size_t i, start = 0;
-    if (text.len == 0) text = mm_slice_make("-", 1);
+    if (text.len == 0 && !json) text = mm_slice_make("-", 1);
     for (i = 0, limit -= 3; i < text.len; i++) {
         bool plain = is_plain(text.ptr[i]);
-        size_t size = plain ? 1 : 4;
+        size_t size = plain ? 1 : json ? 6 : 4;
         if (size > limit) break;
         limit -= size;
         if (plain) continue;
         mm_buffer_append(line, text.ptr + start, i - start);
-        mm_buffer_append_string(line, "\\x");
+        mm_buffer_append_string(line, json ? "\\u00" : "\\x");
         mm_buffer_append_hex(line, (unsigned char)text.ptr[i], 2);
         start = i + 1;
     }
@@ -201,7 +255,14 @@ static void append_text(mm_buffer *line, mm_slice text, size_t limit)
 static void append_quoted(mm_buffer *line, mm_slice text, size_t limit)
 {
     mm_buffer_append_string(line, " \"");
-    append_text(line, text, limit);
+    append_text(line, text, limit, false);
+    mm_buffer_append_char(line, '"');
+}
+
+static void append_member(mm_buffer *line, const char *name, mm_slice text, size_t limit)
+{
+    mm_buffer_append_string(line, name);
+    append_text(line, text, limit, true);
     mm_buffer_append_char(line, '"');
 }
 
@@ -211,15 +272,10 @@ static mm_slice field(const http_request *request, const char *name)
     return header != NULL ? header->value : mm_slice_make(NULL, 0);
 }
 
-void access_log_begin(access_log *log, mm_buffer *line, size_t *bytes_at, const char *peer,
-                      const http_request *request, int status, int64_t now_seconds)
+static void begin_combined(access_log *log, mm_buffer *line, size_t *bytes_at, const char *peer,
+                           const http_request *request, int status)
 {
-    *bytes_at = 0;
-    if (log->fd < 0) return;
-    update_stamp(log, now_seconds);
-    mm_buffer_clear(line);
-    if (mm_buffer_prepare_append(line, LOG_LINE_TYPICAL) == NULL) return;
-    append_text(line, mm_slice_from_string(peer), LOG_PEER_MAX);
+    append_text(line, mm_slice_from_string(peer), LOG_PEER_MAX, false);
     mm_buffer_append_string(line, " - - ");
     mm_buffer_append_string(line, log->stamp);
     append_quoted(line, request != NULL ? request->line : mm_slice_make(NULL, 0), LOG_REQUEST_MAX);
@@ -230,6 +286,34 @@ void access_log_begin(access_log *log, mm_buffer *line, size_t *bytes_at, const 
     append_quoted(line, field(request, "Referer"), LOG_AGENT_MAX);
     append_quoted(line, field(request, "User-Agent"), LOG_AGENT_MAX);
     mm_buffer_append_char(line, '\n');
+}
+
+static void begin_json(access_log *log, mm_buffer *line, size_t *bytes_at, const char *peer,
+                       const http_request *request, int status)
+{
+    append_member(line, "{\"time\":\"", mm_slice_from_string(log->stamp), sizeof(log->stamp));
+    append_member(line, ",\"peer\":\"", mm_slice_from_string(peer), LOG_PEER_MAX);
+    append_member(line, ",\"request\":\"",
+                  request != NULL ? request->line : mm_slice_make(NULL, 0), LOG_REQUEST_MAX);
+    mm_buffer_append_string(line, ",\"status\":");
+    mm_buffer_append_int(line, status);
+    mm_buffer_append_string(line, ",\"bytes\":");
+    *bytes_at = mm_buffer_length(line);
+    append_member(line, ",\"referer\":\"", field(request, "Referer"), LOG_AGENT_MAX);
+    append_member(line, ",\"agent\":\"", field(request, "User-Agent"), LOG_AGENT_MAX);
+    mm_buffer_append_string(line, "}\n");
+}
+
+void access_log_begin(access_log *log, mm_buffer *line, size_t *bytes_at, const char *peer,
+                      const http_request *request, int status, int64_t now_seconds)
+{
+    *bytes_at = 0;
+    if (log->fd < 0) return;
+    update_stamp(log, now_seconds);
+    mm_buffer_clear(line);
+    if (mm_buffer_prepare_append(line, LOG_LINE_TYPICAL) == NULL) return;
+    if (log->json) begin_json(log, line, bytes_at, peer, request, status);
+    else begin_combined(log, line, bytes_at, peer, request, status);
 }
 
 /* Room for all that may wait is taken once, so that it cannot be missing later. */
@@ -246,12 +330,13 @@ static bool has_room(access_log *log, size_t size)
 
 void access_log_end(access_log *log, mm_buffer *line, size_t bytes_at, int64_t bytes)
 {
-    char number[24] = "-";
+    char number[24];
     size_t length = mm_buffer_length(line);
     const char *text = mm_buffer_string(line);
     mm_buffer *pending = &log->pending;
     bool complete = mm_buffer_status(line) == MM_STATUS_OK;
     if (log->fd < 0 || (complete && length == 0)) return;
+    memcpy(number, log->json ? "null" : "-", log->json ? 5 : 2);
     if (bytes >= 0) (void)snprintf(number, sizeof(number), "%lld", (long long)bytes);
     if (complete && has_room(log, length + strlen(number))) {
         mm_buffer_append(pending, text, bytes_at);

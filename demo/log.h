@@ -1,4 +1,4 @@
-/* log.h - the access log in combined format, written in batches
+/* log.h - the access log, in combined format or JSON, written in batches
 
    A log that cannot take a line now (a pipe that nobody reads, a full disk) never stops the server:
    up to 64 KiB a worker wait, what comes on top is dropped and counted. */
@@ -15,13 +15,20 @@ typedef struct access_log { /* one per worker; all may share the descriptor, lin
     mm_buffer pending;      /* lines that wait to be written; of the first perhaps the rest */
     size_t piece;           /* most bytes for one write: LOG_LINE_MAX, but any number to a file */
     int64_t time;           /* second of `stamp` */
-    char stamp[40];         /* that second as [10/Oct/2000:13:55:36 -0700] */
+    char stamp[40];         /* that second as [10/Oct/2000:13:55:36 -0700], or by RFC 3339 */
+    bool json;              /* lines are JSON; set after access_log_init */
+    bool stray;             /* the log was opened anew amid the first pending line: it is void */
     uint64_t lost;          /* lines dropped for lack of memory or room on the disk */
 } access_log;
 
 /* Opens the log that --log names ("-": standard output, "none": -1) for appending, close-on-exec,
    as a descriptor of its own that the caller closes. False with one line in `error`. */
 bool access_log_open(const char *name, int *fd, char *error, size_t error_size);
+
+/* Opens the log by its name again, as the same descriptor: who has moved the file away gets a new
+   one, and no line is lost between. Nothing is to be done for standard output. False with one line
+   in `error` when it cannot be, or is another kind of file now; then it stays as it was. */
+bool access_log_reopen(const char *name, int fd, char *error, size_t error_size);
 
 void access_log_init(access_log *log, int fd, const mm_allocator *allocator);
 

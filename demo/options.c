@@ -46,6 +46,7 @@ typedef struct rule {
 
 static bool is_bind(const char *text);
 static bool is_auth(const char *text);
+static bool is_log_format(const char *text);
 static bool is_header(const char *text);
 static bool is_cache_control(const char *text);
 static bool is_error_page(const char *text);
@@ -79,8 +80,14 @@ static const rule rules[] = {
      .min = 1, .max = 256, .number = 0, .shown = "one a core",
      .help = "threads that serve "},
     {.name = "log", .kind = RULE_TEXT, .field = FIELD(log), .value = "FILE", .text = "-",
-     .help = "access log in combined format, appended to FILE; - is standard\n"
+     .help = "access log, a line per answer, appended to FILE; - is standard\n"
              "output, none is no log "},
+    {.name = "log-format", .kind = RULE_TEXT, .field = FIELD(log_format), .value = "FORMAT",
+     .text = "combined", .check = is_log_format, .wanted = "combined or json",
+     .help = "how its lines are written: combined or json "},
+    {.name = "drain", .kind = RULE_NUMBER, .field = FIELD(drain), .value = "S",
+     .min = 0, .max = 86400, .number = 30,
+     .help = "seconds for the answers under way when the server is to end\n"},
     {.name = "header-timeout", .kind = RULE_NUMBER, .field = FIELD(header_timeout), .value = "S",
      .min = 1, .max = 86400, .number = 10,
      .help = "seconds for a TLS handshake, and for a whole request head\n"},
@@ -157,8 +164,9 @@ static const char help_end[] =
     "\n"
     "Access log:\n"
     "  A line per answer: client, time, request, status, bytes of content, referrer, program.\n"
-    "  Bytes other than printable ASCII, quotes and backslashes are \\xhh. A log that takes no\n"
-    "  more bytes (full disk, a pipe that nobody reads) loses lines, but holds up no answer.\n"
+    "  Bytes other than printable ASCII, quotes and backslashes are \\xhh (\\u00hh in JSON).\n"
+    "  Lines are written ten times a second. A log that takes no more bytes (full disk, a pipe\n"
+    "  that nobody reads) loses lines, but holds up no answer.\n"
     "\n"
     "What is served:\n"
     "  Regular files below DIR, by GET and HEAD of HTTP/1.1 over TLS 1.2 and 1.3. A folder\n"
@@ -210,9 +218,11 @@ static const char help_tls[] =
 static const char help_life[] =
     "\n"
     "Signals:\n"
-    "  SIGHUP               read certificates, keys and the keys of tickets again\n"
+    "  SIGHUP               read certificates, keys and the keys of tickets again, and open the\n"
+    "                       access log again\n"
+    "  SIGUSR1              open the access log again, after it has been renamed\n"
     "  SIGTERM, SIGINT      drain: take no new connections, complete the answers under way, for\n"
-    "                       30 seconds at most, then exit; a second one exits at once\n"
+    "                       as long as --drain says, then exit; a second one exits at once\n"
     "\n"
     "Exit codes:\n"
     "  0                    ended as asked: drained after a signal, or --help or --version\n"
@@ -339,6 +349,11 @@ static bool is_auth(const char *text)
 {
     auth_user user;
     return auth_parse(text, &user);
+}
+
+static bool is_log_format(const char *text)
+{
+    return strcmp(text, "combined") == 0 || strcmp(text, "json") == 0;
 }
 
 static bool is_header(const char *text)

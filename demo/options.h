@@ -23,6 +23,8 @@ typedef struct options {
     const char *ticket_keys; /* file with the keys of session tickets; NULL: made in memory */
     int workers;           /* threads; 0: one a core */
     const char *log;       /* access log: a file, "-" for standard output, "none" */
+    const char *log_format; /* "combined" or "json" */
+    int drain;             /* seconds for the answers under way at the end; 30 */
     int header_timeout;    /* seconds for a TLS handshake, and for a whole request head; 10 */
     int idle_timeout;      /* seconds between requests; 15 */
     int write_timeout;     /* seconds without a byte being taken, and for a request body; 30 */

@@ -18,8 +18,8 @@ enum {
     WORKER_EVENTS = 256,       /* taken from the loop at a time */
     WORKER_ACCEPTS = 64,       /* connections accepted before the others get their turn */
     WORKER_PAUSE_MS = 100,     /* without descriptors: until the next try */
-    WORKER_LOG_MS = 1000,      /* until what the log did not take is offered to it again */
-    WORKER_DRAIN_MS = 30000,   /* for answers on their way, when draining */
+    WORKER_LOG_MS = 100,       /* that lines of the log wait for others: one write for all */
+    WORKER_LOG_AGAIN_MS = 1000, /* until what the log did not take is offered to it again */
     WORKER_BODY_MEMORY = 1 << 20, /* of an answer's content; a longer listing waits on disk */
     WORKER_WAKE = 0            /* event data of the pipe; listeners follow, handles are > 2^32 */
 };
@@ -85,7 +85,7 @@ static int next_timeout(const worker *w)
         if (w->timers[kind].first != NULL) due = sooner(due, w->timers[kind].first->deadline);
     if (w->paused) due = sooner(due, w->resume_at);
     if (w->draining) due = sooner(due, w->drain_until);
-    if (!mm_buffer_is_blank(&w->log.pending)) due = sooner(due, w->now_ms + WORKER_LOG_MS);
+    if (w->log_due > 0) due = sooner(due, w->log_due);
     if (due == INT64_MAX) return -1;
     if (due <= w->now_ms) return 0;
     return due - w->now_ms > 60000 ? 60000 : (int)(due - w->now_ms);
@@ -170,6 +170,21 @@ static void accept_some(worker *w, const listener *l)
 
 /* ---- the loop ---- */
 
+/* Lines wait for others, so that a worker writes ten times a second and not after every answer; the
+   log writes by itself when it has 64 KiB of them. */
+static void flush_log(worker *w)
+{
+    bool waited = w->log_due > 0;
+    if (mm_buffer_is_blank(&w->log.pending)) {
+        w->log_due = 0;
+        return;
+    }
+    if (waited && w->now_ms < w->log_due) return;
+    if (waited) access_log_flush(&w->log);
+    w->log_due = w->now_ms + (waited ? WORKER_LOG_AGAIN_MS : WORKER_LOG_MS);
+    if (mm_buffer_is_blank(&w->log.pending)) w->log_due = 0;
+}
+
 static void begin_drain(worker *w)
 {
     size_t i;
@@ -184,7 +199,7 @@ static void begin_drain(worker *w)
     }
     w->listener_count = 0;
     w->draining = true;
-    w->drain_until = w->now_ms + WORKER_DRAIN_MS;
+    w->drain_until = w->now_ms + w->server->options->drain * INT64_C(1000);
     for (h = mm_slab_next(&w->conns, 0); h != 0; h = mm_slab_next(&w->conns, h))
         conn_drain(mm_slab_get(&w->conns, h));
 }
@@ -212,7 +227,7 @@ static void *run(void *argument)
     read_clock(w);
     while (!w->draining || mm_slab_count(&w->conns) > 0) {
         size_t i, n;
-        access_log_flush(&w->log);
+        flush_log(w);
         n = event_wait(&w->loop, next_timeout(w), events, WORKER_EVENTS);
         read_clock(w);
         for (i = 0; i < n; i++) dispatch(w, &events[i]);
@@ -310,6 +325,7 @@ bool worker_init(worker *w, server *s, const listener *listeners, size_t count, 
     set_durations(w, s->options);
     status = init_memory(w);
     access_log_init(&w->log, s->log_fd, mm_budget_allocator(&w->memory));
+    w->log.json = s->options->log_format != NULL && strcmp(s->options->log_format, "json") == 0;
     errno = 0;
     if (status == MM_STATUS_OK) status = init_files(w);
     if (status != MM_STATUS_OK) {

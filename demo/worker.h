@@ -59,6 +59,7 @@ typedef struct worker {
     files_site site;
     auth_guard guard;
     access_log log;
+    int64_t log_due;          /* when its lines are to be written; 0: there are none */
     http_request request;     /* the one that is being answered */
 
     int64_t now_ms;           /* monotonic; read once a turn */

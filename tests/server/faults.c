@@ -137,6 +137,7 @@ static void server_start(bool use_poll)
     mm_budget_init(&s.memory, &budget);
     o.dir = root;
     o.header_timeout = o.idle_timeout = o.write_timeout = 600;
+    o.drain = 600;
     o.listing = true;
     o.poll = use_poll;
     s.options = &o;

@@ -658,6 +658,102 @@ static bool is_next(const char *text, int next[SHARING])
            index >= 0 && index < SHARING && number == next[index]++ && bytes == number;
 }
 
+TEST(json)
+{
+    script s;
+    http_request request = make_request("GET /\"\\\n\xff HTTP/1.1", NULL, "a\"b");
+    set_up(&s, true);
+    log_.json = true;
+    add(&request, 200, 1000000000, 12);
+    add(&request, 408, 1000000001, -1);
+    access_log_flush(&log_);
+    s.text[s.size] = '\0';
+    CHECK_STR(s.text, "{\"time\":\"2001-09-09T01:46:40Z\",\"peer\":\"192.0.2.1\",\"request\":"
+                      "\"GET /\\u0022\\u005c\\u000a\\u00ff HTTP/1.1\",\"status\":200,\"bytes\":12,"
+                      "\"referer\":\"\",\"agent\":\"a\\u0022b\"}\n"
+                      "{\"time\":\"2001-09-09T01:46:41Z\",\"peer\":\"192.0.2.1\",\"request\":"
+                      "\"GET /\\u0022\\u005c\\u000a\\u00ff HTTP/1.1\",\"status\":408,"
+                      "\"bytes\":null,"
+                      "\"referer\":\"\",\"agent\":\"a\\u0022b\"}\n");
+    CHECK_SUB(tear_down());
+}
+
+TEST(longest_json)
+{
+    static char text[4096];
+    script s;
+    http_request request;
+    memset(text, 1, sizeof(text) - 1);
+    request = make_request(text, text, text);
+    set_up(&s, true);
+    log_.json = true;
+    add(&request, INT32_MIN, INT64_MAX, INT64_MAX);
+    access_log_flush(&log_);
+    CHECK(s.size > 3000 && s.size <= LOG_LINE_MAX);
+    CHECK(s.text[s.size - 1] == '\n' && s.text[s.size - 2] == '}');
+    CHECK_SUB(tear_down());
+}
+
+/* The rest of a line whose beginning is in the old file is not for the new one. */
+TEST(reopened_amid_a_line)
+{
+    char dir[] = "/tmp/mm-log-XXXXXX", name[64], text[256];
+    script s;
+    int fd, fresh;
+    CHECK(mkdtemp(dir) != NULL);
+    snprintf(name, sizeof(name), "%s/log", dir);
+    set_up(&s, true);
+    s.steps[s.count++] = 10;
+    s.steps[s.count++] = -EAGAIN;
+    add_numbered(1, 100);
+    add_numbered(2, 100);
+    access_log_flush(&log_);
+    CHECK(log_cut == &log_);
+    fd = open(name, O_WRONLY | O_CREAT, 0600);
+    fresh = open(name, O_WRONLY);
+    CHECK(replace_log(fd, fresh));
+    CHECK(log_cut == NULL);
+    access_log_flush(&log_);
+    CHECK_EQ(s.size, 110);
+    memcpy(text, s.text + 10, 100);
+    CHECK(text[99] == '\n' && memchr(text, '\n', 99) == NULL);
+    CHECK_EQ(log_.lost, 1);
+    close(fd);
+    close(fresh);
+    unlink(name);
+    rmdir(dir);
+    CHECK_SUB(tear_down());
+}
+
+TEST(reopened_by_name)
+{
+    char dir[] = "/tmp/mm-log-XXXXXX", name[64], moved[64], error[256] = "";
+    struct stat st;
+    int fd;
+    CHECK(mkdtemp(dir) != NULL);
+    snprintf(name, sizeof(name), "%s/log", dir);
+    snprintf(moved, sizeof(moved), "%s/log.1", dir);
+    CHECK(access_log_open(name, &fd, error, sizeof(error)));
+    CHECK_EQ(rename(name, moved), 0);
+    CHECK(access_log_reopen(name, fd, error, sizeof(error)));
+    CHECK_EQ(write(fd, "x", 1), 1);
+    CHECK(stat(name, &st) == 0 && st.st_size == 1);
+    CHECK(stat(moved, &st) == 0 && st.st_size == 0);
+    CHECK(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    unlink(name);
+    CHECK_EQ(mkdir(name, 0700), 0);
+    CHECK(!access_log_reopen(name, fd, error, sizeof(error)));
+    CHECK(strstr(error, name) != NULL);
+    rmdir(name);
+    CHECK(!access_log_reopen("/dev/null", fd, error, sizeof(error)));
+    CHECK(strstr(error, "another kind") != NULL);
+    CHECK(access_log_reopen("-", fd, error, sizeof(error)));
+    CHECK(access_log_reopen("none", -1, error, sizeof(error)));
+    close(fd);
+    unlink(moved);
+    rmdir(dir);
+}
+
 /* Reads to the end, and tells whether all lines came, each in one piece and in its place. */
 static bool read_shared(FILE *in)
 {
@@ -736,4 +832,5 @@ TEST_MAIN(T(combined_format), T(what_is_missing_is_a_dash), T(escapes), T(long_f
           T(the_end_writes_what_is_left_or_counts_it), T(every_allocation_fails),
           T(opens_files_for_appending), T(what_cannot_be_opened_is_named),
           T(standard_output_that_nobody_reads), T(a_full_pipe_that_blocks_is_not_waited_for),
-          T(full_device), T(workers_share_a_pipe), T(workers_share_what_cuts_lines))
+          T(full_device), T(json), T(longest_json), T(reopened_amid_a_line),
+          T(reopened_by_name), T(workers_share_a_pipe), T(workers_share_what_cuts_lines))
