@@ -19,6 +19,7 @@ typedef struct life {
     server *server;
     worker *workers;
     int count;
+    int64_t watchdog_at; /* when the workers are to be asked for a sign of life; milliseconds */
 } life;
 
 /* ---- signals ---- */
@@ -48,11 +49,11 @@ void life_block_signals(void)
 
 /* ---- reloading ---- */
 
-static int64_t clock_seconds(void)
+static int64_t clock_ms(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec;
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* Certificates and keys of tickets; what is bad stays as it was. */
@@ -74,10 +75,32 @@ static void reopen_log(life *l)
         fprintf(stderr, "mmserve: %s; the one in use stays\n", error);
 }
 
+static void reload(life *l)
+{
+    systemd_notify_reloading(&l->server->manager);
+    reopen_log(l);
+    reload_secrets(l);
+    systemd_notify(&l->server->manager, "READY=1");
+}
+
+/* The manager hears nothing more, and starts the server anew, when a worker has not come back to
+   its loop since it was last asked. */
+static void watch_workers(life *l)
+{
+    const systemd *manager = &l->server->manager;
+    bool alive = true;
+    int i;
+    if (manager->watchdog_ms == 0 || clock_ms() < l->watchdog_at) return;
+    l->watchdog_at = clock_ms() + manager->watchdog_ms / 2;
+    for (i = 0; i < l->count; i++) alive = worker_is_alive(&l->workers[i]) && alive;
+    if (alive) systemd_notify(manager, "WATCHDOG=1");
+}
+
 static void look_around(life *l)
 {
+    watch_workers(l);
     if (watch_changed(&l->server->files)) reload_secrets(l);
-    tickets_rotate(&l->server->tickets, clock_seconds());
+    tickets_rotate(&l->server->tickets, clock_ms() / 1000);
 }
 
 /* ---- the end ---- */
@@ -117,8 +140,11 @@ static void drain(life *l)
 static int next_signal(const life *l)
 {
     int ms = l->server->files.count > 0 ? LIFE_WATCH_MS : LIFE_IDLE_MS, number;
-    struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
+    int watchdog_ms = l->server->manager.watchdog_ms / 4;
+    struct timespec time;
     sigset_t set;
+    if (watchdog_ms > 0 && watchdog_ms < ms) ms = watchdog_ms;
+    time = (struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
     all_signals(&set);
     number = sigtimedwait(&set, NULL, &time);
     return number > 0 ? number : 0;
@@ -128,12 +154,14 @@ void life_run(server *s, worker *workers, int count)
 {
     life l = {.server = s, .workers = workers, .count = count};
     watch_prune(&s->files);
+    systemd_notify(&s->manager, "READY=1");
     for (;;) {
         int number = next_signal(&l);
         if (number == SIGINT || number == SIGTERM) break;
-        if (number == SIGHUP || number == SIGUSR1) reopen_log(&l);
-        if (number == SIGHUP) reload_secrets(&l);
+        if (number == SIGHUP) reload(&l);
+        if (number == SIGUSR1) reopen_log(&l);
         look_around(&l);
     }
+    systemd_notify(&s->manager, "STOPPING=1");
     drain(&l);
 }

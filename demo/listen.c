@@ -161,10 +161,11 @@ static bool listen_local(listen_plan *plan, size_t index, listener *listeners, s
 
 /* ---- the plan ---- */
 
-void listen_plan_init(listen_plan *plan, const options *o)
+void listen_plan_init(listen_plan *plan, const options *o, const systemd *passed)
 {
     size_t i;
     memset(plan, 0, sizeof(*plan));
+    plan->passed = passed;
     plan->bind = &o->bind;
     plan->port = o->port;
     plan->http_port = o->http_port;
@@ -240,12 +241,38 @@ static bool listen_all_local(listen_plan *plan, listener *listeners, size_t *cou
     return true;
 }
 
+/* Sockets that a service manager has opened: all workers wait at the same ones. The ports are those
+   of the first of each kind. */
+static size_t listen_passed(listen_plan *plan, listener *listeners, char *error, size_t error_size)
+{
+    size_t count;
+    if (!plan->opened) plan->port = 0;
+    if (!plan->opened) plan->http_port = -1;
+    plan->opened = true;
+    for (count = 0; count < plan->passed->count; count++) {
+        const systemd_socket *s = &plan->passed->sockets[count];
+        listener *l = &listeners[count];
+        l->fd = fcntl(s->fd, F_DUPFD_CLOEXEC, 0);
+        l->local = s->port == 0;
+        l->tls = !l->local && !s->plain;
+        if (l->tls && plan->port == 0) plan->port = s->port;
+        if (s->plain && s->port > 0 && plan->http_port < 0) plan->http_port = s->port;
+        if (l->fd >= 0) continue;
+        (void)snprintf(error, error_size, "too few file descriptors: %s", strerror(errno));
+        while (count > 0) close(listeners[--count].fd);
+        return 0;
+    }
+    return count;
+}
+
 size_t listen_open(listen_plan *plan, bool shared, listener listeners[SERVER_LISTENERS],
                    char *error, size_t error_size)
 {
     size_t count = 0;
     const char *failed = "";
-    bool local_ok = listen_all_local(plan, listeners, &count, &failed), tls_ok, ok;
+    bool local_ok, tls_ok, ok;
+    if (plan->passed->count > 0) return listen_passed(plan, listeners, error, error_size);
+    local_ok = listen_all_local(plan, listeners, &count, &failed);
     tls_ok = ok = local_ok && listen_any_port(plan, &plan->port, true, shared, listeners, &count,
                                               &failed);
     if (ok && plan->http_port >= 0)

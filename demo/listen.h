@@ -2,9 +2,11 @@
 #ifndef DEMO_LISTEN_H
 #define DEMO_LISTEN_H
 
+#include "systemd.h"
 #include "worker.h"
 
 typedef struct listen_plan { /* where to listen; the ports are filled in when they were 0 */
+    const systemd *passed;    /* sockets of a service manager: if there are any, only these */
     const options_list *bind; /* numeric addresses and unix:PATH; none: [::] and 0.0.0.0 */
     int port;                 /* of HTTPS */
     int http_port;            /* of plain HTTP; -1: none */
@@ -12,7 +14,7 @@ typedef struct listen_plan { /* where to listen; the ports are filled in when th
     int local[OPTIONS_LIST];  /* the Unix sockets at the places that they have in `bind` */
 } listen_plan;
 
-void listen_plan_init(listen_plan *plan, const options *o);
+void listen_plan_init(listen_plan *plan, const options *o, const systemd *passed);
 
 /* Opens one set of listeners, for a worker; with `shared` several sets can wait at the same ports.
    At the paths of Unix sockets all wait at the same ones. Returns their number; 0 with one line in

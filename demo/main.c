@@ -48,6 +48,16 @@ static void print_url(const char *scheme, const char *host, int port)
     printf("  %s://%s%s%s:%d/\n", scheme, v6 ? "[" : "", host, v6 ? "]" : "", port);
 }
 
+/* What a service manager passed: which host that is, it knows. */
+static void print_passed(const systemd *manager)
+{
+    size_t i;
+    for (i = 0; i < manager->count; i++)
+        if (manager->sockets[i].port == 0) printf("  a Unix socket that was passed\n");
+        else print_url(manager->sockets[i].plain ? "http" : "https", "localhost",
+                       manager->sockets[i].port);
+}
+
 static void banner(server *s, const listen_plan *plan, int workers)
 {
     char fingerprint[CERTS_FINGERPRINT_SIZE];
@@ -57,7 +67,8 @@ static void banner(server *s, const listen_plan *plan, int workers)
     certs_fingerprint(&s->certs, fingerprint);
     printf("mmserve %s serves %s with %d worker%s\n", MM_VERSION, s->options->dir, workers,
            workers == 1 ? "" : "s");
-    for (i = 0; i < bind->count || i == 0; i++) {
+    print_passed(&s->manager);
+    for (i = 0; s->manager.count == 0 && (i < bind->count || i == 0); i++) {
         const char *host = bind->count == 0 ? "localhost" : bind->at[i];
         if (strncmp(host, "unix:", 5) == 0) {
             printf("  %s\n", host);
@@ -136,7 +147,7 @@ int main(int argc, char **argv)
         (void)server_close(&s);
         return fail(error);
     }
-    listen_plan_init(&plan, &o);
+    listen_plan_init(&plan, &o, &s.manager);
     workers = mm_heap_calloc((size_t)count, sizeof(*workers));
     if (workers == NULL) {
         (void)server_close(&s);

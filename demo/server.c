@@ -22,7 +22,8 @@ enum {
 
 static bool share_fds(server *s, int workers, char *error, size_t error_size)
 {
-    size_t fds = 0, reserved = SERVER_FDS_WORKER + 2 * s->options->bind.count;
+    size_t fds = 0, reserved = SERVER_FDS_WORKER + 2 * s->options->bind.count +
+                               s->manager.count;
     reserved = SERVER_FDS_RESERVED + reserved * (size_t)workers;
     if (mm_fd_limit_raise(0, &fds) != MM_STATUS_OK || fds < reserved + SERVER_FDS_LEAST) {
         snprintf(error, error_size, "too few file descriptors: %zu, of which %zu are reserved", fds,
@@ -76,7 +77,8 @@ bool server_open(server *s, const options *o, int workers, char *error, size_t e
     s->log_fd = -1;
     auth_users_init(&s->users, o);
     mm_budget_init(&s->memory, &budget);
-    return share_fds(s, workers, error, error_size) && open_peers(s, error, error_size) &&
+    return systemd_open(&s->manager, error, error_size) &&
+           share_fds(s, workers, error, error_size) && open_peers(s, error, error_size) &&
            policy_init(&s->policy, o, mm_budget_allocator(&s->memory), error, error_size) &&
            open_tls(s, error, error_size) &&
            access_log_open(o->log, &s->log_fd, error, error_size);
@@ -84,6 +86,7 @@ bool server_open(server *s, const options *o, int workers, char *error, size_t e
 
 bool server_close(server *s)
 {
+    systemd_close(&s->manager);
     SSL_CTX_free(s->tls);
     tickets_deinit(&s->tickets);
     certs_deinit(&s->certs);

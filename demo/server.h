@@ -7,6 +7,7 @@
 #include "options.h"
 #include "peers.h"
 #include "policy.h"
+#include "systemd.h"
 #include "tls.h"
 #include "watch.h"
 
@@ -18,6 +19,7 @@ typedef struct server {
     certs certs;
     tickets tickets;
     SSL_CTX *tls;
+    systemd manager;     /* of this service, if there is one */
     int https_port;      /* that clients are redirected to; set before the workers start */
     policy policy;       /* what options add to answers */
     auth_users users;    /* who may read; none: everybody */

@@ -21,6 +21,8 @@ enum {
     WORKER_LOG_MS = 100,       /* that lines of the log wait for others: one write for all */
     WORKER_LOG_AGAIN_MS = 1000, /* until what the log did not take is offered to it again */
     WORKER_BODY_MEMORY = 1 << 20, /* of an answer's content; a longer listing waits on disk */
+    WORKER_DRAIN = 'd',        /* bytes in the pipe */
+    WORKER_ASK = 'a',
     WORKER_WAKE = 0            /* event data of the pipe; listeners follow, handles are > 2^32 */
 };
 
@@ -204,12 +206,19 @@ static void begin_drain(worker *w)
         conn_drain(mm_slab_get(&w->conns, h));
 }
 
-static void dispatch(worker *w, const event *e)
+static void read_wake(worker *w)
 {
     char byte;
+    if (read(w->wake[0], &byte, 1) != 1) return;
+    if (byte == WORKER_DRAIN) begin_drain(w);
+    else mmi_atomic_add(&w->answered, 1);
+}
+
+static void dispatch(worker *w, const event *e)
+{
     conn *c;
     if (e->data == WORKER_WAKE) {
-        if (read(w->wake[0], &byte, 1) == 1) begin_drain(w);
+        read_wake(w);
         return;
     }
     if (e->data <= w->listener_count) {
@@ -348,9 +357,24 @@ bool worker_start(worker *w)
     return w->started;
 }
 
+static bool wake(worker *w, char byte)
+{
+    ssize_t n;
+    do n = w->started ? write(w->wake[1], &byte, 1) : 0;
+    while (n < 0 && errno == EINTR);
+    return n == 1;
+}
+
 void worker_drain(worker *w)
 {
-    while (w->started && write(w->wake[1], "d", 1) < 0 && errno == EINTR) continue;
+    (void)wake(w, WORKER_DRAIN);
+}
+
+bool worker_is_alive(worker *w)
+{
+    bool alive = mmi_atomic_load(&w->answered) == w->asked;
+    if (alive && wake(w, WORKER_ASK)) w->asked++;
+    return alive;
 }
 
 void worker_join(worker *w)

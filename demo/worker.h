@@ -43,7 +43,8 @@ typedef struct worker {
     int64_t resume_at;        /* when to try again */
     int64_t drain_until;      /* when those that have not ended are cut off */
     size_t cut;               /* how many were */
-    int wake[2];              /* a pipe; a byte in it means: drain */
+    int wake[2];              /* a pipe for what other threads say, a WORKER_... byte each */
+    size_t asked, answered;   /* WORKER_ASK sent and read; the latter is atomic */
     listener listeners[SERVER_LISTENERS];
     size_t listener_count;
     event_loop loop;
@@ -77,6 +78,9 @@ bool worker_init(worker *w, server *s, const listener *listeners, size_t count, 
 bool worker_start(worker *w);
 void worker_drain(worker *w);
 void worker_join(worker *w);
+
+/* Whether the loop has come round since the last call, which asked it to; from one thread. */
+bool worker_is_alive(worker *w);
 
 /* Gives everything back; returns false when something had not been given back to it. */
 bool worker_deinit(worker *w);

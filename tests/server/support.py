@@ -113,15 +113,17 @@ class Server:
     """A running server. `with` stops it and checks how it ended."""
     was_asked = False  # to end
 
-    def __init__(self, root, *options, https=0, http=0, log=None, descriptors=None):
+    def __init__(self, root, *options, https=0, http=0, log=None, descriptors=None, before=(),
+                 environment=None, **more):
         self.folder = tempfile.TemporaryDirectory(prefix="mmserve-")
         self.log = pathlib.Path(log or f"{self.folder.name}/access.log")
         self.stdout, self.stderr = (open(f"{self.folder.name}/{name}", "a+b")
                                     for name in ("stdout", "stderr"))
         self.process = subprocess.Popen(
-            [*COMMAND, "--port", str(https), "--http-port", str(http), "--log", str(self.log),
+            [*map(str, before), *COMMAND, "--port", str(https), "--http-port", str(http), "--log", str(self.log),
              *map(str, options), str(root)],
             stdin=subprocess.DEVNULL, stdout=self.stdout, stderr=self.stderr,
+            env={**os.environ, **(environment or {})}, **more,
             preexec_fn=descriptors and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE,
                                                                    (descriptors, descriptors))))
         self.pid = self.process.pid
