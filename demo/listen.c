@@ -148,9 +148,14 @@ static int open_local(const char *path)
 /* All workers wait at the same Unix sockets: such a path cannot be bound twice. */
 static bool listen_local(listen_plan *plan, size_t index, listener *listeners, size_t *count)
 {
+    struct stat st;
     int fd;
     if (plan->local[index] < 0) plan->local[index] = open_local(local_path(plan->bind->at[index]));
     if (plan->local[index] < 0) return false;
+    if (lstat(local_path(plan->bind->at[index]), &st) == 0) {
+        plan->made[index].device = st.st_dev;
+        plan->made[index].inode = st.st_ino;
+    }
     fd = fcntl(plan->local[index], F_DUPFD_CLOEXEC, 0);
     if (fd < 0) return false;
     listeners[*count].fd = fd;
@@ -174,13 +179,15 @@ void listen_plan_init(listen_plan *plan, const options *o, const systemd *passed
 
 void listen_plan_deinit(listen_plan *plan)
 {
+    struct stat st;
     size_t i;
     for (i = 0; i < OPTIONS_LIST; i++) {
         if (plan->local[i] < 0) continue;
         close(plan->local[i]);
         plan->local[i] = -1;
-        if (is_left_over(local_path(plan->bind->at[i]))) /* and not another server's by now */
-            (void)unlink(local_path(plan->bind->at[i]));
+        if (lstat(local_path(plan->bind->at[i]), &st) == 0 && S_ISSOCK(st.st_mode) &&
+            st.st_dev == plan->made[i].device && st.st_ino == plan->made[i].inode)
+            (void)unlink(local_path(plan->bind->at[i])); /* it is not another server's by now */
     }
 }
 

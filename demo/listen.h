@@ -2,6 +2,8 @@
 #ifndef DEMO_LISTEN_H
 #define DEMO_LISTEN_H
 
+#include <sys/types.h>
+
 #include "systemd.h"
 #include "worker.h"
 
@@ -11,6 +13,10 @@ typedef struct listen_plan { /* where to listen; the ports are filled in when th
     int port;                 /* of HTTPS */
     int http_port;            /* of plain HTTP; -1: none */
     bool opened;              /* set by the first listen_open: the ports are ours, and so are */
+    struct {
+        dev_t device;         /* of the files that were made for Unix sockets */
+        ino_t inode;
+    } made[OPTIONS_LIST];
     int local[OPTIONS_LIST];  /* the Unix sockets at the places that they have in `bind` */
 } listen_plan;
 

@@ -11,6 +11,8 @@
 #include "../mm_heap.h"
 #include "life.h"
 #include "listen.h"
+#include "privileges.h"
+#include "sandbox.h"
 #include "worker.h"
 
 enum {
@@ -81,6 +83,15 @@ static void banner(server *s, const listen_plan *plan, int workers)
     fflush(stdout);
 }
 
+/* All that needs privileges is open, and there is but one thread. */
+static bool confine(const options *o, char *error, size_t error_size)
+{
+    sandbox box;
+    privileges_limit();
+    return sandbox_prepare(&box, o, error, error_size) &&
+           privileges_drop(o, error, error_size) && sandbox_enter(&box, o, error, error_size);
+}
+
 /* Prepares and starts `count` workers; on failure those that were started are told to end. Returns
    how many were prepared. */
 static int start_workers(worker *workers, int count, server *s, listen_plan *plan, char *error,
@@ -97,6 +108,7 @@ static int start_workers(worker *workers, int count, server *s, listen_plan *pla
     }
     s->https_port = plan->port;
     server_warn(s);
+    if (!confine(s->options, error, error_size)) return ready;
     banner(s, plan, count);
     for (i = 0; i < count; i++) {
         if (worker_start(&workers[i])) continue;

@@ -131,6 +131,14 @@ static const rule rules[] = {
      .help = "do not list folders that have no index.html"},
     {.name = "follow", .kind = RULE_ON, .field = FIELD(follow),
      .help = "let symbolic links lead out of DIR"},
+    {.name = "user", .kind = RULE_TEXT, .field = FIELD(user), .value = "NAME[:GROUP]",
+     .shown = "stay who you are",
+     .help = "user to become once sockets, keys and the log are open\n"},
+    {.name = "chroot", .kind = RULE_TEXT, .field = FIELD(chroot), .value = "DIR",
+     .shown = "none",
+     .help = "folder to see nothing outside of from then on; needs --user\n"},
+    {.name = "no-sandbox", .kind = RULE_OFF, .field = FIELD(sandbox),
+     .help = "do without Landlock and seccomp where the kernel has them"},
     {.name = "poll", .kind = RULE_ON, .field = FIELD(poll),
      .help = "wait with poll even where there is epoll"},
     {.name = "quiet", .letter = 'q', .kind = RULE_ON, .field = FIELD(quiet),
@@ -472,6 +480,7 @@ static void check_together(parser *p)
     const options *o = p->o;
     if (o->key.count > 0 && o->cert.count == 0) fail(p, "--key: needs --cert as well");
     else if (o->key.count > o->cert.count) fail(p, "--key: more of them than of --cert");
+    else if (o->chroot != NULL && o->user == NULL) fail(p, "--chroot: needs --user as well");
     else if (o->redirect_http && o->http_port < 0)
         fail(p, "--redirect-http: needs --http-port as well");
     else if (o->port == o->http_port && o->port != 0)

@@ -38,6 +38,9 @@ typedef struct options {
     bool hsts;             /* browsers are to come back by HTTPS only */
     bool spa;              /* addresses of nothing are answered with index.html */
     bool redirect_http;    /* plain HTTP only says where HTTPS is */
+    const char *user;      /* NAME[:GROUP] to become once all is open; NULL: nobody else */
+    const char *chroot;    /* folder to be the root then; NULL: as it is */
+    bool sandbox;          /* Landlock and seccomp, where there are */
     bool listing;          /* list folders without index.html */
     bool follow;           /* symbolic links may leave the folder */
     bool quiet;            /* print nothing at start */

@@ -40,6 +40,9 @@ def is_sanitized():
 HAS_OPENAT2 = not any("valgrind" in word for word in COMMAND[:-1])
 # Under a wrapper or a sanitizer memory means nothing and time is short: do less, measure less.
 SLOW = bool(os.environ.get("MMSERVE_SLOW")) or len(COMMAND) > 1 or is_sanitized()
+# These do what no server does, at its end above all: they cannot work within its sandbox.
+SANDBOX = len(COMMAND) == 1 and not is_sanitized()
+COMMAND += [] if SANDBOX else ["--no-sandbox"]
 HAS_IPV6 = socket.has_ipv6 and os.path.exists("/proc/net/if_inet6") and \
     "00000000000000000000000000000001" in pathlib.Path("/proc/net/if_inet6").read_text()
 
