@@ -14,6 +14,7 @@
 
 #include "../mm_buffer.h" /* MM_VERSION */
 #include "auth.h"
+#include "manual.h"
 #include "values.h"
 
 typedef enum rule_kind {
@@ -156,104 +157,6 @@ static bool takes_value(const rule *r)
 
 /* ---- the manual ---- */
 
-static const char help_start[] =
-    "Usage: mmserve [OPTION]... [DIR]\n"
-    "\n"
-    "Serves the files of the folder DIR (default: the current one) over HTTPS. It needs no\n"
-    "configuration: without --cert it makes a certificate of its own at each start.\n"
-    "\n"
-    "Options:\n";
-
-static const char help_end[] =
-    "  --                       end of the options: what follows is DIR\n"
-    "\n"
-    "A value follows its option as \"--port 443\" or \"--port=443\". Of an option that is given\n"
-    "twice the last one counts, unless it may be given several times.\n"
-    "\n"
-    "Access log:\n"
-    "  A line per answer: client, time, request, status, bytes of content, referrer, program.\n"
-    "  Bytes other than printable ASCII, quotes and backslashes are \\xhh (\\u00hh in JSON).\n"
-    "  Lines are written ten times a second. A log that takes no more bytes (full disk, a pipe\n"
-    "  that nobody reads) loses lines, but holds up no answer.\n"
-    "\n"
-    "What is served:\n"
-    "  Regular files below DIR, by GET and HEAD of HTTP/1.1 over TLS 1.2 and 1.3. A folder\n"
-    "  shows its index.html, else a listing: a page, or JSON to clients that prefer that. Names\n"
-    "  that begin with a dot are hidden, and nothing outside of DIR can be reached, except\n"
-    "  through symbolic links with --follow. Where FILE.br, FILE.zst or FILE.gz lies beside FILE\n"
-    "  and is not older, clients that accept such an encoding get it in place of FILE.\n"
-    "\n"
-    "Passwords:\n"
-    "  HASH of --auth is pbkdf2:ITERATIONS:SALT:KEY, by PBKDF2 with HMAC-SHA-256; others on this\n"
-    "  machine see the command line, and the iterations are what makes guessing slow:\n"
-    "    salt=$(openssl rand -hex 16)\n"
-    "    echo \"USER:pbkdf2:600000:$salt:$(openssl kdf -keylen 32 -kdfopt digest:SHA256 \\\n"
-    "      -kdfopt pass:PASSWORD -kdfopt hexsalt:$salt -kdfopt iter:600000 PBKDF2)\"\n"
-    "  or 64 hexadecimal digits, the SHA-256 of a long random password:\n"
-    "    printf %s PASSWORD | sha256sum\n"
-    "  They are asked for on --http-port too, where they are sent in the clear, unless all is\n"
-    "  redirected from there.\n";
-
-static const char help_tls[] =
-    "\n"
-    "Certificates:\n"
-    "  The one made at start is kept in memory only and is for localhost, this machine's name,\n"
-    "  127.0.0.1 and ::1. Browsers warn of it, since nobody vouches for it: compare the SHA-256\n"
-    "  fingerprint that the browser shows with the one printed at start, then go on. To let\n"
-    "  curl check it:\n"
-    "    openssl s_client -connect localhost:8443 </dev/null | openssl x509 >mmserve.pem\n"
-    "    curl --cacert mmserve.pem https://localhost:8443/\n"
-    "  One that outlives the server can be trusted for good:\n"
-    "    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 \\\n"
-    "      -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1 \\\n"
-    "      -keyout key.pem -out cert.pem\n"
-    "    mmserve --cert cert.pem --key key.pem\n"
-    "  for curl with --cacert cert.pem, for Chromium (P: a server, not an authority) with\n"
-    "    certutil -d sql:$HOME/.pki/nssdb -A -t P,, -n mmserve -i cert.pem\n"
-    "\n"
-    "  Several names, each with its certificate, and for the first one of each kind of key:\n"
-    "    mmserve --cert a-ec.pem --cert a-rsa.pem --cert b.pem \\\n"
-    "      --key a-ec.key --key a-rsa.key --key b.key\n"
-    "  New files are read within seconds of a change, and after SIGHUP; when one of them is bad,\n"
-    "  what was in use stays, and a line on standard error says why.\n"
-    "\n"
-    "Session tickets:\n"
-    "  Clients that come back within two hours are spared a full handshake. For that to hold on\n"
-    "  several machines and after a restart, give all the same keys; to change them, put the new\n"
-    "  one second, once all have it first, and drop the old one two hours later:\n"
-    "    umask 077; openssl rand -out new 80; cat old new >keys; ...; cat new old >keys\n";
-
-static const char help_life[] =
-    "\n"
-    "Signals:\n"
-    "  SIGHUP               read certificates, keys and the keys of tickets again, and open the\n"
-    "                       access log again\n"
-    "  SIGUSR1              open the access log again, after it has been renamed\n"
-    "  SIGTERM, SIGINT      drain: take no new connections, complete the answers under way, for\n"
-    "                       as long as --drain says, then exit; a second one exits at once\n"
-    "\n"
-    "Service managers:\n"
-    "  Sockets passed as by systemd (LISTEN_FDS) are served in place of --bind and --port: as\n"
-    "  plain HTTP if their name is http, else as HTTPS. NOTIFY_SOCKET is told READY, RELOADING,\n"
-    "  STOPPING and WATCHDOG.\n"
-    "\n"
-    "Exit codes:\n"
-    "  0                    ended as asked: drained after a signal, or --help or --version\n"
-    "  1                    could not start, or was cut short; one line on standard error says\n"
-    "                       why: a port in use, an unreadable folder, a bad certificate, ...\n"
-    "  2                    bad command line; one line on standard error names the option\n"
-    "\n"
-    "Examples:\n"
-    "  mmserve              this folder on https://localhost:8443/\n"
-    "  mmserve --bind 127.0.0.1 --log none ~/Documents\n"
-    "                       for this machine only, without a log\n"
-    "  mmserve --port 443 --http-port 80 --redirect-http --hsts --cert site.pem --key site.key \\\n"
-    "    --log site.log /srv/www\n"
-    "                       on the usual ports, with a certificate from an authority\n"
-    "  mmserve --spa --cache-control '/assets/*:max-age=31536000, immutable' \\\n"
-    "    --cache-control 'index.html:no-cache' --error-page 404=404.html dist\n"
-    "                       an application, whose assets have hashes in their names\n";
-
 enum { HELP_INDENT = 27 };
 
 static void print_values(const rule *r)
@@ -285,11 +188,9 @@ static void print_rule(const rule *r)
 static void print_help(void)
 {
     size_t i;
-    fputs(help_start, stdout);
+    fputs(manual_start, stdout);
     for (i = 0; i < RULES; i++) print_rule(&rules[i]);
-    fputs(help_end, stdout);
-    fputs(help_tls, stdout);
-    fputs(help_life, stdout);
+    for (i = 0; manual_end[i] != NULL; i++) fputs(manual_end[i], stdout);
 }
 
 /* ---- the parser ---- */

@@ -7,6 +7,7 @@
 #include "../../demo/date.c"
 #include "../../demo/html.c"
 #include "../../demo/http.c"
+#include "../../demo/manual.c"
 #include "../../demo/options.c"
 #include "../../demo/values.c"
 
