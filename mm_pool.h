@@ -751,17 +751,22 @@ typedef struct mm_tier_stats { /* one class, over all threads */
     size_t bytes;              /* bytes held from the allocator, live and cached */
 } mm_tier_stats;
 
+#define MMI_TIER_FRONT 32 /* half of it is linked and unlinked at a time */
+
 /* One class in one cache. Its thread alone writes the numbers, others read them for statistics.
    Buffers that are out are not counted: they are owned - stored - count. */
 typedef struct mmi_tier_row {
-    void *head;      /* the magazine in use: cached buffers, the one put last first, linked */
-    size_t count;    /* buffers in it */
-    size_t low;      /* least that count has been since it was noted */
+    size_t count;    /* buffers in front, cached without touching them */
+    size_t floor;    /* where count stands when fewer would be cached than low, or none in front */
     size_t room;     /* most that count may be after a put by the short way */
     size_t size;     /* bytes of a buffer; 0 in the row of those served directly */
-    void *batches;   /* full magazines, the one filled last first */
-    size_t stored;   /* buffers in these */
+    void *front[MMI_TIER_FRONT]; /* the one put last, last */
+    void *head;      /* behind: the magazine in use, linked, the one put last first */
+    size_t listed;   /* buffers in it */
+    void *batches;   /* behind that: full magazines, the one filled last first */
+    size_t stored;   /* buffers in both */
     size_t owned;    /* buffers that came into this cache less those that left it for good; wraps */
+    size_t low;      /* least that was cached since it was noted */
     size_t idle;     /* least that was cached since the last maintain, as far as noted */
     size_t peak;     /* most that were out at a time, as far as noted */
     size_t failures; /* requests refused */
@@ -779,8 +784,9 @@ typedef struct mm_tier mm_tier;
 #define MMI_TIER_BUCKET ((size_t)1024)
 
 struct mm_tier_cache {                          /* a thread's part of a tier */
-    uint8_t buckets[MMI_TIER_BUCKETS + 1];      /* by the size in KiB, rounded up: the first class
-                                                   that holds any size of that bucket */
+    uint16_t buckets[MMI_TIER_BUCKETS + 2];     /* by the size in KiB, rounded up: the first class
+                                                   that holds any size of that bucket, in bytes
+                                                   from rows */
     size_t wipe;                                /* mm_tier_wipe */
     mmi_tier_row rows[MM_TIER_CLASSES_MAX + 1]; /* after the last class: served directly */
     size_t class_count;                         /* classes in use, without that row */
@@ -1326,15 +1332,15 @@ MM_INLINE uint32_t mm_slab_count(const mm_slab *slab)
 #define MMI_TIER_REVEAL(ptr, size) MM_TRACK_UNPOISON(ptr, size)
 #endif
 
-/* What a cached buffer begins with; the second and third only the first buffer of a magazine that
-   is not in use. Copied, not cast: users' types lie there too. */
+/* What a cached buffer behind the front begins with; the second and third only the first buffer of a
+   magazine that is not in use. Copied, not cast: users' types lie there too. */
 typedef struct mmi_tier_words {
     void *next;   /* buffer of the same magazine */
     void *batch;  /* the next magazine */
     size_t count; /* buffers in this one */
 } mmi_tier_words;
 
-MM_API void *mmi_tier_get_slow(mm_tier_cache *cache, mmi_tier_row *row, size_t asked, size_t *size)
+MM_API void *mmi_tier_get_slow(mm_tier_cache *cache, size_t asked, size_t *size)
     MM_COLD MM_NONNULL_ALL;
 MM_API void mmi_tier_put_slow(mm_tier_cache *cache, void *ptr, size_t size, size_t dirty)
     MM_COLD MM_NONNULL_ALL;
@@ -1346,57 +1352,33 @@ MM_INLINE mmi_tier_row *mmi_tier_guess(mm_tier_cache *cache, size_t size)
 {
     size_t bucket = (size + (MMI_TIER_BUCKET - 1)) / MMI_TIER_BUCKET; /* wraps: begins with 0 */
     if (MM_UNLIKELY(bucket > MMI_TIER_BUCKETS)) bucket = MMI_TIER_BUCKETS;
-    return &cache->rows[cache->buckets[bucket]];
-}
-
-/* The smallest class that holds size bytes; the row after the last when there is none. */
-MM_INLINE mmi_tier_row *mmi_tier_find(mm_tier_cache *cache, size_t size)
-{
-    mmi_tier_row *row = mmi_tier_guess(cache, size);
-    while (MM_UNLIKELY(size > row->size) && row->size != 0) row++;
-    return row;
-}
-
-/* The buffer put last, of a row that has one. */
-MM_INLINE void *mmi_tier_pop(mmi_tier_row *row)
-{
-    void *buffer = row->head, *next;
-    size_t count = row->count - 1;
-    MMI_TIER_REVEAL(buffer, sizeof(next));
-    MM_MEMCPY(&next, buffer, sizeof(next));
-    row->head = next;
-    mmi_tier_write(&row->count, count);
-    if (count < row->low) mmi_tier_write(&row->low, count);
-    MM_TRACK_UNPOISON(buffer, row->size);
-    if (MM_UNLIKELY(row->wipe != 0)) { /* an address is worth hiding as well */
-        static const mmi_tier_words none = {NULL, NULL, 0};
-        MM_MEMCPY(buffer, &none, sizeof(none));
-    }
-    return buffer;
-}
-
-MM_INLINE void mmi_tier_push(mmi_tier_row *row, void *buffer)
-{
-    MM_MEMCPY(buffer, &row->head, sizeof(row->head));
-    MM_TRACK_POISON(buffer, row->size);
-    row->head = buffer;
-    mmi_tier_write(&row->count, row->count + 1);
+    return (mmi_tier_row *)(void *)((unsigned char *)cache->rows + cache->buckets[bucket]);
 }
 
 MM_NODISCARD MM_INLINE void *mm_tier_cache_get(mm_tier_cache *cache, size_t min_size, size_t *size)
 {
-    mmi_tier_row *row = mmi_tier_find(cache, min_size);
-    if (MM_UNLIKELY(row->head == NULL)) return mmi_tier_get_slow(cache, row, min_size, size);
+    mmi_tier_row *row = mmi_tier_guess(cache, min_size);
+    size_t count = row->count;
+    void *buffer;
+    if (MM_UNLIKELY(min_size > row->size || count == row->floor)) {
+        return mmi_tier_get_slow(cache, min_size, size);
+    }
+    buffer = row->front[count - 1];
+    mmi_tier_write(&row->count, count - 1);
     *size = row->size;
-    return mmi_tier_pop(row);
+    MM_TRACK_UNPOISON(buffer, row->size);
+    return buffer;
 }
 
 MM_INLINE void mm_tier_cache_put(mm_tier_cache *cache, void *ptr, size_t size, size_t dirty)
 {
 #ifndef MM_DEBUG /* where every put is looked at */
     mmi_tier_row *row = mmi_tier_guess(cache, size);
-    if (MM_LIKELY(row->size == size && row->count < row->room)) {
-        mmi_tier_push(row, ptr);
+    size_t count = row->count;
+    if (MM_LIKELY(row->size == size && count < row->room)) {
+        MM_TRACK_POISON(ptr, size);
+        row->front[count] = ptr;
+        mmi_tier_write(&row->count, count + 1);
         return;
     }
 #endif
@@ -2911,8 +2893,7 @@ extern "C" {
 #define MMI_TIER_MAINTAIN 16u        /* buffers freed by a call of maintain, by default */
 #define MMI_TIER_SAMPLES 1024u       /* after so many the older half of the mean is forgotten */
 
-/* A row is found by a shift: 16 words. */
-typedef char mmi_tier_row_size[sizeof(mmi_tier_row) == 16 * sizeof(void *) ? 1 : -1];
+typedef char mmi_tier_rows_size[sizeof(mmi_tier_row) * MM_TIER_CLASSES_MAX <= 65535 ? 1 : -1];
 typedef char mmi_tier_words_size[sizeof(mmi_tier_words) <= MM_TIER_CLASS_MIN ? 1 : -1];
 
 static size_t mmi_tier_keep(size_t size, uint32_t keep)
@@ -2965,7 +2946,7 @@ static void mmi_tier_fill_buckets(mm_tier_cache *cache)
     for (bucket = 1; bucket <= MMI_TIER_BUCKETS; bucket++) {
         size_t below = (bucket - 1) * MMI_TIER_BUCKET;
         while (i < cache->class_count && cache->rows[i].size <= below) i++;
-        cache->buckets[bucket] = (uint8_t)i;
+        cache->buckets[bucket] = (uint16_t)(i * sizeof(mmi_tier_row));
     }
 }
 
@@ -3130,33 +3111,37 @@ static size_t mmi_tier_live(const mmi_tier_row *row)
     return mmi_tier_read(&row->owned) - mmi_tier_read(&row->stored) - mmi_tier_read(&row->count);
 }
 
-/* Most that were live. Between two marks owned and stored are fixed: most were out when the count
-   was lowest. A cache to which others' buffers are put can be below zero. */
+static size_t mmi_tier_cached(const mmi_tier_row *row)
+{
+    return row->stored + row->count;
+}
+
+/* Most that were live: most were out when least was cached, as buffers are fetched only when none
+   is. A cache to which others' buffers are put can be below zero. */
 static size_t mmi_tier_row_peak(const mmi_tier_row *row)
 {
     size_t peak = mmi_tier_read(&row->peak);
-    size_t live = mmi_tier_read(&row->owned) - mmi_tier_read(&row->stored);
-    live -= mmi_tier_read(&row->low);
+    size_t live = mmi_tier_read(&row->owned) - mmi_tier_read(&row->low);
     return live <= SIZE_MAX / 2 && live > peak ? live : peak;
 }
 
-/* Before stored, owned, or count otherwise than by get and put are changed. */
+/* Before fewer are owned, and before low is forgotten. */
 static void mmi_tier_note(mmi_tier_row *row)
 {
-    size_t least = row->stored + row->low;
     mmi_tier_write(&row->peak, mmi_tier_row_peak(row));
-    if (least < row->idle) row->idle = least;
+    if (row->low < row->idle) row->idle = row->low;
 }
 
-/* After that. A cache that is alone knows how many can come back: one more is a mistake, and must
-   not take the short way. */
+/* After stored or owned, or count otherwise than by get and put have been changed. A cache that is
+   alone knows how many can come back: one more is a mistake, and must not take the short way. */
 static void mmi_tier_mark(mmi_tier_row *row, bool alone)
 {
     size_t room = row->keep - row->stored, home = row->owned - row->stored;
-    if (room > row->batch) room = row->batch;
+    if (room > MMI_TIER_FRONT) room = MMI_TIER_FRONT;
     if (alone && room > home) room = home;
     row->room = row->wipe != MM_TIER_WIPE_NONE ? 0 : room;
-    mmi_tier_write(&row->low, row->count);
+    if (row->low > mmi_tier_cached(row)) mmi_tier_write(&row->low, mmi_tier_cached(row));
+    row->floor = row->low > row->stored ? row->low - row->stored : 0;
 }
 
 static void mmi_tier_set(mmi_tier_row *row, size_t count, size_t stored, size_t owned)
@@ -3166,42 +3151,100 @@ static void mmi_tier_set(mmi_tier_row *row, size_t count, size_t stored, size_t 
     mmi_tier_write(&row->owned, owned);
 }
 
-static size_t mmi_tier_cached(const mmi_tier_row *row)
-{
-    return row->stored + row->count;
-}
-
 /* The magazine in use joins the full ones. */
-static void mmi_tier_store(mmi_tier_row *row, bool alone)
+static void mmi_tier_store(mmi_tier_row *row)
 {
     void *next = mmi_tier_next(row->head, row->size);
-    mmi_tier_note(row);
-    mmi_tier_seal(row->head, next, row->batches, row->count, row->size);
+    mmi_tier_seal(row->head, next, row->batches, row->listed, row->size);
     row->batches = row->head;
     row->head = NULL;
-    mmi_tier_set(row, 0, row->stored + row->count, row->owned);
-    mmi_tier_mark(row, alone);
+    row->listed = 0;
 }
 
-/* A magazine for an empty front list: the last one stored, or one of the central list. */
+/* Links the first `count` buffers in front, those put first, into magazines. */
+static void mmi_tier_flush(mmi_tier_row *row, size_t count)
+{
+    size_t i;
+    for (i = 0; i < count; i++) {
+        void *buffer = row->front[i];
+        if (row->listed >= row->batch) mmi_tier_store(row);
+        MM_TRACK_UNPOISON(buffer, sizeof(row->head));
+        MM_MEMCPY(buffer, &row->head, sizeof(row->head));
+        MM_TRACK_POISON(buffer, row->size);
+        row->head = buffer;
+        row->listed++;
+    }
+    memmove(row->front, row->front + count, (row->count - count) * sizeof(row->front[0]));
+    mmi_tier_set(row, row->count - count, row->stored + count, row->owned);
+}
+
+/* Makes a batch, of the row or of the central list, its magazine in use. */
+static void mmi_tier_open(mmi_tier_row *row, void *batch)
+{
+    mmi_tier_words words = mmi_tier_peek(batch, row->size);
+    row->head = batch;
+    row->listed = words.count;
+}
+
+/* Takes up to half a front out of the magazine in use. A link is an address, and worth hiding. */
+static void mmi_tier_unlink(mmi_tier_row *row)
+{
+    static const mmi_tier_words none = {NULL, NULL, 0};
+    size_t count = row->listed < MMI_TIER_FRONT / 2 ? row->listed : MMI_TIER_FRONT / 2, i;
+    for (i = count; i-- > 0;) {
+        void *buffer = row->head;
+        row->head = mmi_tier_next(buffer, row->size);
+        if (row->wipe != MM_TIER_WIPE_NONE) {
+            MM_TRACK_UNPOISON(buffer, sizeof(none));
+            MM_MEMCPY(buffer, &none, sizeof(none));
+            MM_TRACK_POISON(buffer, row->size);
+        }
+        row->front[i] = buffer;
+    }
+    row->listed -= count;
+    mmi_tier_set(row, count, row->stored - count, row->owned);
+}
+
+/* Buffers for an empty front: of the magazine in use, or the last one stored, or one of the central
+   list. */
 static bool mmi_tier_refill(mm_tier *central, mm_tier_cache *cache, mmi_tier_row *row)
 {
     size_t count = 0;
     void *batch = row->batches;
-    mmi_tier_note(row);
-    if (batch != NULL) {
-        mmi_tier_words words = mmi_tier_peek(batch, row->size);
-        row->batches = words.batch;
-        mmi_tier_set(row, words.count, row->stored - words.count, row->owned);
-    } else {
+    if (row->listed == 0 && batch != NULL) {
+        row->batches = mmi_tier_peek(batch, row->size).batch;
+        mmi_tier_open(row, batch);
+    } else if (row->listed == 0) {
         if (central == NULL) return false;
         batch = mmi_tier_shelf_take(&central->shelves[row - cache->rows], row->size, &count);
         if (batch == NULL) return false;
-        mmi_tier_set(row, count, 0, row->owned + count);
+        mmi_tier_open(row, batch);
+        mmi_tier_set(row, 0, count, row->owned + count);
     }
-    row->head = batch;
+    mmi_tier_unlink(row);
     mmi_tier_mark(row, central == NULL);
     return true;
+}
+
+/* Takes a buffer out of the front, which has one. */
+static void *mmi_tier_pop(mmi_tier_row *row)
+{
+    size_t count = row->count - 1;
+    void *buffer = row->front[count];
+    mmi_tier_write(&row->count, count);
+    if (mmi_tier_cached(row) < row->low) { /* never so few: floor goes with it */
+        mmi_tier_write(&row->low, mmi_tier_cached(row));
+        row->floor = count;
+    }
+    MM_TRACK_UNPOISON(buffer, row->size);
+    return buffer;
+}
+
+static void mmi_tier_push(mmi_tier_row *row, void *buffer)
+{
+    MM_TRACK_POISON(buffer, row->size);
+    row->front[row->count] = buffer;
+    mmi_tier_write(&row->count, row->count + 1);
 }
 
 /* Gives the magazine that has been idle longest to the central list; false when that is full. It is
@@ -3211,29 +3254,32 @@ static bool mmi_tier_hand_over(mm_tier *central, mm_tier_cache *cache, mmi_tier_
     mmi_tier_shelf *shelf = &central->shelves[row - cache->rows];
     void *above = NULL, *oldest = row->batches;
     mmi_tier_words words = {NULL, NULL, 0};
+    if (oldest == NULL && row->listed < row->batch) {
+        size_t more = row->batch - row->listed;
+        mmi_tier_flush(row, more < row->count ? more : row->count);
+        mmi_tier_mark(row, false);
+    }
     if (oldest == NULL && row->head == NULL) return false;
     for (; oldest != NULL; above = oldest, oldest = words.batch) {
         words = mmi_tier_peek(oldest, row->size);
         if (words.batch == NULL) break;
     }
     if (oldest == NULL) { /* the magazine in use is all */
-        words.count = row->count;
-        mmi_tier_seal(row->head, mmi_tier_next(row->head, row->size), NULL, row->count, row->size);
+        words.count = row->listed;
+        mmi_tier_seal(row->head, mmi_tier_next(row->head, row->size), NULL, words.count, row->size);
     }
     if (!mmi_tier_shelf_put(shelf, oldest == NULL ? row->head : oldest, words.count)) return false;
     mmi_tier_note(row);
     if (oldest == NULL) {
         row->head = NULL;
-        mmi_tier_set(row, 0, row->stored, row->owned - words.count);
+        row->listed = 0;
+    } else if (above == NULL) {
+        row->batches = NULL;
     } else {
-        if (above == NULL) {
-            row->batches = NULL;
-        } else {
-            mmi_tier_words upper = mmi_tier_peek(above, row->size);
-            mmi_tier_seal(above, upper.next, NULL, upper.count, row->size);
-        }
-        mmi_tier_set(row, row->count, row->stored - words.count, row->owned - words.count);
+        mmi_tier_words upper = mmi_tier_peek(above, row->size);
+        mmi_tier_seal(above, upper.next, NULL, upper.count, row->size);
     }
+    mmi_tier_set(row, row->count, row->stored - words.count, row->owned - words.count);
     mmi_tier_mark(row, false);
     return true;
 }
@@ -3315,19 +3361,20 @@ static void *mmi_tier_cut_batches(mmi_tier_row *row, size_t keep, void **tail)
    Freed last: the allocator may come back to the tier. */
 static size_t mmi_tier_cut(mm_tier_cache *cache, mmi_tier_row *row, size_t keep)
 {
-    size_t cached = mmi_tier_cached(row), count = row->count;
+    size_t cached = mmi_tier_cached(row);
     void *tail = NULL, *batches;
     if (cached <= keep) return 0;
     mmi_tier_note(row);
-    if (keep < count) {
+    mmi_tier_flush(row, row->count);
+    if (keep < row->listed) {
         tail = mmi_tier_split(&row->head, keep, row->size);
         batches = row->batches;
         row->batches = NULL;
-        count = keep;
+        row->listed = keep;
     } else {
-        batches = mmi_tier_cut_batches(row, keep - count, &tail);
+        batches = mmi_tier_cut_batches(row, keep - row->listed, &tail);
     }
-    mmi_tier_set(row, count, keep - count, row->owned - (cached - keep));
+    mmi_tier_set(row, 0, keep, row->owned - (cached - keep));
     if (row->idle > keep) row->idle = keep;
     mmi_tier_mark(row, mmi_tier_central(cache) == NULL);
     mmi_tier_drop_list(cache, tail, row->size);
@@ -3532,7 +3579,8 @@ static size_t mmi_tier_maintain_row(mm_tier_cache *cache, mmi_tier_row *row, siz
     if (spare > most) spare = most;
     if (spare > 0) freed = mmi_tier_cut(cache, row, mmi_tier_cached(row) - spare);
     row->idle = mmi_tier_cached(row);
-    mmi_tier_write(&row->low, row->count);
+    mmi_tier_write(&row->low, row->idle);
+    mmi_tier_mark(row, mmi_tier_central(cache) == NULL);
     return freed;
 }
 
@@ -3594,12 +3642,13 @@ static void mmi_tier_count(mm_tier_cache *cache, mmi_tier_row *row, size_t owned
     mmi_tier_note(row);
     mmi_tier_write(&row->owned, row->owned + owned);
     mmi_tier_write(&cache->direct_bytes, cache->direct_bytes + direct);
+    if (owned == 1) mmi_tier_write(&row->low, mmi_tier_cached(row)); /* 0, but after a reclaim */
     mmi_tier_mark(row, mmi_tier_central(cache) == NULL);
 }
 
-/* A buffer where the front list is empty, or bytes for the row served directly; what is cached
-   makes room before the request fails. During an allocation the lists are in order: a reclaim
-   function may get, put and trim. */
+/* A buffer where none is in front, or bytes for the row served directly; what is cached makes room
+   before the request fails. During an allocation the lists are in order: a reclaim function may
+   get, put and trim. */
 static void *mmi_tier_take_slow(mm_tier_cache *cache, mmi_tier_row *row, size_t asked, size_t bytes)
 {
     mm_tier *central = mmi_tier_central(cache);
@@ -3620,18 +3669,28 @@ static void *mmi_tier_take_slow(mm_tier_cache *cache, mmi_tier_row *row, size_t 
     return buffer;
 }
 
+/* The smallest class that holds size bytes; the row after the last when there is none. */
+static mmi_tier_row *mmi_tier_find(mm_tier_cache *cache, size_t size)
+{
+    mmi_tier_row *row = mmi_tier_guess(cache, size);
+    while (MM_UNLIKELY(size > row->size) && row->size != 0) row++;
+    return row;
+}
+
 static void *mmi_tier_take(mm_tier_cache *cache, mmi_tier_row *row, size_t size)
 {
-    if (MM_LIKELY(row->head != NULL)) return mmi_tier_pop(row);
+    if (MM_LIKELY(row->count != 0)) return mmi_tier_pop(row);
     return mmi_tier_take_slow(cache, row, size, mmi_tier_is_direct(row) ? size : row->size);
 }
 
-MM_API void *mmi_tier_get_slow(mm_tier_cache *cache, mmi_tier_row *row, size_t asked, size_t *size)
+MM_API void *mmi_tier_get_slow(mm_tier_cache *cache, size_t asked, size_t *size)
 {
+    mmi_tier_row *row = mmi_tier_find(cache, asked);
     size_t bytes = mmi_tier_is_direct(row) ? asked : row->size;
     void *buffer;
     if (bytes == 0) bytes = 1; /* a tier of all zero */
-    buffer = mmi_tier_take_slow(cache, row, asked, bytes);
+    if (row->count != 0) buffer = mmi_tier_pop(row);
+    else buffer = mmi_tier_take_slow(cache, row, asked, bytes);
     *size = buffer == NULL ? 0 : bytes;
     return buffer;
 }
@@ -3641,6 +3700,10 @@ static MM_UNUSED bool mmi_tier_is_absent(const mmi_tier_row *row, const void *pt
 {
 #ifdef MM_DEBUG
     void *buffer, *batch;
+    size_t i;
+    for (i = 0; i < row->count; i++) {
+        if (row->front[i] == ptr) return false;
+    }
     for (buffer = row->head; buffer != NULL; buffer = mmi_tier_next(buffer, row->size)) {
         if (buffer == ptr) return false;
     }
@@ -3674,8 +3737,7 @@ static void mmi_tier_give(mm_tier_cache *cache, mmi_tier_row *row, void *ptr, si
         mmi_tier_drop(cache, ptr, row->size);
         return;
     }
-    if (row->count >= row->batch) mmi_tier_store(row, central == NULL);
-    mmi_tier_note(row);
+    if (row->count >= MMI_TIER_FRONT) mmi_tier_flush(row, MMI_TIER_FRONT / 2);
     mmi_tier_mark(row, central == NULL);
     mmi_tier_push(row, ptr);
 }
@@ -3790,11 +3852,13 @@ static bool mmi_tier_check_list(void *buffer, size_t count, size_t size)
 
 static bool mmi_tier_check_row(const mmi_tier_row *row)
 {
-    size_t stored = 0;
+    size_t stored = row->listed;
     void *batch = row->batches;
-    if (mmi_tier_cached(row) > row->keep || row->count > row->batch) return false;
-    if (row->low > row->count || row->room > row->batch) return false;
-    if (!mmi_tier_check_list(row->head, row->count, row->size)) return false;
+    if (mmi_tier_cached(row) > row->keep || row->listed > row->batch) return false;
+    if (row->count > MMI_TIER_FRONT || row->room > MMI_TIER_FRONT) return false;
+    if (row->low > mmi_tier_cached(row) || row->floor > row->count) return false;
+    if (row->stored < stored) return false;
+    if (!mmi_tier_check_list(row->head, row->listed, row->size)) return false;
     while (batch != NULL) {
         mmi_tier_words words = mmi_tier_peek(batch, row->size);
         if (words.count == 0 || words.count > row->stored - stored) return false;

@@ -288,7 +288,10 @@ TEST(tier_trim_frees_the_coldest)
         CHECK_EQ(tier_stats(&tier, 1).cached, left[i]);
         CHECK_EQ(memory.live_blocks, left[i]);
         CHECK(mm_tier_check(&tier));
-        if (left[i] != 0) CHECK(tier.own.rows[1].head == buffers[9]);
+        if (left[i] != 0) {
+            CHECK(mm_tier_get(&tier, 16384, &size) == buffers[9]);
+            mm_tier_put(&tier, buffers[9], size, 0);
+        }
     }
     CHECK_EQ(mm_tier_deinit(&tier), 0);
     CHECK_EQ(memory.bad_sizes, 0);
@@ -561,12 +564,17 @@ TEST(tier_check_finds_damage)
     buffer = mm_tier_get(&tier, 4096, &size);
     CHECK(buffer != NULL);
     mm_tier_put(&tier, buffer, size, 0);
+    mmi_tier_flush(&tier.own.rows[0], 1); /* behind the front */
+    CHECK(mm_tier_check(&tier));
     mmi_tier_seal(buffer, buffer, NULL, 0, size); /* a circle, as a double put makes */
     CHECK(!mm_tier_check(&tier));
     mmi_tier_seal(buffer, NULL, NULL, 0, size);
-    tier.own.rows[0].count = 0;
+    tier.own.rows[0].stored = 0;
     CHECK(!mm_tier_check(&tier));
-    tier.own.rows[0].count = 1;
+    tier.own.rows[0].stored = 1;
+    tier.own.rows[0].floor = 1;
+    CHECK(!mm_tier_check(&tier));
+    tier.own.rows[0].floor = 0;
     tier.own.rows[0].keep = 0;
     CHECK(!mm_tier_check(&tier));
     tier.own.rows[0].keep = 1;
