@@ -16,6 +16,7 @@ typedef struct job {
     void (*tier)(const struct job *j); /* one cycle with a tier */
     void (*heap)(const struct job *j); /* and with malloc */
     size_t operations, out, size;      /* size 0: a mixture */
+    bool is_variable;                  /* the compiler is not told which size it is */
 } job;
 
 static struct { /* of this process, which is one contestant of one row */
@@ -44,52 +45,73 @@ static struct {
 static mm_tier_cache no_cache; /* stands for that */
 
 /* The ways, one for each copy of the loops. `cache` is NULL for malloc. */
-BENCH_INLINE void get(mm_tier_cache *cache, slot *s, size_t size)
+BENCH_INLINE size_t *get(mm_tier_cache *cache, size_t min_size, size_t *size)
 {
-    s->size = size;
-    if (cache == &no_cache) s->ptr = (size_t *)stack.buffers[--stack.count];
-    else if (cache != NULL) s->ptr = (size_t *)mm_tier_cache_get(cache, size, &s->size);
-    else s->ptr = (size_t *)malloc(size);
-    if (s->ptr == NULL) abort();
-    BENCH_KEEP(s->ptr);
-    *s->ptr = (size_t)s->ptr;
+    size_t *ptr;
+    *size = min_size;
+    if (cache == &no_cache) ptr = (size_t *)stack.buffers[--stack.count];
+    else if (cache != NULL) ptr = (size_t *)mm_tier_cache_get(cache, min_size, size);
+    else ptr = (size_t *)malloc(min_size);
+    if (ptr == NULL) abort();
+    BENCH_KEEP(ptr);
+    *ptr = (size_t)ptr;
+    return ptr;
 }
 
-BENCH_INLINE void put(mm_tier_cache *cache, const slot *s)
+BENCH_INLINE void put(mm_tier_cache *cache, size_t *ptr, size_t size)
 {
-    if (*s->ptr != (size_t)s->ptr) mistake();
-    if (cache == &no_cache) stack.buffers[stack.count++] = s->ptr;
-    else if (cache != NULL) mm_tier_cache_put(cache, s->ptr, s->size, sizeof(size_t));
-    else free(s->ptr);
-    BENCH_KEEP(s);
+    if (*ptr != (size_t)ptr) mistake();
+    if (cache == &no_cache) stack.buffers[stack.count++] = ptr;
+    else if (cache != NULL) mm_tier_cache_put(cache, ptr, size, sizeof(size_t));
+    else free(ptr);
+    BENCH_KEEP(cache);
+}
+
+BENCH_INLINE void get_slot(mm_tier_cache *cache, slot *s, size_t size)
+{
+    s->ptr = get(cache, size, &s->size);
+}
+
+BENCH_INLINE void put_slot(mm_tier_cache *cache, const slot *s)
+{
+    put(cache, s->ptr, s->size);
 }
 
 /* ---- one thread ---- */
 
 /* `out` gets and as many puts, the last one first. */
-BENCH_INLINE void run_lifo(mm_tier_cache *cache, const job *j)
+BENCH_INLINE void run_lifo(mm_tier_cache *cache, const job *j, size_t size)
 {
-    slot slots[SLOTS];
-    size_t i, k;
-    for (i = 0; i < j->operations; i += j->out) {
-        for (k = 0; k < j->out; k++) get(cache, &slots[k], j->size);
-        for (k = j->out; k-- > 0;) put(cache, &slots[k]);
+    size_t *ptrs[SLOTS], i, k, got, out = j->out, operations = j->operations;
+    for (i = 0; i < operations; i += out) {
+        for (k = 0; k < out; k++) ptrs[k] = get(cache, size, &got);
+        for (k = out; k-- > 0;) put(cache, ptrs[k], size);
     }
+}
+
+/* The classes are constants to the compiler, as for who has buffers of one size, or a variable. */
+BENCH_INLINE void run_lifo_of(mm_tier_cache *cache, const job *j)
+{
+    if (j->is_variable) run_lifo(cache, j, j->size);
+    else if (j->size == 4096) run_lifo(cache, j, 4096);
+    else if (j->size == 16384) run_lifo(cache, j, 16384);
+    else if (j->size == 65536) run_lifo(cache, j, 65536);
+    else mistake();
 }
 
 static void lifo_tier(const job *j)
 {
-    run_lifo(&here.tier.own, j);
+    run_lifo_of(&here.tier.own, j);
 }
 
 static void lifo_stack(const job *j)
 {
-    run_lifo(&no_cache, j);
+    run_lifo_of(&no_cache, j);
 }
 
 static void lifo_heap(const job *j)
 {
-    run_lifo(NULL, j);
+    run_lifo_of(NULL, j);
 }
 
 /* One of `out` at random makes room for the next, of mixed sizes if the job has none. */
@@ -99,14 +121,14 @@ BENCH_INLINE void run_random(mm_tier_cache *cache, const job *j)
     slot slots[SLOTS];
     uint64_t seed = 1;
     size_t i;
-    for (i = 0; i < j->out; i++) get(cache, &slots[i], 16384);
+    for (i = 0; i < j->out; i++) get_slot(cache, &slots[i], 16384);
     for (i = 0; i < j->operations; i++) {
         uint64_t random = bench_random(&seed);
         slot *s = &slots[(random >> 32) % j->out];
-        put(cache, s);
-        get(cache, s, j->size != 0 ? j->size : mixed[(random >> 50) % 8]);
+        put_slot(cache, s);
+        get_slot(cache, s, j->size != 0 ? j->size : mixed[(random >> 50) % 8]);
     }
-    for (i = 0; i < j->out; i++) put(cache, &slots[i]);
+    for (i = 0; i < j->out; i++) put_slot(cache, &slots[i]);
 }
 
 static void random_tier(const job *j)
@@ -147,11 +169,11 @@ static void *lifo_thread(void *argument)
     job half = *w->j;
     half.operations /= 2;
     if (w->cache == NULL) {
-        run_lifo(NULL, &half);
+        run_lifo_of(NULL, &half);
         return NULL;
     }
     mm_tier_cache_init(w->cache, &here.tier); /* a thread that comes and goes */
-    run_lifo(w->cache, &half);
+    run_lifo_of(w->cache, &half);
     mm_tier_cache_deinit(w->cache);
     return NULL;
 }
@@ -168,12 +190,12 @@ BENCH_INLINE void run_hand_over(mm_tier_cache *cache, const worker *w)
     size_t i, count = w->j->operations;
     for (i = 0; i < count && w->number == 0; i++) {
         while (i - __atomic_load_n(&ring.taken, __ATOMIC_ACQUIRE) == RING) sched_yield();
-        get(cache, &ring.slots[i % RING], w->j->size);
+        get_slot(cache, &ring.slots[i % RING], w->j->size);
         if (i % 16 == 15) __atomic_store_n(&ring.written, i + 1, __ATOMIC_RELEASE);
     }
     for (i = 0; i < count && w->number == 1; i++) {
         while (i == __atomic_load_n(&ring.written, __ATOMIC_ACQUIRE)) sched_yield();
-        put(cache, &ring.slots[i % RING]);
+        put_slot(cache, &ring.slots[i % RING]);
         if (i % 16 == 15) __atomic_store_n(&ring.taken, i + 1, __ATOMIC_RELEASE);
     }
 }
@@ -363,17 +385,19 @@ static void row(const char *title, account given)
 
 int main(int argc, char **argv)
 {
-    static const job one = {lifo_tier, lifo_heap, 1000, 1, 16384},
-                     eight = {lifo_tier, lifo_heap, 1000, 8, 16384},
-                     small = {lifo_tier, lifo_heap, 1000, 8, 4096},
-                     large = {lifo_tier, lifo_heap, 1000, 8, 65536},
-                     any = {random_tier, random_heap, 10000, 48, 16384},
-                     mixed = {random_tier, random_heap, 10000, 64, 0},
-                     both = {threads_tier, threads_heap, 160000, 8, 16384},
-                     across = {hand_over_tier, hand_over_heap, 16000, 0, 16384};
+    static const job one = {lifo_tier, lifo_heap, 1000, 1, 16384, false},
+                     eight = {lifo_tier, lifo_heap, 1000, 8, 16384, false},
+                     variable = {lifo_tier, lifo_heap, 1000, 8, 16384, true},
+                     small = {lifo_tier, lifo_heap, 1000, 8, 4096, false},
+                     large = {lifo_tier, lifo_heap, 1000, 8, 65536, false},
+                     any = {random_tier, random_heap, 10000, 48, 16384, true},
+                     mixed = {random_tier, random_heap, 10000, 64, 0, true},
+                     both = {threads_tier, threads_heap, 160000, 8, 16384, false},
+                     across = {hand_over_tier, hand_over_heap, 16000, 0, 16384, true};
     bench_begin(argc, argv, "mm_pool.h: tiered buffers beside four mallocs, budgets");
     BENCH("16 KiB, 1 out", &one, one.operations, with_stack);
     BENCH("16 KiB, 8 out", &eight, eight.operations, with_stack);
+    BENCH("16 KiB, 8 out, size in a variable", &variable, variable.operations, with_stack);
     BENCH("4 KiB, 8 out", &small, small.operations, with_stack);
     BENCH("64 KiB, 8 out", &large, large.operations, with_stack);
     BENCH("16 KiB, 48 out, random", &any, any.operations, contestants);

@@ -209,6 +209,121 @@ TEST(tier_order_across_magazines)
     CHECK_EQ(mm_tier_deinit(&tier), 0);
 }
 
+/* A tier with classes, some of which the standard ones have too, at another place. */
+static void check_known_sizes(const size_t *classes, size_t count)
+{
+    static mm_tier tier;
+    mm_tier_desc desc = {0};
+    size_t round, size;
+    void *p;
+    memcpy(desc.class_size, classes, count * sizeof(classes[0]));
+    CHECK_EQ(mm_tier_init(&tier, &desc), MM_STATUS_OK);
+    for (round = 0; round < 3; round++) { /* fetched, and twice from the front */
+#define CHECK_KNOWN(known) \
+    do { \
+        size_t expected = known, i; \
+        for (i = count; i-- > 0;) { \
+            if (classes[i] >= (known)) expected = classes[i]; \
+        } \
+        p = mm_tier_get(&tier, known, &size); \
+        CHECK_EQ(size, expected != 0 ? expected : 1); \
+        memset(p, 1, size); \
+        mm_tier_put(&tier, p, size, size); \
+        if (expected != (known)) break; \
+        p = mm_tier_get(&tier, known, &size); /* both as a constant */ \
+        CHECK_EQ(size, known); \
+        mm_tier_put(&tier, p, known, 0); \
+    } while (0)
+        CHECK_KNOWN(0);
+        CHECK_KNOWN(1);
+        CHECK_KNOWN(256);
+        CHECK_KNOWN(257);
+        CHECK_KNOWN(4095);
+        CHECK_KNOWN(4096);
+        CHECK_KNOWN(4097);
+        CHECK_KNOWN(16384);
+        CHECK_KNOWN(MM_TIER_TLS_RECORD);
+        CHECK_KNOWN(20000);
+        CHECK_KNOWN(65536);
+        CHECK_KNOWN(65537);
+        CHECK_KNOWN(100000);
+        CHECK_KNOWN(131072);
+        CHECK_KNOWN(1048576);
+        CHECK_KNOWN(1048577);
+#undef CHECK_KNOWN
+        CHECK(mm_tier_check(&tier));
+    }
+    for (size = 0; size <= count; size++) CHECK_EQ(tier_stats(&tier, size).live, 0);
+    CHECK_EQ(mm_tier_deinit(&tier), 0);
+}
+
+TEST(tier_sizes_that_the_compiler_knows)
+{
+    static const size_t standard[] = {4096, 16384, MM_TIER_TLS_RECORD, 65536};
+    static const size_t reversed[] = {100, 200, 300, 4096, 16384, MM_TIER_TLS_RECORD, 20000, 65536};
+    static const size_t few[] = {16384}, wide[] = {256, 100000, 1048576};
+    CHECK_SUB(check_known_sizes(standard, 4));
+    CHECK_SUB(check_known_sizes(reversed, 8));
+    CHECK_SUB(check_known_sizes(few, 1));
+    CHECK_SUB(check_known_sizes(wide, 3));
+}
+
+TEST(tier_finds_the_smallest_class_of_any_size)
+{
+    static const size_t classes[] = {64, 256, 257, 1000, 5000, 65536, 70000, 300000};
+    static mm_tier tier;
+    mm_tier_desc desc = {0};
+    size_t asked, i = 0;
+    memcpy(desc.class_size, classes, sizeof(classes));
+    CHECK_EQ(mm_tier_init(&tier, &desc), MM_STATUS_OK);
+    for (asked = 0; asked <= 400000; asked++) {
+        while (i < 8 && classes[i] < asked) i++;
+        CHECK(mmi_tier_find(&tier.own, asked) == &tier.own.rows[i]);
+    }
+    CHECK(mmi_tier_find(&tier.own, SIZE_MAX) == &tier.own.rows[8]);
+    CHECK_EQ(mm_tier_deinit(&tier), 0);
+}
+
+/* The links of buffers behind the front are addresses, and no business of who gets them. */
+TEST(tier_wipes_its_own_links)
+{
+    static mm_tier tier;
+    mm_tier_desc desc = {0};
+    size_t i, size;
+    desc.class_size[0] = 64;
+    desc.class_keep[0] = 200;
+    desc.wipe = MM_TIER_WIPE_ON_PUT;
+    CHECK_EQ(mm_tier_init(&tier, &desc), MM_STATUS_OK);
+    CHECK_SUB(get_many(&tier.own, 200, 64));
+    for (i = 0; i < 200; i++) mm_tier_put(&tier, buffers[i], 64, 64);
+    CHECK(tier.own.rows[0].batches != NULL && tier.own.rows[0].listed > 0);
+    for (i = 200; i-- > 0;) {
+        CHECK(mm_tier_get(&tier, 64, &size) == buffers[i]); /* the last one first, all the way */
+        CHECK(is_zero(buffers[i], 64));
+    }
+    for (i = 0; i < 200; i++) mm_tier_put(&tier, buffers[i], 64, 0);
+    CHECK(mm_tier_check(&tier));
+    CHECK_EQ(mm_tier_deinit(&tier), 0);
+}
+
+/* The short way must not cover up a buffer that is put when none is out. */
+TEST(tier_alone_finds_a_put_too_many)
+{
+    static mm_tier tier;
+    static void *buffer;
+    size_t i;
+    tier_open(&tier, 64, 200, 0, NULL);
+    CHECK_SUB(get_many(&tier.own, 100, 64));
+    buffer = buffers[99];
+    put_many(&tier.own, 100, 64);
+    CHECK_MISUSE(mm_tier_put(&tier, buffer, 64, 0));
+    CHECK_SUB(get_many(&tier.own, 40, 64)); /* through the front and beyond, and back */
+    for (i = 40; i-- > 0;) mm_tier_put(&tier, buffers[i], 64, 0);
+    CHECK_MISUSE(mm_tier_put(&tier, buffer, 64, 0));
+    CHECK(mm_tier_check(&tier));
+    CHECK_EQ(mm_tier_deinit(&tier), 0);
+}
+
 TEST(tier_peak_is_exact_on_one_thread)
 {
     static mm_tier tier;
