@@ -5,8 +5,9 @@
  * a get with its put. Nothing is subtracted for the loop: it is in all figures alike, and no more
  * than the contestant "an array as a stack" takes, which has no limits, classes or statistics. In
  * rows of one size, that is a constant to the compiler, for each contestant, as it is for a server
- * whose buffers are all the same; but where the row says that it is in a variable. Of the rows with two threads it is the time from start to end, divided by the
- * operations of both. The buffers that are out at a time are in the rows' names. */
+ * whose buffers are all the same; but where the row says that it is in a variable. Of the rows
+ * with two threads it is the time from start to end, divided by the operations of both. The buffers
+ * that are out at a time are in the rows' names. */
 #include "bench.h"
 #include "../../mm_pool.h"
 #include <pthread.h>
