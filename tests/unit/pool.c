@@ -304,6 +304,7 @@ static void inspecting_free(void *ptr, size_t size, void *user_data)
 {
     const unsigned char *bytes = (const unsigned char *)ptr;
     size_t i;
+    MMI_TIER_REVEAL(ptr, size); /* Valgrind has it as indeterminate since it was put */
     for (i = 0; i < size; i++) freed_dirty_bytes += bytes[i] != 0;
     test_free(ptr, size, user_data);
 }
