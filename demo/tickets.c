@@ -64,7 +64,7 @@ static bool load(const char *file, ticket_key keys[TICKETS_KEYS], size_t *count,
 bool tickets_reload(tickets *t, char *error, size_t error_size)
 {
     ticket_key keys[TICKETS_KEYS];
-    size_t count;
+    size_t count = 0; /* one compiler does not see that load() sets it */
     if (t->file == NULL) return true;
     if (!load(t->file, keys, &count, error, error_size)) return false;
     (void)pthread_mutex_lock(&t->lock);

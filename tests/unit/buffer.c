@@ -99,6 +99,7 @@ TEST(format_fits_exactly_grows_and_fails)
    when the buffer grows, with each allocation failing. */
 TEST(format_of_its_own_content)
 {
+    mm_status (*unchecked)(mm_buffer *b, const char *format, ...) = mm_buffer_append_format;
     test_allocator a;
     size_t n, room, from;
     test_allocator_init(&a);
@@ -124,7 +125,7 @@ TEST(format_of_its_own_content)
                 test_allocator_fail(&a, 0, 0);
                 mm_buffer_clear(&b);
                 mm_buffer_append_string(&b, "%s%%%s");
-                CHECK_EQ(mm_buffer_append_format(&b, b.ptr, b.ptr, "y"), MM_STATUS_OK);
+                CHECK_EQ(unchecked(&b, b.ptr, b.ptr, "y"), MM_STATUS_OK);
                 CHECK_STR(b.ptr, "%s%%%s%s%%%s%y");
                 mm_buffer_deinit(&b);
                 free(memory);

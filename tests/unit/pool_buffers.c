@@ -221,9 +221,9 @@ static void check_known_sizes(const size_t *classes, size_t count)
     for (round = 0; round < 3; round++) { /* fetched, and twice from the front */
 #define CHECK_KNOWN(known) \
     do { \
-        size_t expected = known, i; \
+        size_t wanted = known, expected = known, i; \
         for (i = count; i-- > 0;) { \
-            if (classes[i] >= (known)) expected = classes[i]; \
+            if (classes[i] >= wanted) expected = classes[i]; \
         } \
         p = mm_tier_get(&tier, known, &size); \
         CHECK_EQ(size, expected != 0 ? expected : 1); \
