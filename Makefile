@@ -61,7 +61,7 @@ check-all: ## sanitizers, Valgrind, a browser: installs large packages, takes a 
 	@tests/setup.sh full
 	@$(PYTHON) tests/run.py --all $(T)
 
-bench: $(benches) ## measure us beside others, in a minute; make bench T=arena: only that one
+bench: $(benches) ## measure us beside others, in minutes; make bench T=arena: only that one
 	@: $(or $^,$(error no benchmark is called $(T)))
 	@for bench in $^; do $$bench || exit; done
 

@@ -320,8 +320,8 @@ MM_INLINE bool mmi_atomic_cas(size_t *p, size_t *expected, size_t desired)
 #endif
 #endif /* MM_COMMON_ */
 
-/* Makes the link inside a free object readable: like MM_TRACK_UNPOISON, but the bytes have a value,
-   which only Valgrind distinguishes. */
+/* Makes the link inside a free object or buffer readable: like MM_TRACK_UNPOISON, but the bytes
+   have a value, which only Valgrind distinguishes. */
 #ifdef VALGRIND_MAKE_MEM_DEFINED
 #define MMI_POOL_REVEAL(ptr, size) (void)VALGRIND_MAKE_MEM_DEFINED(ptr, size)
 #else
@@ -1324,13 +1324,6 @@ MM_INLINE uint32_t mm_slab_count(const mm_slab *slab)
 #else
 #define mmi_tier_read(p) __atomic_load_n((p), __ATOMIC_RELAXED)
 #define mmi_tier_write(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
-#endif
-
-/* Makes words inside a poisoned buffer readable; Valgrind distinguishes that they have a value. */
-#ifdef VALGRIND_MAKE_MEM_DEFINED
-#define MMI_TIER_REVEAL(ptr, size) (void)VALGRIND_MAKE_MEM_DEFINED(ptr, size)
-#else
-#define MMI_TIER_REVEAL(ptr, size) MM_TRACK_UNPOISON(ptr, size)
 #endif
 
 /* What a cached buffer behind the front begins with; the second and third only the first buffer of
@@ -3051,7 +3044,7 @@ MM_API uint64_t mm_tier_cached_max(const mm_tier_desc *desc, uint32_t threads)
 static mmi_tier_words mmi_tier_peek(void *buffer, size_t size)
 {
     mmi_tier_words words;
-    MMI_TIER_REVEAL(buffer, sizeof(words));
+    MMI_POOL_REVEAL(buffer, sizeof(words));
     MM_MEMCPY(&words, buffer, sizeof(words));
     MM_TRACK_POISON(buffer, size);
     return words;
@@ -3072,7 +3065,7 @@ static void mmi_tier_seal(void *buffer, void *next, void *batch, size_t count, s
 static void *mmi_tier_next(void *buffer, size_t size)
 {
     void *next;
-    MMI_TIER_REVEAL(buffer, sizeof(next));
+    MMI_POOL_REVEAL(buffer, sizeof(next));
     MM_MEMCPY(&next, buffer, sizeof(next));
     MM_TRACK_POISON(buffer, size);
     return next;

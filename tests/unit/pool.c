@@ -304,7 +304,7 @@ static void inspecting_free(void *ptr, size_t size, void *user_data)
 {
     const unsigned char *bytes = (const unsigned char *)ptr;
     size_t i;
-    MMI_TIER_REVEAL(ptr, size); /* Valgrind has it as indeterminate since it was put */
+    MMI_POOL_REVEAL(ptr, size); /* Valgrind has it as indeterminate since it was put */
     for (i = 0; i < size; i++) freed_dirty_bytes += bytes[i] != 0;
     test_free(ptr, size, user_data);
 }
@@ -326,12 +326,12 @@ TEST(tier_wipes_what_is_dirty)
     memset(buffer, 'x', size);
     mm_tier_put(&tier, buffer, size, 1000);
     CHECK(mm_tier_get(&tier, 4096, &size) == buffer);
-    MMI_TIER_REVEAL(buffer, size);
+    MMI_POOL_REVEAL(buffer, size);
     CHECK(is_zero(buffer, 1000)); /* the link that lay there as well */
     CHECK(buffer[1000] == 'x');
     mm_tier_put(&tier, buffer, size, SIZE_MAX); /* as much as there is */
     CHECK(mm_tier_get(&tier, 4096, &size) == buffer);
-    MMI_TIER_REVEAL(buffer, size);
+    MMI_POOL_REVEAL(buffer, size);
     CHECK(is_zero(buffer, size));
     mm_tier_put(&tier, buffer, size, 0);
     freed_dirty_bytes = 0;
@@ -354,7 +354,7 @@ TEST(tier_without_wipe_leaves_bytes_alone)
     memset(buffer, 'x', size);
     mm_tier_put(&tier, buffer, size, size);
     CHECK(mm_tier_get(&tier, 4096, &size) == buffer);
-    MMI_TIER_REVEAL(buffer, size);
+    MMI_POOL_REVEAL(buffer, size);
     CHECK(buffer[sizeof(void *)] == 'x' && buffer[4095] == 'x');
     mm_tier_put(&tier, buffer, size, size);
     CHECK_EQ(mm_tier_deinit(&tier), 0);

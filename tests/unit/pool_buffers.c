@@ -299,7 +299,7 @@ TEST(tier_wipes_its_own_links)
     CHECK(tier.own.rows[0].batches != NULL && tier.own.rows[0].listed > 0);
     for (i = 200; i-- > 0;) {
         CHECK(mm_tier_get(&tier, 64, &size) == buffers[i]); /* the last one first, all the way */
-        MMI_TIER_REVEAL(buffers[i], 64); /* Valgrind has it as indeterminate, as is promised */
+        MMI_POOL_REVEAL(buffers[i], 64); /* Valgrind has it as indeterminate, as is promised */
         CHECK(is_zero(buffers[i], 64));
     }
     for (i = 0; i < 200; i++) mm_tier_put(&tier, buffers[i], 64, 0);
@@ -705,7 +705,7 @@ static void inspecting_free(void *ptr, size_t size, void *user_data)
 {
     const unsigned char *bytes = (const unsigned char *)ptr;
     size_t i;
-    MMI_TIER_REVEAL(ptr, size); /* to Valgrind they are nobody's by now */
+    MMI_POOL_REVEAL(ptr, size); /* to Valgrind they are nobody's by now */
     for (i = 0; i < size; i++) freed_dirty_bytes += bytes[i] == 'x';
     test_free(ptr, size, user_data);
 }
@@ -731,12 +731,12 @@ TEST(tier_wipes_only_what_is_dirty)
     memset(buffer, 'x', size);
     mm_tier_put(&tier, buffer, size, 100);
     CHECK(mm_tier_get(&tier, 4096, &size) == buffer);
-    MMI_TIER_REVEAL(buffer, size);
+    MMI_POOL_REVEAL(buffer, size);
     CHECK(is_zero(buffer, 100));
     for (i = 100; i < size; i++) CHECK_EQ(buffer[i], 'x');
     mm_tier_put(&tier, buffer, size, SIZE_MAX);
     CHECK(mm_tier_get(&tier, 1, &size) == buffer);
-    MMI_TIER_REVEAL(buffer, size);
+    MMI_POOL_REVEAL(buffer, size);
     CHECK(is_zero(buffer, size)); /* the links that were in it as well */
     mm_tier_put(&tier, buffer, size, 0);
     CHECK_EQ(mm_tier_deinit(&tier), 0);
