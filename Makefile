@@ -12,7 +12,7 @@ BUILD = build
 DIR = demo/www
 PORT = 8443
 T =
-RUNS = 1000000
+FUZZ_SECONDS = 30
 
 export BUILD CC SETUP
 export PYTHONDONTWRITEBYTECODE = 1
@@ -65,11 +65,11 @@ bench: $(benches) ## measure us beside others, in minutes; make bench T=arena: o
 	@: $(or $^,$(error no benchmark is called $(T)))
 	@for bench in $^; do $$bench || exit; done
 
-fuzz: $(targets:%=$(BUILD)/fuzz/%) ## search for inputs that crash a parser; make fuzz T=text RUNS=number
+fuzz: $(targets:%=$(BUILD)/fuzz/%) ## search for inputs that crash a parser; T=text FUZZ_SECONDS=600
 	@: $(or $^,$(error no fuzz target is called $(T)))
 	@for target in $(targets:%=$(BUILD)/fuzz/%); do \
-	    mkdir -p $$target.found && echo "$$target: $(RUNS) inputs" && \
-	    $$target -runs=$(RUNS) -verbosity=0 -artifact_prefix=$$target. $$target.found \
+	    mkdir -p $$target.found && echo "$$target: $(FUZZ_SECONDS) s" && \
+	    $$target -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -artifact_prefix=$$target. $$target.found \
 	        tests/fuzz/corpus/$${target##*/} >$$target.log 2>&1 || { cat $$target.log; exit 1; }; \
 	done; echo "$(words $(targets)) passed, 0 failed"
 

@@ -5,10 +5,10 @@
  *     #include "fuzz.h"
  *     FUZZ_TARGET(data, size) { ...; FUZZ_CHECK(x == y); }
  *
- * `make fuzz T=text` links it with clang's libFuzzer (-DFUZZ_ENGINE) and searches for as long as
- * RUNS says. Any other compiler makes a program with a main() of its own: it takes the files named
- * on its command line, which are the corpus and what a search has found, and after them as many
- * changed copies of theirs as FUZZ_RUNS says, always the same ones. */
+ * `make fuzz T=text` links it with clang's libFuzzer (-DFUZZ_ENGINE) and searches for FUZZ_SECONDS.
+ * Any other compiler makes a program with a main() of its own: it takes the files named on its
+ * command line, which are the corpus and what a search has found, and after them as many changed
+ * copies of theirs as FUZZ_RUNS says, always the same ones. */
 #ifndef TESTS_FUZZ_H
 #define TESTS_FUZZ_H
 #include <stdint.h>
