@@ -110,6 +110,14 @@ class UnixSocketFiles(unittest.TestCase):
         with LocalConnection(self.path) as connection:
             self.assertEqual(connection.ask("/hello.txt").body, HELLO)
 
+    def listens(self):
+        """Bound is not enough: a moment later somebody listens, too."""
+        try:
+            LocalConnection(self.path).close()
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        return True
+
     def test_goes_with_the_server(self):
         with self.start():
             self.works()
@@ -140,7 +148,7 @@ class UnixSocketFiles(unittest.TestCase):
             [*support.COMMAND, "--quiet", "--log", "none", "--bind", f"unix:{self.path}",
              str(self.folder / "site")])
         self.addCleanup(process.kill)
-        wait_until(self.path.exists, "the socket")
+        wait_until(self.listens, "the socket")
         self.works()
         process.terminate()
         self.assertEqual(process.wait(support.PATIENCE), 0)
