@@ -19,6 +19,11 @@ static void fatal(const char *message, const void *ptr);
                       : mmi_heap_munmap((char *)(ptr)-system_shift, (size) + system_shift))
 #define MM_HEAP_FATAL(message, ptr) fatal((message), (ptr))
 static size_t system_shift;             /* 0, or 4096: mappings are not aligned to a granule */
+#ifdef _WIN32
+#define PAGES_GO_BACK false /* the system takes whole mappings only */
+#else
+#define PAGES_GO_BACK true
+#endif
 static bool system_purges = true;       /* false: as where nothing but a whole mapping goes back */
 static unsigned long long system_clock; /* milliseconds; 0: the real time */
 static bool system_elsewhere;           /* mappings seem to lie where the page map does not reach */
@@ -1542,6 +1547,7 @@ static void use_and_free(size_t size, size_t count)
 TEST(limit_follows_what_is_needed_again)
 {
     size_t round, purged;
+    if (!PAGES_GO_BACK) return;
     system_clock = 1000;
     mm_heap_trim();
     CHECK_SUB(use_and_free(8000, 10000));
@@ -1565,6 +1571,7 @@ TEST(idle_chunks_are_let_go_of)
 {
     char *blocks[60], *zero;
     size_t i;
+    if (!PAGES_GO_BACK) return;
     mm_heap_trim();
     for (i = 0; i < 60; i++) {
         CHECK((blocks[i] = (char *)mm_heap_alloc(60000)) != NULL);
@@ -1598,6 +1605,7 @@ static void check_holes(size_t size, size_t live_each)
     static unsigned char *blocks[COUNT];
     size_t i, round, dropped = 0;
     mmi_heap_page *page;
+    if (!PAGES_GO_BACK) return;
     mm_heap_trim();
     for (i = 0; i < COUNT; i++) {
         CHECK((blocks[i] = (unsigned char *)mm_heap_alloc(size)) != NULL);
