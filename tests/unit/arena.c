@@ -2,6 +2,7 @@
 #define MM_IMPLEMENTATION
 #include "../../mm_arena.h"
 #include "../harness.h"
+#include "../poison.h"
 #include <wchar.h>
 
 #define BLOCK 1024 /* block size of most tests: borders are near and cycles are quick */
@@ -1515,23 +1516,6 @@ TEST(check_finds_damage)
 }
 
 // >>poison
-
-/* Whether a memory checker runs, and what it knows about one byte. */
-#if defined(MMI_ASAN)
-#define TRACKED true
-#define HIDDEN(ptr) (__asan_address_is_poisoned(ptr) != 0)
-#elif defined(MM_VALGRIND)
-#define TRACKED (RUNNING_ON_VALGRIND != 0)
-static bool valgrind_hides(const void *ptr)
-{
-    unsigned char bits;
-    return VALGRIND_GET_VBITS(ptr, &bits, 1) == 3; /* does not report */
-}
-#define HIDDEN(ptr) valgrind_hides(ptr)
-#else
-#define TRACKED false
-#define HIDDEN(ptr) ((void)(ptr), false)
-#endif
 
 /* [ptr, ptr + size) may be used, and the byte behind it may not. */
 static void check_exact(const void *ptr, size_t size)

@@ -5,6 +5,7 @@
 #include "../../mm_pool.h"
 
 #include "../harness.h"
+#include "../poison.h"
 
 TEST(zeroed_buffer_is_empty)
 {
@@ -996,23 +997,6 @@ TEST(typed_ring)
 }
 
 // >>poison
-
-/* Whether a memory checker runs, and what it knows about one byte. */
-#if defined(MMI_ASAN)
-#define TRACKED true
-#define HIDDEN(ptr) (__asan_address_is_poisoned(ptr) != 0)
-#elif defined(MM_VALGRIND)
-#define TRACKED (RUNNING_ON_VALGRIND != 0)
-static bool valgrind_hides(const void *ptr)
-{
-    unsigned char bits;
-    return VALGRIND_GET_VBITS(ptr, &bits, 1) == 3; /* does not report */
-}
-#define HIDDEN(ptr) valgrind_hides(ptr)
-#else
-#define TRACKED false
-#define HIDDEN(ptr) ((void)(ptr), false)
-#endif
 
 static bool all_hidden(const char *ptr, size_t size, bool hidden)
 {

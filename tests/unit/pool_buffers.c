@@ -1,55 +1,16 @@
 /* mm_pool.h: tiered buffers on several threads, budgets that reclaim, pressure, statistics, sizes.
  *
  *     build/tests/unit/pool_buffers soak 100000000        the soak with so many operations */
-#ifndef NDEBUG
-#define MM_DEBUG
-#endif
-#include <setjmp.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-static jmp_buf misuse_return;
-static int misuse_expected;
-
-static void assertion_failed(const char *text)
-{
-    if (misuse_expected) longjmp(misuse_return, 1);
-    printf("FAIL  assertion %s\n", text);
-    abort();
-}
-#define MM_ASSERT(condition) ((condition) ? (void)0 : assertion_failed(#condition))
+#include <stddef.h>
 
 #if defined(__linux__)
 static int advise(void *ptr, size_t size, int advice);
 #define MM_SYS_MADVISE(ptr, size, advice) advise(ptr, size, advice)
 #endif
-#define MM_POOL_IMPLEMENTATION
-#include "../../mm_pool.h"
-#include "../harness.h"
+#include "../pool_tools.h"
+
 #include <ctype.h>
 #include <pthread.h>
-
-#define CHECK_MISUSE(call) \
-    do { \
-        misuse_expected = 1; \
-        if (setjmp(misuse_return) == 0) { \
-            call; \
-            misuse_expected = 0; \
-            test_fail(__FILE__, __LINE__, #call " is found"); \
-            return; \
-        } \
-        misuse_expected = 0; \
-    } while (0)
-
-static int is_zero(const void *ptr, size_t size)
-{
-    const unsigned char *bytes = (const unsigned char *)ptr;
-    size_t i;
-    for (i = 0; i < size; i++) {
-        if (bytes[i] != 0) return 0;
-    }
-    return 1;
-}
 
 enum { THREADS = 2 };
 
