@@ -220,7 +220,7 @@ FUZZ_TARGET(data, size)
     case 0: check_head(text, data[1]); break;
     case 1: check_body(text, data[1]); break;
     case 2: check_url(text); break;
-    case 3: check_ranges(text, data[1] == 'z' ? INT64_MAX : data[1] - 32); break;
+    case 3: check_ranges(text, data[1] == 'z' ? INT64_MAX : data[1] % 128); break;
     case 4: check_conditions(text, data[1]); break;
     default: check_lists(text, data[1]);
     }
