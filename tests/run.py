@@ -6,11 +6,14 @@
 What runs is programs, each of which closes with such a line for its own tests; a program that
 crashes, hangs or ends without that line counts as one more failure. --all runs, in place of the
 plain tests, those that need large packages: sanitizers, Valgrind, Wine, a browser. NAME picks the
-programs that have it in their names, such as `unit/buffer`, and TEST the tests in them.
+programs that have it in their names, such as `unit/buffer`, and TEST the tests in them. Programs
+that are alone in a process run as many at a time as there are processors; servers, which share
+ports and limits with what is beside them, one after the other.
 
 The server's tests are Python unittest files, tests/server/test_*.py; those called all_*.py run with
 --all only. They find the server to start in $MMSERVE, to be split into words as a shell would.
 tests/preload has the like for the heap in the place of malloc, and for programs that preload it."""
+import concurrent.futures
 import os
 import pathlib
 import re
@@ -37,7 +40,7 @@ SANITIZERS = {
 
 
 class Group:
-    """Programs that run one after the other, and the sum of what they found."""
+    """Programs, the sum of what they found, and the one that took longest."""
     pick = ""
     total_passed = total_failed = 0
 
@@ -46,6 +49,7 @@ class Group:
 
     def __enter__(self):
         self.passed = self.failed = 0
+        self.longest = (0, "")
         self.start = time.monotonic()
         return self
 
@@ -54,28 +58,44 @@ class Group:
         Group.total_failed += self.failed
         if self.passed + self.failed:
             count = f"{self.passed} passed, {self.failed} failed"
-            print(f"{self.title:<24}{count:<26}{time.monotonic() - self.start:7.1f} s", flush=True)
+            seconds, name = self.longest
+            longest = f", {seconds:.0f} of them {name}" if seconds > 60 else ""
+            print(f"{self.title:<24}{count:<26}{time.monotonic() - self.start:7.1f} s{longest}",
+                  flush=True)
 
-    def add(self, name, passed, failed, output):
+    def add(self, name, passed, failed, output, seconds=0.0):
         self.passed += passed
         self.failed += failed
+        self.longest = max(self.longest, (seconds, name))
         if failed:
             print(f"---- {name}\n{output.rstrip()}\n----", flush=True)
 
     def run(self, name, command, environment=None):
         """A program that closes with its count, if it is among those that were asked for."""
+        self.run_together([(name, command, environment)])
+
+    def run_together(self, programs):
         wanted, _, only = Group.pick.partition(":")
-        if wanted not in name:
-            return
+        programs = [program for program in programs if wanted in program[0]]
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            for program, result in zip(programs, pool.map(lambda each: self.outcome(only, *each),
+                                                          programs)):
+                if result:
+                    self.add(program[0], *result)
+
+    @staticmethod
+    def outcome(only, _, command, environment):
+        """How many tests passed and failed, the output, the seconds; None: has no such test."""
+        start = time.monotonic()
         status, output = execute([*command, *([only] if only else [])], environment)
         closing = CLOSING.findall(output)
         passed, failed = map(int, closing[-1]) if closing else (0, 0)
         if only and closing and passed + failed == 0:
-            return  # has no test of that name
+            return None
         if not closing or (status != 0) != (failed > 0):
             failed += 1
             output += f"\nexit status {status}" + ("" if closing else ", no closing line")
-        self.add(name, passed, failed, output)
+        return passed, failed, output, time.monotonic() - start
 
     def make(self, *arguments):
         """A build; what cannot be built is one failure, and what can be is tested."""
@@ -83,10 +103,10 @@ class Group:
         self.add(f"make {shlex.join(arguments)}", 0, int(status != 0), output)
 
     def programs(self, build, wrapper=(), folders=("server", "unit")):
-        for path in sorted(each for name in folders for each in TOP.glob(f"tests/{name}/*.c")):
-            program = TOP / build / path.relative_to(TOP).with_suffix("")
-            if program.exists():
-                self.run(f"{path.parent.name}/{path.stem}", [*wrapper, program], SANITIZERS)
+        paths = sorted(each for name in folders for each in TOP.glob(f"tests/{name}/*.c"))
+        built = [(path, TOP / build / path.relative_to(TOP).with_suffix("")) for path in paths]
+        self.run_together([(f"{path.parent.name}/{path.stem}", [*wrapper, program], SANITIZERS)
+                           for path, program in built if program.exists()])
 
     def fuzz(self, build, wrapper=()):
         """The targets on their corpora, without a search for more."""
@@ -114,24 +134,40 @@ class Group:
                 self.run(name, [program], {} if inside else {"LD_PRELOAD": library})
 
 
+running = set()
+
+
 def execute(command, environment=None):
     """The exit status and the output of a command, which leaves no process behind."""
     with tempfile.TemporaryFile() as output:  # a pipe would wait for what a child leaves behind
         process = subprocess.Popen(command, cwd=TOP, env={**os.environ, **(environment or {})},
                                    stdin=subprocess.DEVNULL, stdout=output,
                                    stderr=subprocess.STDOUT, start_new_session=True)
+        running.add(process)
         try:
             status = process.wait(HANG)
         except subprocess.TimeoutExpired:
             status = f"none after {HANG} s"
         finally:
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            kill(process)
             process.wait()
+            running.discard(process)
         output.seek(0)
         return status, output.read().decode(errors="replace")
+
+
+def kill(process):
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def terminate(*_):
+    """At once: threads that wait for a program would go on to the next."""
+    for process in list(running):
+        kill(process)
+    os._exit(1)
 
 
 def run_plain():
@@ -214,7 +250,7 @@ def main(arguments):
     if arguments[:1] == ["--unittest"]:
         return run_unittest(*arguments[1:])
     everything = arguments[:1] == ["--all"]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that children end too
+    signal.signal(signal.SIGTERM, terminate)
     Group.pick = "".join(arguments[everything:])
     run_all() if everything else run_plain()
     print(f"{Group.total_passed} passed, {Group.total_failed} failed")
