@@ -1,9 +1,7 @@
 """testssl.sh, which tries the protocols, ciphers and known attacks of many years on the TLS port."""
 import json
-import pathlib
 import shutil
 import subprocess
-import tempfile
 import unittest
 
 import support
@@ -19,9 +17,8 @@ class Scan(unittest.TestCase):
     def scan(self, *options):
         """What it finds, by name; the finding itself behind it."""
         self.assertIsNotNone(TESTSSL, "testssl.sh is missing")
-        folder = tempfile.TemporaryDirectory(prefix="mmserve-")
-        self.addCleanup(folder.cleanup)
-        result = pathlib.Path(folder.name, "result.json")
+        folder = support.temporary_folder(self.addCleanup)
+        result = folder / "result.json"
         with support.Server(support.TOP / "demo/www", *options, log="none") as server:
             done = subprocess.run(
                 [TESTSSL, "--quiet", "--warnings", "off", "--color", "0", "--nodns", "none",
@@ -48,9 +45,8 @@ class Scan(unittest.TestCase):
         self.check(self.scan("--hsts"))
 
     def test_rsa_certificate(self):
-        folder = tempfile.TemporaryDirectory(prefix="mmserve-")
-        self.addCleanup(folder.cleanup)
-        pair = [pathlib.Path(folder.name, name) for name in ("cert", "key")]
+        folder = support.temporary_folder(self.addCleanup)
+        pair = [folder / name for name in ("cert", "key")]
         subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "90",
                         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
                         "-addext", "extendedKeyUsage=serverAuth", "-out", pair[0], "-keyout",

@@ -6,7 +6,6 @@ behind the words of $MMSERVE_WRAPPER, if any. When it stops, its exit status mus
 standard error empty, so that what a sanitizer or Valgrind finds fails the test. Nothing here judges
 by time: the timeouts only keep a hung server from hanging the tests."""
 import email.utils
-import hashlib
 import os
 import pathlib
 import random
@@ -53,6 +52,21 @@ HELLO = b"Hello, world!\n"
 DATA = random.Random("data.bin").randbytes(100_000)
 ODD_NAMES = ["a b.txt", "a&b<i>\"'.txt", "caf\u00e9 \u2603 \U0001f980.txt", "100%.txt", "%41.txt",
              "what?.txt", "no#1.txt", "12:30.txt", "plus+semi;eq=.txt", "-rf", "~tilde"]
+
+
+def temporary_folder(at_end, parent=None):
+    """A folder that is gone with what it was made for, whose addCleanup or the like this gets."""
+    folder = tempfile.TemporaryDirectory(prefix="mmserve-", dir=parent)
+    at_end(folder.cleanup)
+    return pathlib.Path(folder.name)
+
+
+def make_small_site(folder):
+    """A site of one file."""
+    site = folder / "site"
+    site.mkdir()
+    (site / "hello.txt").write_bytes(HELLO)
+    return site
 
 
 def make_site(folder):
@@ -404,9 +418,7 @@ class ServerTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        folder = tempfile.TemporaryDirectory(prefix="mmserve-")
-        cls.addClassCleanup(folder.cleanup)
-        cls.folder = pathlib.Path(folder.name)
+        cls.folder = temporary_folder(cls.addClassCleanup)
         cls.site = cls.make_site()
         cls.server = Server(cls.site, *cls.options)
         cls.addClassCleanup(cls.server.stop)

@@ -4,7 +4,6 @@ import pathlib
 import pwd
 import re
 import signal
-import tempfile
 import unittest
 
 import support
@@ -17,9 +16,7 @@ IN_SANDBOX = unittest.skipUnless(support.SANDBOX, "what runs the server cannot b
 
 class ConfineTest(unittest.TestCase):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory(prefix="mmserve-")
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
+        self.folder = support.temporary_folder(self.addCleanup)
         self.folder.chmod(0o755)
         self.site = support.make_site(self.folder)
 

@@ -5,7 +5,6 @@ import re
 import select
 import signal
 import socket
-import tempfile
 import time
 import unittest
 
@@ -21,9 +20,7 @@ class LifeTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        folder = tempfile.TemporaryDirectory(prefix="mmserve-")
-        cls.addClassCleanup(folder.cleanup)
-        cls.folder = pathlib.Path(folder.name)
+        cls.folder = support.temporary_folder(cls.addClassCleanup)
         cls.site = support.make_site(cls.folder)
         cls.large = cls.site / "large.bin"
         cls.content = (DATA * (LARGE // len(DATA) + 1))[:LARGE]

@@ -1,8 +1,5 @@
 """Where the server listens, and how many it lets in."""
-import os
-import pathlib
 import socket
-import tempfile
 import unittest
 
 import support
@@ -51,9 +48,8 @@ class UnixSocket(support.ServerTest):
 
     @classmethod
     def setUpClass(cls):
-        folder = tempfile.TemporaryDirectory(prefix="mmserve-")
-        cls.addClassCleanup(folder.cleanup)
-        cls.path = pathlib.Path(folder.name, "socket")
+        folder = support.temporary_folder(cls.addClassCleanup)
+        cls.path = folder / "socket"
         cls.options = ("--bind", f"unix:{cls.path}", "--bind", "127.0.0.1", "--workers", "3",
                        "--redirect-http", "--max-conns-per-ip", "1000")
         super().setUpClass()
@@ -95,11 +91,8 @@ class UnixSocket(support.ServerTest):
 
 class UnixSocketFiles(unittest.TestCase):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory(prefix="mmserve-")
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-        (self.folder / "site").mkdir()
-        (self.folder / "site/hello.txt").write_bytes(HELLO)
+        self.folder = support.temporary_folder(self.addCleanup)
+        support.make_small_site(self.folder)
         self.path = self.folder / "socket"
 
     def start(self):

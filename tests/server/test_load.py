@@ -3,12 +3,10 @@
 Memory is measured only where it means something, see support.SLOW."""
 import contextlib
 import hashlib
-import pathlib
 import random
 import resource
 import socket
 import subprocess
-import tempfile
 import time
 import unittest
 
@@ -44,9 +42,7 @@ class LargeFile(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         support.BUILD.mkdir(exist_ok=True)  # rather than /tmp, which may be memory
-        folder = tempfile.TemporaryDirectory(prefix="load-", dir=support.BUILD)
-        cls.addClassCleanup(folder.cleanup)
-        cls.folder = pathlib.Path(folder.name)
+        cls.folder = support.temporary_folder(cls.addClassCleanup, support.BUILD)
         (cls.folder / "site").mkdir()
         cls.digest = write_large(cls.folder / "site/large.bin")
 
@@ -116,14 +112,13 @@ class HugeFile(unittest.TestCase):
     SIZE = 5 << 30
 
     def setUp(self):
-        folder = tempfile.TemporaryDirectory(prefix="mmserve-")
-        self.addCleanup(folder.cleanup)
-        with open(f"{folder.name}/huge.bin", "wb") as file:
+        folder = support.temporary_folder(self.addCleanup)
+        with open(f"{folder}/huge.bin", "wb") as file:
             file.truncate(self.SIZE)
             for at in (0, (1 << 31) - 2, (1 << 32) - 2, self.SIZE - 4):
                 file.seek(at)
                 file.write(b"mark")
-        self.server = Server(folder.name)
+        self.server = Server(folder)
         self.addCleanup(self.server.stop)
 
     def test_ranges(self):
@@ -139,9 +134,8 @@ class HugeFile(unittest.TestCase):
 
 class Load(unittest.TestCase):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory(prefix="mmserve-")
-        self.addCleanup(folder.cleanup)
-        self.site = support.make_site(pathlib.Path(folder.name))
+        folder = support.temporary_folder(self.addCleanup)
+        self.site = support.make_site(folder)
         self.server = Server(self.site)
         self.addCleanup(self.server.stop)
         self.connections = contextlib.ExitStack()

@@ -1,10 +1,8 @@
 """The access log of a server that is left running: opened again, as JSON, and what drains."""
 import json
 import os
-import pathlib
 import re
 import signal
-import tempfile
 import threading
 import unittest
 
@@ -16,12 +14,8 @@ LARGE = 16 << 20  # more than the sockets of a connection hold
 
 class LogTest(unittest.TestCase):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory(prefix="mmserve-")
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-        self.site = self.folder / "site"
-        self.site.mkdir()
-        (self.site / "hello.txt").write_bytes(HELLO)
+        self.folder = support.temporary_folder(self.addCleanup)
+        self.site = support.make_small_site(self.folder)
         self.log = self.folder / "access.log"
 
     def serve(self, *options, **more):

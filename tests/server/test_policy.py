@@ -1,8 +1,6 @@
 """What options add to answers: fields, caching, pages for errors and applications, over TLS."""
 import base64
 import hashlib
-import pathlib
-import tempfile
 import unittest
 
 import support
@@ -264,9 +262,8 @@ class ErrorPages(support.ServerTest):
 
     @classmethod
     def setUpClass(cls):
-        folder = tempfile.TemporaryDirectory(prefix="mmserve-")
-        cls.addClassCleanup(folder.cleanup)
-        page = pathlib.Path(folder.name, "bad.txt")
+        folder = support.temporary_folder(cls.addClassCleanup)
+        page = folder / "bad.txt"
         page.write_bytes(b"That was bad.\n")
         cls.options = ("--error-page", "404=/errors/404.html", "--error-page", f"400={page}",
                        "--error-page", "416=errors/404.html", "--error-page=403=empty.txt")

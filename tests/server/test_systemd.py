@@ -1,17 +1,15 @@
 """What a service manager passes, and hears: sockets, states, signs of life."""
 import fcntl
 import os
-import pathlib
 import re
 import signal
 import socket
 import sys
-import tempfile
 import time
 import unittest
 
 import support
-from support import HELLO, Connection, Server, wait_until
+from support import HELLO, Connection, Server
 
 # Puts the descriptors named after -c's text where a manager would, and tells the process its id.
 PASS = """import os, sys
@@ -26,12 +24,8 @@ UNIT = support.TOP / "demo/mmserve.service"
 
 class SystemdTest(unittest.TestCase):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory(prefix="mmserve-")
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-        self.site = self.folder / "site"
-        self.site.mkdir()
-        (self.site / "hello.txt").write_bytes(HELLO)
+        self.folder = support.temporary_folder(self.addCleanup)
+        self.site = support.make_small_site(self.folder)
 
     def listen(self, family=socket.AF_INET, address=("127.0.0.1", 0)):
         listener = socket.socket(family)

@@ -1,11 +1,9 @@
 """The TLS side: versions, ciphers, ALPN, certificates, resumption, and clients that break off."""
 import hashlib
 import os
-import pathlib
 import socket
 import ssl
 import subprocess
-import tempfile
 import unittest
 
 import support
@@ -179,9 +177,7 @@ class Certificate(Tls):
 class CertificateFiles(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        folder = tempfile.TemporaryDirectory(prefix="mmserve-")
-        cls.addClassCleanup(folder.cleanup)
-        cls.folder = pathlib.Path(folder.name)
+        cls.folder = support.temporary_folder(cls.addClassCleanup)
         (cls.folder / "hello.txt").write_bytes(HELLO)
         cls.pairs = {
             "ec": ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],

@@ -2,19 +2,6 @@
 #include "../pool_tools.h"
 #include <pthread.h>
 
-static mm_status slab_open(mm_slab *slab, size_t size, size_t alignment, uint32_t capacity,
-                           uint32_t segment_objects, const mm_allocator *allocator)
-{
-    mm_slab_desc desc = {0};
-    desc.size = size;
-    desc.alignment = alignment;
-    desc.capacity = capacity;
-    desc.segment_objects = segment_objects;
-    desc.allocator = allocator;
-    memset(slab, 0xEE, sizeof(*slab));
-    return mm_slab_init(slab, &desc);
-}
-
 /* ---- tier ---- */
 
 static mm_status tier_open(mm_tier *tier, const mm_allocator *allocator, bool wipe)
@@ -735,13 +722,16 @@ TEST(budget_under_a_slab)
 {
     mm_budget budget;
     test_allocator memory;
+    mm_slab_desc desc = {0};
     mm_slab slab;
     mm_handle handle = 0, last = 0;
     void *object;
     uint32_t count;
     test_allocator_init(&memory);
     budget_open(&budget, 50000, NULL, &memory.base);
-    CHECK_EQ(slab_open(&slab, 200, 0, 0, 0, mm_budget_allocator(&budget)), MM_STATUS_OK);
+    desc.size = 200;
+    desc.allocator = mm_budget_allocator(&budget);
+    CHECK_EQ(mm_slab_init(&slab, &desc), MM_STATUS_OK);
     while ((handle = mm_slab_insert(&slab, &object)) != 0) {
         CHECK_EQ(mm_budget_live(&budget), memory.live_bytes);
         last = handle;
