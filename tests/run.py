@@ -28,7 +28,7 @@ import unittest
 TOP = pathlib.Path(__file__).resolve().parent.parent
 BUILD = os.environ.get("BUILD", "build")
 MAKE = os.environ.get("MAKE", "make")
-HANG = 15 * 60  # seconds after which a program is taken for hung
+HANG = 30 * 60  # seconds after which a program is taken for hung
 CLOSING = re.compile(r"^(\d+) passed, (\d+) failed$", re.M)
 VALGRIND = ("valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,possible "
             "--errors-for-leak-kinds=definite,possible --num-callers=25").split()

@@ -57,6 +57,7 @@ look() { # sets $missing
     has openssl command -v openssl
     has perl command -v perl
     has git command -v git
+    has xz-utils command -v xz
     [ "$group" = test ] && return
     has libclang-rt-dev compiles clang -fsanitize=thread
     has valgrind test -x /usr/bin/valgrind -a -f /usr/include/valgrind/memcheck.h
