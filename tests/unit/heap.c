@@ -30,7 +30,7 @@ static bool system_elsewhere;           /* mappings seem to lie where the page m
 
 #define MM_IMPLEMENTATION
 #include "../../mm_heap.h"
-#include "../harness.h"
+#include "../heap_tools.h"
 #define HUGE_SIZE ((size_t)MM_HEAP_HUGE + 600000)
 #ifndef _WIN32
 #include <sys/wait.h>
@@ -39,7 +39,7 @@ static bool system_elsewhere;           /* mappings seem to lie where the page m
 
 static size_t system_calls, system_fail_at, system_failed;
 static bool system_fail_for_ever;
-static size_t fatals, errors;
+static size_t fatals;
 
 /* Lets the n-th mapping from now fail (once, or for ever after); 0: none. */
 static void system_fail(size_t n, bool for_ever)
@@ -72,62 +72,6 @@ static void fatal(const char *message, const void *ptr)
 {
     (void)message, (void)ptr;
     mmi_atomic_add(&fatals, 1);
-}
-
-/* In threads, where CHECK cannot end the test: the test checks that errors is 0. */
-#define EXPECT(condition) \
-    do { \
-        if (!(condition)) { \
-            mmi_atomic_add(&errors, 1); \
-            printf("      %s:%d: %s\n", __FILE__, __LINE__, #condition); \
-        } \
-    } while (0)
-
-static mm_heap_stats stats_now(void)
-{
-    mm_heap_stats stats;
-    mm_heap_get_stats(&stats);
-    return stats;
-}
-
-/* Everything was freed, nothing was wrong. */
-#define CHECK_QUIET() \
-    do { \
-        mm_heap_stats quiet = stats_now(); \
-        CHECK_EQ(quiet.live, 0); \
-        CHECK_EQ(quiet.live_blocks, 0); \
-        CHECK_EQ(quiet.huge, 0); \
-        CHECK_EQ(quiet.cached, quiet.committed - quiet.metadata); \
-        CHECK(mm_heap_check()); \
-        CHECK_EQ(errors, 0); \
-    } while (0)
-
-/* Hides from the compiler where a pointer comes from, as it would warn of all misuse below. */
-static void *hide(const void *ptr)
-{
-    volatile uintptr_t address = (uintptr_t)ptr;
-    return (void *)address;
-}
-
-static bool is_filled(const void *ptr, int byte, size_t size)
-{
-    const unsigned char *p = (const unsigned char *)ptr;
-    return size == 0 || (p[0] == (unsigned char)byte && memcmp(p, p + 1, size - 1) == 0);
-}
-
-static bool is_aligned(const void *ptr, size_t alignment)
-{
-    return (uintptr_t)ptr % alignment == 0;
-}
-
-static void start(pthread_t *thread, void *(*run)(void *), void *value)
-{
-    if (pthread_create(thread, NULL, run, value) != 0) abort();
-}
-
-static void join(pthread_t thread)
-{
-    pthread_join(thread, NULL);
 }
 
 /* The heap as it is in a process that has not used it. What it had stays mapped, and lost. Only
@@ -1080,16 +1024,8 @@ TEST(blocks_find_an_owner_that_changed)
     heap_forget();
 }
 
-#if defined(__SANITIZE_THREAD__)
-#define LATE_ROUNDS 2 /* the tool itself ends the thread in the last round */
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define LATE_ROUNDS 2
-#endif
-#endif
-#ifndef LATE_ROUNDS
-#define LATE_ROUNDS 4
-#endif
+/* The tool itself ends the thread in the last round. */
+#define LATE_ROUNDS (UNDER_TSAN ? 2 : 4)
 static pthread_key_t late_key;
 static size_t late_rounds;
 
