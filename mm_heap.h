@@ -587,6 +587,7 @@ extern "C" {
 #define MMI_HEAP_FAST_MOST 256 /* up to this many */
 #define MMI_HEAP_FAST_BYTES ((size_t)65536) /* and this much, if that is not less than at first */
 #define MMI_HEAP_FEW_USED 4 /* a page with fewer may be kept from going by the blocks in the list */
+#define MMI_HEAP_LISTED (MMI_HEAP_FEW_USED - 1)
 #define MMI_HEAP_KEEP_LISTED 4       /* pages of a class, so few that it does not matter */
 #define MMI_HEAP_KEEP_PAGES 2        /* pages of a class that are kept though they are empty */
 #define MMI_HEAP_PARCELS 8           /* owners at a time for whom a thread collects blocks, */
@@ -626,7 +627,9 @@ typedef struct mmi_heap_page {
     mmi_heap_block *free;       /* blocks that came home; owner only */
     size_t used;                /* carved blocks not in free; area: bytes; owner writes, atomic */
     size_t carved;              /* blocks that were ever made; area: live ones; likewise */
-    bool listed;                /* in its owner's list: it has blocks to give; owner only */
+    size_t turn;                /* with this many used, or fewer, mmi_heap_page_turn looks at it:
+                                   MMI_HEAP_LISTED while it is in its owner's list, for it has
+                                   blocks to give, otherwise any number; owner only */
     char *start;                /* the first block */
     size_t block_size; /* bytes, a multiple of 16; up to here what free needs: a cache line */
     uint64_t inverse;  /* 2^32 / units, rounded up; 0 when there is one block only */
@@ -2394,10 +2397,11 @@ static bool mmi_heap_chunk_resize(mmi_heap_cache *cache, mmi_heap_page *page, vo
 /* Whether a block of a page goes into the list: it is shorter than its limit, or takes the page's.
    Each question by itself is hard to predict when blocks of many sizes are freed, so there is one
    jump for both, on a sign: compilers make two of an operator (a web server's work took 1.25 times
-   as long). Records of pages lie apart by more than 2 bytes. */
+   as long). */
 static inline bool mmi_heap_fast_takes(const mmi_heap_fast *fast, const mmi_heap_page *page)
 {
-    size_t same = ((uintptr_t)fast->page ^ (uintptr_t)page) / 2 - 1; /* negative: it is */
+    size_t same = ((uintptr_t)fast->page ^ (uintptr_t)page) >> (sizeof(void *) == 4);
+    same--; /* negative: it is; on 64 bits addresses have 48 at most */
     return MM_LIKELY((ptrdiff_t)(mmi_heap_peek(&fast->over) | same) < 0);
 }
 
@@ -2433,7 +2437,7 @@ static void mmi_heap_list(mmi_heap_cache *cache, mmi_heap_page *page)
     page->next = *head;
     if (*head != NULL) (*head)->prev = page;
     *head = page;
-    page->listed = true;
+    page->turn = MMI_HEAP_LISTED;
     cache->listed[page->index]++;
     page->fast = &cache->fast[page->index];
 }
@@ -2443,7 +2447,7 @@ static void mmi_heap_unlist(mmi_heap_cache *cache, mmi_heap_page *page)
     if (page->next != NULL) page->next->prev = page->prev;
     if (page->prev != NULL) page->prev->next = page->next;
     else cache->partial[page->index] = page->next;
-    page->listed = false;
+    page->turn = SIZE_MAX;
     cache->listed[page->index]--;
 }
 
@@ -2464,7 +2468,7 @@ static MMI_HEAP_NOINLINE void mmi_heap_page_turn(mmi_heap_cache *cache, mmi_heap
 {
     mmi_heap_fast *fast = page->fast;
     size_t used = mmi_heap_peek(&page->used);
-    if (!page->listed) mmi_heap_list(cache, page);
+    if (page->turn != MMI_HEAP_LISTED) mmi_heap_list(cache, page);
     if (used == 0) {
         if (page->granules > 1 || cache->listed[page->index] > MMI_HEAP_KEEP_PAGES) {
             mmi_heap_page_drop(cache, page);
@@ -2482,7 +2486,7 @@ static inline void mmi_heap_page_put(mmi_heap_cache *cache, mmi_heap_page *page,
     size_t used = mmi_heap_peek(&page->used) - 1;
     page->free = block;
     mmi_heap_poke(&page->used, used);
-    if (MM_UNLIKELY(used < MMI_HEAP_FEW_USED || !page->listed)) mmi_heap_page_turn(cache, page);
+    if (MM_UNLIKELY(used <= page->turn)) mmi_heap_page_turn(cache, page);
 }
 
 /* Gives away the pages of a class that have only free blocks. */
@@ -3608,7 +3612,8 @@ static bool mmi_heap_check_cache(mmi_heap_cache *cache)
         for (page = cache->partial[index]; page != NULL; prev = page, page = page->next) {
             size_t free =
                 mmi_heap_peek(&page->carved) - mmi_heap_peek(&page->used) - page->dropped;
-            if (page->prev != prev || !page->listed || page->index != index) return false;
+            if (page->prev != prev || page->turn != MMI_HEAP_LISTED) return false;
+            if (page->index != index) return false;
             if (mmi_heap_owner(page) != cache) return false;
             if (free + page->dropped == 0 && mmi_heap_peek(&page->carved) == page->capacity) {
                 return false;
