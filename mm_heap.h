@@ -2977,9 +2977,10 @@ static bool mmi_heap_refill(mmi_heap_cache *cache, size_t index)
 }
 
 /* The list of the class is empty, or the thread has no cache. */
-static MMI_HEAP_NOINLINE void *mmi_heap_alloc_slow(size_t index)
+static MMI_HEAP_NOINLINE void *mmi_heap_alloc_slow(const mmi_heap_fast *empty)
 {
     mmi_heap_cache *cache = mmi_heap_mine;
+    size_t index = (size_t)(empty - cache->fast);
     bool borrowed = false;
     void *block = NULL;
     if (mmi_heap_has_none(cache)) cache = mmi_heap_cache_get(&borrowed);
@@ -2995,7 +2996,7 @@ static inline void *mmi_heap_alloc_class(size_t index)
 {
     mmi_heap_fast *fast = &mmi_heap_mine->fast[index];
     if (MM_LIKELY(fast->list != NULL)) return mmi_heap_fast_pop(fast, index);
-    return mmi_heap_alloc_slow(index);
+    return mmi_heap_alloc_slow(fast); /* not index, for which there is no register to spare */
 }
 
 /* Takes the areas of a cache on the shelf, one cache each time; a chunk of theirs that fits. */
@@ -3116,7 +3117,8 @@ static MMI_HEAP_NOINLINE void mmi_heap_free_slow(void *ptr, mmi_heap_page *page)
 MM_API void *mm_heap_alloc(size_t size)
 {
     bool zero;
-    if (MM_LIKELY(mmi_heap_has_class(size))) return mmi_heap_alloc_class(mmi_heap_class_of(size));
+    if (MM_LIKELY(size <= MMI_HEAP_TABLE_MAX)) return mmi_heap_alloc_class(mmi_heap_class_of(size));
+    if (MM_LIKELY(mmi_heap_has_class(size))) return mmi_heap_alloc_class(mmi_heap_class_log(size));
     return mmi_heap_alloc_large(size, MMI_HEAP_ALIGN, &zero);
 }
 
