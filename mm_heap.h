@@ -593,7 +593,10 @@ extern "C" {
 #define MMI_HEAP_PARCELS 8           /* owners at a time for whom a thread collects blocks, */
 #define MMI_HEAP_PARCEL_COUNT 32     /* this many at most, so that an atomic operation is shared */
 #define MMI_HEAP_PARCEL_BYTES 32768u /* by many, and no more than these wait */
-#define MMI_HEAP_CARVE_BYTES 4096    /* cut off a page at a time: untouched stays untouched */
+#define MMI_HEAP_CARVE_LEAST 4096u   /* bytes cut off a page at a time, for what is untouched stays
+                                        so; as many as were before, but no more than */
+#define MMI_HEAP_CARVE_MOST 16384u   /* this: 300,000 blocks of 48 bytes took 1.1 times as long with
+                                        4096 each time */
 
 #if defined(__GNUC__) || defined(__clang__)
 #define MMI_HEAP_NOINLINE __attribute__((noinline))
@@ -2605,20 +2608,30 @@ static void mmi_heap_collect(mmi_heap_cache *cache)
     }
 }
 
-/* Cuts some blocks off the part of the page that was never used; the list of them. */
+/* How many blocks are to be cut off the part of the page that was never used. */
+static size_t mmi_heap_carve_count(const mmi_heap_page *page, size_t carved)
+{
+    size_t bytes = carved * page->block_size, count;
+    if (bytes < MMI_HEAP_CARVE_LEAST) bytes = MMI_HEAP_CARVE_LEAST;
+    if (bytes > MMI_HEAP_CARVE_MOST) bytes = MMI_HEAP_CARVE_MOST;
+    count = bytes / page->block_size + 1;
+    return count < page->capacity - carved ? count : page->capacity - carved;
+}
+
+/* Cuts some blocks off the part of the page that was never used; the list of them, ascending. */
 static mmi_heap_block *mmi_heap_carve(mmi_heap_page *page, size_t *count)
 {
-    size_t size = page->block_size, carved = mmi_heap_peek(&page->carved), i;
-    char *at = page->start + carved * size;
-    mmi_heap_block *list = NULL;
-    *count = MMI_HEAP_CARVE_BYTES / size + 1;
-    if (*count > page->capacity - carved) *count = page->capacity - carved;
-    for (i = *count; i > 0; i--) { /* from the end, so that the list ascends */
-        mmi_heap_block *block = (mmi_heap_block *)(void *)(at + (i - 1) * size);
-        mmi_heap_block_open(block);
-        mmi_heap_block_close(block, list, size);
-        list = block;
+    size_t size = page->block_size, carved = mmi_heap_peek(&page->carved);
+    char *at = page->start + carved * size, *last;
+    mmi_heap_block *list = (mmi_heap_block *)(void *)at;
+    *count = mmi_heap_carve_count(page, carved);
+    for (last = at + (*count - 1) * size; at < last; at += size) {
+        mmi_heap_block_open((mmi_heap_block *)(void *)at);
+        mmi_heap_block_close((mmi_heap_block *)(void *)at,
+                             (mmi_heap_block *)(void *)(at + size), size);
     }
+    mmi_heap_block_open((mmi_heap_block *)(void *)last);
+    mmi_heap_block_close((mmi_heap_block *)(void *)last, NULL, size);
     mmi_heap_poke(&page->carved, carved + *count);
     return list;
 }
