@@ -3135,13 +3135,10 @@ MM_API void *mm_heap_alloc(size_t size)
     return mmi_heap_alloc_large(size, MMI_HEAP_ALIGN, &zero);
 }
 
-/* Up to 32 KiB, the thread's own page, a block for the list: 30 instructions, 6 of them branches.
-   Without MM_HEAP_SECURE one second free is caught for nothing: that of the block which was freed
-   last. */
-MM_API void mm_heap_free(void *ptr)
+/* Frees a block, whose page was looked up. */
+static inline void mmi_heap_free_of(mmi_heap_page *page, void *ptr)
 {
     mmi_heap_cache *cache = mmi_heap_mine;
-    mmi_heap_page *page = mmi_heap_page_at(ptr);
     mmi_heap_block *block = (mmi_heap_block *)ptr;
     mmi_heap_fast *fast;
     if (MM_UNLIKELY(page == NULL || mmi_heap_peek(&page->owner) != (size_t)cache)) {
@@ -3161,6 +3158,14 @@ MM_API void mm_heap_free(void *ptr)
     }
     mmi_heap_block_close(block, page->free, page->block_size);
     mmi_heap_page_put(cache, page, block);
+}
+
+/* Up to 32 KiB, the thread's own page, a block for the list: 30 instructions, 6 of them branches.
+   Without MM_HEAP_SECURE one second free is caught for nothing: that of the block which was freed
+   last. */
+MM_API void mm_heap_free(void *ptr)
+{
+    mmi_heap_free_of(mmi_heap_page_at(ptr), ptr);
 }
 
 MM_API void mm_heap_free_sized(void *ptr, size_t size)
@@ -3235,14 +3240,20 @@ static bool mmi_heap_resize(mmi_heap_page *page, void *ptr, size_t size)
 }
 
 /* Shrinks to less than half give the rest back. */
+static inline bool mmi_heap_realloc_fits(size_t size, size_t usable)
+{
+    return size <= usable && (size >= usable / 2 || usable == MMI_HEAP_ALIGN);
+}
+
 static bool mmi_heap_realloc_stays(mmi_heap_page *page, void *ptr, size_t size, size_t usable)
 {
-    if (size <= usable && (size >= usable / 2 || usable == MMI_HEAP_ALIGN)) return true;
+    if (mmi_heap_realloc_fits(size, usable)) return true;
     if (size < usable && (mmi_heap_has_class(size) || page->index == MMI_HEAP_DIRECT)) return false;
     return mmi_heap_resize(page, ptr, size);
 }
 
-MM_API void *mm_heap_realloc(void *ptr, size_t size)
+/* The block is not in a page of a class, or no block at all. */
+static MMI_HEAP_NOINLINE void *mmi_heap_realloc_slow(void *ptr, size_t size)
 {
     mmi_heap_page *page;
     size_t usable;
@@ -3260,6 +3271,24 @@ MM_API void *mm_heap_realloc(void *ptr, size_t size)
     if (moved == NULL) return size <= usable ? ptr : NULL;
     memcpy(moved, ptr, size < usable ? size : usable);
     mm_heap_free(ptr);
+    return moved;
+}
+
+MM_API void *mm_heap_realloc(void *ptr, size_t size)
+{
+    mmi_heap_page *page = mmi_heap_page_at(ptr);
+    size_t usable;
+    void *moved;
+    if (MM_UNLIKELY(page == NULL || page->index >= MMI_HEAP_CLASSES) ||
+        MM_UNLIKELY(!mmi_heap_is_block(page, ptr))) {
+        return mmi_heap_realloc_slow(ptr, size);
+    }
+    usable = page->block_size;
+    if (mmi_heap_realloc_fits(size, usable)) return ptr;
+    moved = mm_heap_alloc(size);
+    if (MM_UNLIKELY(moved == NULL)) return size <= usable ? ptr : NULL;
+    memcpy(moved, ptr, size < usable ? size : usable);
+    mmi_heap_free_of(page, ptr);
     return moved;
 }
 
