@@ -593,10 +593,10 @@ extern "C" {
 #define MMI_HEAP_PARCELS 8           /* owners at a time for whom a thread collects blocks, */
 #define MMI_HEAP_PARCEL_COUNT 32     /* this many at most, so that an atomic operation is shared */
 #define MMI_HEAP_PARCEL_BYTES 32768u /* by many, and no more than these wait */
-#define MMI_HEAP_CARVE_LEAST 4096u   /* bytes cut off a page at a time, for what is untouched stays
-                                        so; as many as were before, but no more than */
-#define MMI_HEAP_CARVE_MOST 16384u   /* this: 300,000 blocks of 48 bytes took 1.1 times as long with
-                                        4096 each time */
+#define MMI_HEAP_CARVE_LEAST 1024u   /* bytes cut off a page at first: a thread that does little
+                                        has to bring all home at its end; then as many as were */
+#define MMI_HEAP_CARVE_MOST 16384u   /* before, up to this: 300,000 blocks of 48 bytes took 1.1
+                                        times as long with 4096 each time */
 
 #if defined(__GNUC__) || defined(__clang__)
 #define MMI_HEAP_NOINLINE __attribute__((noinline))
@@ -1152,10 +1152,22 @@ static uint64_t mmi_heap_runs(uint64_t mask, size_t length)
     return mask;
 }
 
+/* The length of the longest run of ones: the largest power of two that fits in it, then the halves
+   of that which fit behind. */
 static size_t mmi_heap_longest(uint64_t mask)
 {
-    size_t length = 0;
-    for (; mask != 0; mask &= mask >> 1) length++;
+    uint64_t runs[7], longer; /* where a run of 1, 2, 4, ... begins */
+    size_t k = 0, length;
+    if (mask == 0) return 0;
+    if (mask == MMI_HEAP_ALL_FREE) return MMI_HEAP_SPAN_GRANULES;
+    for (runs[0] = mask; (longer = runs[k] & runs[k] >> ((size_t)1 << k)) != 0;) runs[++k] = longer;
+    length = (size_t)1 << k;
+    for (mask = runs[k]; k-- > 0;) {
+        longer = mask & runs[k] >> length;
+        if (longer == 0) continue;
+        mask = longer;
+        length += (size_t)1 << k;
+    }
     return length;
 }
 
@@ -2551,6 +2563,26 @@ static void mmi_heap_parcel_put(mmi_heap_cache *cache, mmi_heap_cache *owner, mm
     }
 }
 
+/* Returns the first blocks of a list, as many as are of the same page, to that page; the rest. */
+static mmi_heap_block *mmi_heap_return_run(mmi_heap_cache *cache, mmi_heap_page *page,
+                                           mmi_heap_block *block)
+{
+    size_t used = mmi_heap_peek(&page->used), bytes = page->granules * MMI_HEAP_GRANULE;
+    mmi_heap_block *free = page->free;
+    while (block != NULL && (size_t)((char *)block - page->start) < bytes &&
+           mmi_heap_is_block(page, block)) {
+        mmi_heap_block *next = mmi_heap_block_next(block);
+        mmi_heap_block_link(block, free);
+        free = block;
+        used--;
+        block = next;
+    }
+    page->free = free;
+    mmi_heap_poke(&page->used, used);
+    if (used <= page->turn) mmi_heap_page_turn(cache, page);
+    return block;
+}
+
 /* Returns all blocks of a list to where their page's blocks go; those whose page was adopted
    meanwhile travel on. A link that was overwritten is noticed here if it leads out of the heap; the
    rest is lost. */
@@ -2573,8 +2605,7 @@ static void mmi_heap_return_all(mmi_heap_cache *cache, mmi_heap_block *block, bo
             mmi_heap_block_open(block);
             mmi_heap_fast_push(page->fast, block, sizeof(*block));
         } else {
-            mmi_heap_block_link(block, page->free);
-            mmi_heap_page_put(cache, page, block);
+            next = mmi_heap_return_run(cache, page, block);
         }
         block = next;
     }

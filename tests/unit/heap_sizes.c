@@ -217,6 +217,26 @@ TEST(realloc_from_every_size)
     CHECK_QUIET();
 }
 
+/* Of the free granules in a span. */
+TEST(longest_runs_are_found)
+{
+    uint64_t random = 5, mask;
+    size_t round, i, run, longest;
+    for (round = 0; round < 20000; round++) {
+        mask = test_random(&random);
+        if (round % 3 != 0) mask |= test_random(&random) | test_random(&random);
+        if (round % 3 == 2) mask |= ~(uint64_t)0 << round % 64;
+        for (i = run = longest = 0; i < 64; i++) {
+            run = (mask >> i & 1) != 0 ? run + 1 : 0;
+            if (run > longest) longest = run;
+        }
+        CHECK_EQ(mmi_heap_longest(mask), longest);
+    }
+    CHECK_EQ(mmi_heap_longest(0), 0);
+    CHECK_EQ(mmi_heap_longest(MMI_HEAP_ALL_FREE), 64);
+    CHECK_EQ(mmi_heap_longest(MMI_HEAP_ALL_FREE - 1), 63);
+}
+
 // ---- sizes that no system has ----
 
 /* The call is refused, counted, and says why. */
@@ -408,6 +428,7 @@ TEST(calloc_is_zero_between_others)
 
 TEST_MAIN(T(every_size_with_every_alignment), T(every_size_with_every_alignment_between_fragments),
           T(larger_alignments_with_every_class), T(good_sizes_are_kept), T(realloc_from_every_size),
+          T(longest_runs_are_found),
           T(impossible_sizes_are_refused_everywhere), T(alignments_that_leave_no_room_are_refused),
           T(calloc_is_zero_in_every_class), T(calloc_is_zero_in_chunks),
           T(calloc_is_zero_in_mappings), T(calloc_is_zero_between_others))
