@@ -42,7 +42,9 @@ OVERVIEW
     noticed at the next lookup, a change above it (a folder renamed) after `valid_ms`. Entries are
     counted: none is closed under a reader. Paths never leave the root unless `follow` is set;
     FIFOs, sockets and devices are refused without blocking. Where the kernel has no openat2,
-    links are refused altogether, also those that stay beneath the root.
+    links are refused altogether, also those that stay beneath the root. Entries are few and
+    precious: a scan of many paths can be kept from filling the cache (`min_uses`), paths that
+    fail can be remembered (`negative_ms`), what nobody asks for is closed (`inactive_ms`).
 
     An mm_fd_budget counts descriptors, from several threads, against one limit.
 
@@ -361,44 +363,85 @@ typedef struct mm_file {        /* an open file or folder, and what fstat said w
     uint64_t ino;               /* and number of the file on it */
     char etag[72];              /* validator of RFC 9110, 8.8.3, quotes included: of number, size,
                                    mtime and ctime */
+    const char *type;           /* what the desc's type_fn answered: a MIME type; or NULL */
+    uint64_t uses;              /* lookups that were answered with it, or counted before it */
     /* the cache's own: */
     struct mm_filecache *cache; /* where it was opened */
     struct mm_file *next;       /* in its bucket */
-    struct mm_file *newer;      /* towards the most recently used */
-    struct mm_file *older;      /* towards the least recently used */
+    struct mm_file *newer;      /* towards the most recently used, */
+    struct mm_file *older;      /* towards the least: while nobody uses it, or it is a note */
     uint64_t hash;              /* of the path */
-    int64_t checked;            /* when it last was compared with the file system; ms */
+    int64_t checked;            /* when the path was looked up last; ms */
+    int64_t looked;             /* when fstat was asked last; ms */
+    int64_t used;               /* when it was asked for last; ms */
     size_t refs;                /* users, and one while it is in the table */
+    bool cached;                /* it is in the table */
+    mm_status status;           /* of a note (fd < 0): the answer; OK: lookups are counted only */
     size_t path_size;           /* bytes of the path */
     const char *path;           /* behind this structure; no NUL */
 } mm_file;
+
+/* The MIME type, or what the user likes to remember, of a path beneath the root; asked once for
+   each file that is opened. What it returns must outlive the cache. */
+typedef const char *(*mm_file_type)(mm_slice path, void *user_data);
 
 typedef struct mm_filecache_desc {
     const char *root;              /* folder that all paths are beneath; needed */
     bool follow;                   /* symbolic links may leave the root */
     size_t max_entries;            /* files kept open when nobody uses them; 0: 1024 */
+    size_t max_notes;              /* paths remembered without a descriptor: those that failed, and
+                                      those looked up less than min_uses times; 0: max_entries */
+    uint32_t min_uses;             /* lookups, each within inactive_ms of the one before, until a
+                                      file is kept open; 0 and 1: at the first */
     int64_t valid_ms;              /* the path of an entry is looked up again when the last time is
                                       longer ago; 0: 1000; negative: every time */
+    int64_t stat_ms;               /* likewise, fstat is asked whether the file has changed; 0:
+                                      every time, which is a system call in each lookup. More is
+                                      faster, and sizes, times and ETag may be as old as that */
+    int64_t inactive_ms;           /* what was not asked for so long is closed or forgotten; 0:
+                                      60000; negative: never */
+    int64_t negative_ms;           /* NOT_FOUND and DENIED are remembered so long; 0: not at all */
+    mm_file_type type_fn;          /* gives mm_file.type; NULL: none */
+    void *type_data;               /* its user_data */
     mm_fd_budget *fds;             /* counts the cache's descriptors; NULL: nobody does */
     const mm_allocator *allocator; /* NULL: the default */
 } mm_filecache_desc;
 
 typedef struct mm_filecache_stats {
-    size_t entries;     /* in the table */
+    size_t entries;     /* files in the table */
+    size_t idle;        /* of these, files that nobody uses: what can be closed */
+    size_t notes;       /* paths remembered without a descriptor */
     size_t open;        /* descriptors, those of replaced entries still in use included */
     uint64_t hits;      /* lookups answered without opening */
+    uint64_t negative;  /* lookups refused from memory */
     uint64_t misses;    /* lookups that opened or failed */
-    uint64_t evictions; /* entries dropped to make room or to free descriptors */
+    uint64_t evictions; /* files closed to make room or to free descriptors */
+    uint64_t expired;   /* files and notes that nobody asked for in time */
+    uint64_t changed;   /* files found to be others by now */
 } mm_filecache_stats;
+
+typedef struct mm_filecache_list { /* by time of use */
+    mm_file *newest;               /* used last */
+    mm_file *oldest;               /* to go first */
+} mm_filecache_list;
 
 typedef struct mm_filecache {
     const mm_allocator *allocator; /* of entries and table */
     mm_fd_budget *fds;             /* or NULL */
     mm_file **buckets;             /* heads of lists; bucket_count of them */
-    size_t bucket_count;           /* a power of two >= max_entries */
-    size_t max_entries;            /* of the desc */
-    mm_file *newest, *oldest;      /* the table by time of use */
-    int64_t valid_ms;              /* of the desc */
+    size_t bucket_count;           /* a power of two >= max_entries + max_notes */
+    size_t max_entries;            /* of the desc, as the next seven, defaults filled in */
+    size_t max_notes;
+    uint32_t min_uses;
+    int64_t valid_ms;
+    int64_t stat_ms;
+    int64_t inactive_ms;
+    int64_t negative_ms;
+    mm_file_type type_fn;
+    void *type_data;               /* of the desc */
+    mm_filecache_list idle;        /* open files that nobody uses: those in use are in no list */
+    mm_filecache_list notes;       /* what has no descriptor */
+    int64_t now;                   /* the latest that was told */
     uint64_t key[2];               /* random, of the hash */
     int root_fd;                   /* the root folder */
     bool follow;                   /* of the desc */
@@ -416,13 +459,25 @@ MM_API size_t mm_filecache_deinit(mm_filecache *cache) MM_NONNULL_ALL;
 
 /* The file or folder at `path`, relative to the root, without a leading slash; "" is the root
    itself. `now` is a clock in milliseconds that never goes back. On OK *file is the caller's until
-   mm_file_release. NOT_FOUND, DENIED, NO_FILES (after closing unused entries), NO_MEMORY, IO;
-   INVALID for a path with a NUL, an empty or dot component, or longer than 4095 bytes. */
+   mm_file_release; it need not be one that is kept open after that. NOT_FOUND, DENIED, NO_FILES
+   (after closing unused entries), NO_MEMORY, IO; INVALID for a path with a NUL, an empty or dot
+   component, or longer than 4095 bytes. */
 MM_NODISCARD MM_API mm_status mm_filecache_open(mm_filecache *cache, mm_slice path, int64_t now,
                                                 mm_file **file) MM_NONNULL_ALL;
 
-/* Closes unused entries, oldest first, until at most `entries` are in the table. */
+/* Closes unused entries, oldest first, until at most `entries` are in the table, and forgets notes
+   until there are no more of them than that either. O(what goes), however much is in use. */
 MM_API void mm_filecache_trim(mm_filecache *cache, size_t entries) MM_NONNULL_ALL;
+
+/* Closes and forgets what nobody has asked for within inactive_ms. Lookups do a little of that
+   themselves, so it is for timers, where no lookups come. */
+MM_API void mm_filecache_expire(mm_filecache *cache, int64_t now) MM_NONNULL_ALL;
+
+/* Drops what is remembered of a path: it is known to have changed. Readers keep their file. */
+MM_API void mm_filecache_forget(mm_filecache *cache, mm_slice path) MM_NONNULL_ALL;
+
+/* For an mm_pressure_action with the cache as user data: on entering, trims it to percent. */
+MM_API void mm_pressure_trim_files(const mm_pressure_action *action, bool entering) MM_NONNULL_ALL;
 
 /* One more user; one user less. */
 MM_API void mm_file_retain(mm_file *file) MM_NONNULL_ALL;
@@ -522,6 +577,7 @@ extern long syscall(long number, ...); /* hidden by -std=c11; otherwise said twi
 #define MMI_IO_SENDFILE 0x7ffff000        /* what one call takes at most: sendfile(2) */
 #define MMI_IO_OPENS 8                    /* tries when a rename races with the check of a path */
 #define MMI_IO_COPY 16384                 /* bytes of stack for copies; the largest TLS record */
+#define MMI_IO_EXPIRE 2                   /* dropped per lookup: twice what a lookup can add */
 #define MMI_IO_PATH_MAX 4095              /* PATH_MAX of Linux without the NUL */
 
 // >>status
@@ -993,16 +1049,47 @@ static size_t mmi_file_bytes(const mm_file *file)
     return sizeof(mm_file) + file->path_size;
 }
 
+static void mmi_filelist_unlink(mm_filecache_list *list, mm_file *file)
+{
+    if (file->newer != NULL) file->newer->older = file->older;
+    else list->newest = file->older;
+    if (file->older != NULL) file->older->newer = file->newer;
+    else list->oldest = file->newer;
+    file->newer = file->older = NULL;
+}
+
+static void mmi_filelist_link(mm_filecache_list *list, mm_file *file)
+{
+    file->newer = NULL;
+    file->older = list->newest;
+    if (list->newest != NULL) list->newest->newer = file;
+    else list->oldest = file;
+    list->newest = file;
+}
+
+/* What the table alone refers to is in the list of idle files, from where it can be evicted
+   without meeting one in use on the way. */
+static void mmi_file_idle(mm_file *file, bool idle)
+{
+    mm_filecache *cache = file->cache;
+    if (idle) mmi_filelist_link(&cache->idle, file);
+    else mmi_filelist_unlink(&cache->idle, file);
+    cache->stats.idle += idle ? 1 : (size_t)-1;
+}
+
 MM_API void mm_file_retain(mm_file *file)
 {
-    file->refs++;
+    if (file->refs++ == 1 && file->cached) mmi_file_idle(file, false);
 }
 
 MM_API void mm_file_release(mm_file *file)
 {
     mm_filecache *cache = file->cache;
     MM_ASSERT(file->refs > 0);
-    if (--file->refs > 0) return;
+    if (--file->refs > 0) {
+        if (file->refs == 1 && file->cached) mmi_file_idle(file, true);
+        return;
+    }
     (void)MM_SYS_CLOSE(file->fd);
     mm_fd_budget_give(cache->fds);
     cache->stats.open--;
@@ -1022,64 +1109,100 @@ static mm_file **mmi_cache_bucket(const mm_filecache *cache, uint64_t hash)
     return &cache->buckets[hash & (cache->bucket_count - 1)];
 }
 
-static void mmi_cache_unlink_age(mm_filecache *cache, mm_file *file)
-{
-    if (file->newer != NULL) file->newer->older = file->older;
-    else cache->newest = file->older;
-    if (file->older != NULL) file->older->newer = file->newer;
-    else cache->oldest = file->newer;
-}
-
-static void mmi_cache_link_newest(mm_filecache *cache, mm_file *file)
-{
-    file->newer = NULL;
-    file->older = cache->newest;
-    if (cache->newest != NULL) cache->newest->newer = file;
-    else cache->oldest = file;
-    cache->newest = file;
-}
-
 /* Takes an entry out of the table; whoever uses it keeps it alive. */
 static void mmi_cache_remove(mm_filecache *cache, mm_file *file)
 {
     mm_file **link = mmi_cache_bucket(cache, file->hash);
     while (*link != file) link = &(*link)->next;
     *link = file->next;
-    mmi_cache_unlink_age(cache, file);
+    if (file->fd < 0) {
+        mmi_filelist_unlink(&cache->notes, file);
+        cache->stats.notes--;
+        mmi_free(cache->allocator, file, mmi_file_bytes(file));
+        return;
+    }
+    if (file->refs == 1) mmi_file_idle(file, false);
+    file->cached = false;
     cache->stats.entries--;
     mm_file_release(file);
 }
 
+/* Puts it into the table, which has room: a file with a user, or a note. */
 static void mmi_cache_add(mm_filecache *cache, mm_file *file)
 {
     mm_file **bucket = mmi_cache_bucket(cache, file->hash);
     file->next = *bucket;
     *bucket = file;
+    file->cached = true;
+    if (file->fd < 0) {
+        mmi_filelist_link(&cache->notes, file);
+        cache->stats.notes++;
+        return;
+    }
     file->refs++;
-    mmi_cache_link_newest(cache, file);
     cache->stats.entries++;
 }
 
 /* Drops the least recently used entries that nobody uses, `count` of them at most. */
 static size_t mmi_cache_evict(mm_filecache *cache, size_t count)
 {
-    mm_file *file = cache->oldest;
     size_t dropped = 0;
-    while (file != NULL && dropped < count) {
-        mm_file *newer = file->newer;
-        if (file->refs == 1) {
-            mmi_cache_remove(cache, file);
-            cache->stats.evictions++;
-            dropped++;
-        }
-        file = newer;
-    }
+    for (; cache->idle.oldest != NULL && dropped < count; dropped++)
+        mmi_cache_remove(cache, cache->idle.oldest);
+    cache->stats.evictions += dropped;
     return dropped;
+}
+
+static void mmi_cache_trim_notes(mm_filecache *cache, size_t notes)
+{
+    while (cache->stats.notes > notes) mmi_cache_remove(cache, cache->notes.oldest);
 }
 
 MM_API void mm_filecache_trim(mm_filecache *cache, size_t entries)
 {
     if (cache->stats.entries > entries) mmi_cache_evict(cache, cache->stats.entries - entries);
+    mmi_cache_trim_notes(cache, entries);
+}
+
+MM_API void mm_pressure_trim_files(const mm_pressure_action *action, bool entering)
+{
+    mm_filecache *cache = (mm_filecache *)action->user_data;
+    if (!entering) return;
+    mm_filecache_trim(cache, cache->stats.entries / 100 * action->percent +
+                                 cache->stats.entries % 100 * action->percent / 100);
+}
+
+/* How long ago that was; a clock that has gone back counts as one that stands. */
+static int64_t mmi_elapsed(int64_t now, int64_t then)
+{
+    uint64_t elapsed = (uint64_t)now - (uint64_t)then;
+    if (now < then) return 0;
+    return elapsed > INT64_MAX ? INT64_MAX : (int64_t)elapsed;
+}
+
+static bool mmi_cache_is_stale(const mm_filecache *cache, const mm_file *file)
+{
+    return cache->inactive_ms >= 0 && mmi_elapsed(cache->now, file->used) > cache->inactive_ms;
+}
+
+/* Drops up to `most` files and as many notes whose time is over. */
+static void mmi_cache_expire(mm_filecache *cache, int64_t now, size_t most)
+{
+    size_t i;
+    if (now > cache->now) cache->now = now;
+    for (i = 0; i < most && cache->idle.oldest != NULL; i++, cache->stats.expired++) {
+        if (!mmi_cache_is_stale(cache, cache->idle.oldest)) break;
+        mmi_cache_remove(cache, cache->idle.oldest);
+    }
+    for (i = 0; i < most && cache->notes.oldest != NULL; i++, cache->stats.expired++) {
+        if (!mmi_cache_is_stale(cache, cache->notes.oldest)) break;
+        mmi_cache_remove(cache, cache->notes.oldest);
+    }
+}
+
+MM_API void mm_filecache_expire(mm_filecache *cache, int64_t now)
+{
+    mmi_cache_expire(cache, now, SIZE_MAX);
 }
 
 static mm_file *mmi_cache_find(mm_filecache *cache, uint64_t hash, mm_slice path)
@@ -1111,18 +1234,31 @@ static mm_status mmi_cache_open_fd(mm_filecache *cache, char *path, int *fd)
     return MM_STATUS_NO_FILES;
 }
 
-/* Opens the path and makes an entry, with one reference for the caller, not yet in the table. */
-static mm_status mmi_cache_new(mm_filecache *cache, mm_slice path, char *path_z, mm_file **made)
+/* An entry that is a note so far: nothing but the path. */
+static mm_file *mmi_cache_blank(mm_filecache *cache, mm_slice path, uint64_t hash)
 {
-    struct stat st;
-    mm_status status;
     mm_file *file = (mm_file *)mmi_alloc(cache->allocator, sizeof(mm_file) + path.len);
-    if (file == NULL) return MM_STATUS_NO_MEMORY;
+    if (file == NULL) return NULL;
     memset(file, 0, sizeof(*file));
+    file->fd = -1;
     file->cache = cache;
+    file->hash = hash;
+    file->used = file->checked = file->looked = cache->now;
+    file->uses = 1;
     file->path_size = path.len;
     file->path = (char *)file + sizeof(*file);
     if (path.len > 0) memcpy((char *)file + sizeof(*file), path.ptr, path.len);
+    return file;
+}
+
+/* Opens the path and makes an entry, with one reference for the caller, not yet in the table. */
+static mm_status mmi_cache_new(mm_filecache *cache, mm_slice path, uint64_t hash, char *path_z,
+                               mm_file **made)
+{
+    struct stat st;
+    mm_status status;
+    mm_file *file = mmi_cache_blank(cache, path, hash);
+    if (file == NULL) return MM_STATUS_NO_MEMORY;
     file->refs = 1;
     status = mmi_cache_open_fd(cache, path_z, &file->fd);
     if (status != MM_STATUS_OK) {
@@ -1133,26 +1269,35 @@ static mm_status mmi_cache_new(mm_filecache *cache, mm_slice path, char *path_z,
     if (MM_SYS_FSTAT(file->fd, &st) != 0) status = mm_status_from_errno(errno);
     else if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) status = MM_STATUS_DENIED;
     else mmi_file_identify(file, &st);
-    if (status == MM_STATUS_OK) *made = file;
-    else mm_file_release(file);
+    if (status == MM_STATUS_OK) {
+        if (cache->type_fn != NULL) file->type = cache->type_fn(path, cache->type_data);
+        *made = file;
+    } else {
+        mm_file_release(file);
+    }
     return status;
 }
 
-/* Whether the entry may be used at `now`: not when the file has been rewritten in place; and when
-   it is time, opens the path again, by the same rules, since it may lead out of the root by now,
-   and compares. Without a descriptor for that the entry is as good as it was. */
-static bool mmi_cache_valid(mm_filecache *cache, mm_file *file, char *path, int64_t now)
+/* Whether the file may be used: not when it has been rewritten in place; and when it is time, opens
+   the path again, by the same rules, since it may lead out of the root by now, and compares.
+   Without a descriptor for that, which is open for the moment only and on no budget, the entry is
+   as good as it was. */
+static bool mmi_cache_valid(mm_filecache *cache, mm_file *file, char *path)
 {
     struct stat st;
     bool same;
     int fd;
-    if (MM_SYS_FSTAT(file->fd, &st) != 0 || !mmi_file_is(file, &st)) return false; /* rewritten */
-    if (cache->valid_ms >= 0 && now - file->checked <= cache->valid_ms) return true;
+    if (cache->stat_ms <= 0 || mmi_elapsed(cache->now, file->looked) > cache->stat_ms) {
+        if (MM_SYS_FSTAT(file->fd, &st) != 0 || !mmi_file_is(file, &st)) return false;
+        file->looked = cache->now;
+    }
+    if (cache->valid_ms >= 0 && mmi_elapsed(cache->now, file->checked) <= cache->valid_ms)
+        return true;
     fd = mmi_open_beneath(cache, path);
     if (fd < 0) return errno == EMFILE || errno == ENFILE;
     same = MM_SYS_FSTAT(fd, &st) == 0 && mmi_file_is(file, &st);
     (void)MM_SYS_CLOSE(fd);
-    if (same) file->checked = now;
+    if (same) file->checked = file->looked = cache->now;
     return same;
 }
 
@@ -1167,6 +1312,71 @@ static void mmi_cache_probe(mm_filecache *cache)
     if (fd >= 0) (void)MM_SYS_CLOSE(fd);
 }
 
+/* What the table has of a path and may still be used; what may not has gone from it. */
+static mm_file *mmi_cache_lookup(mm_filecache *cache, uint64_t hash, mm_slice path, char *path_z)
+{
+    mm_file *found = mmi_cache_find(cache, hash, path);
+    if (found == NULL) return NULL;
+    if (found->fd >= 0) {
+        if (mmi_cache_valid(cache, found, path_z)) return found;
+        cache->stats.changed++;
+    } else if (mmi_cache_is_stale(cache, found)) {
+        cache->stats.expired++;
+    } else if (found->status == MM_STATUS_OK ||
+               mmi_elapsed(cache->now, found->checked) <= cache->negative_ms) {
+        return found;
+    }
+    mmi_cache_remove(cache, found);
+    return NULL;
+}
+
+/* Remembers the path of a lookup without its descriptor: that it failed, or how often it was asked
+   for. `note` is what there is already, or NULL. Without memory nothing is remembered. */
+static void mmi_cache_note(mm_filecache *cache, mm_file *note, mm_slice path, uint64_t hash,
+                           mm_status status)
+{
+    if (note != NULL) {
+        mmi_filelist_unlink(&cache->notes, note);
+        mmi_filelist_link(&cache->notes, note);
+        note->uses++;
+        note->used = note->checked = cache->now;
+        note->status = status;
+        return;
+    }
+    mmi_cache_trim_notes(cache, cache->max_notes - 1);
+    note = mmi_cache_blank(cache, path, hash);
+    if (note == NULL) return;
+    note->status = status;
+    mmi_cache_add(cache, note);
+}
+
+/* Answers a lookup by opening the path. A note of it is looked for when that is done: to find
+   memory, a budget may have had the cache trimmed. */
+static mm_status mmi_cache_miss(mm_filecache *cache, mm_slice path, uint64_t hash, char *path_z,
+                                mm_file **file)
+{
+    mm_file *made = NULL;
+    mm_status status = mmi_cache_new(cache, path, hash, path_z, &made);
+    mm_file *note = mmi_cache_find(cache, hash, path);
+    cache->stats.misses++;
+    if (status != MM_STATUS_OK) {
+        bool lasting = status == MM_STATUS_NOT_FOUND || status == MM_STATUS_DENIED;
+        if (lasting && cache->negative_ms > 0) mmi_cache_note(cache, note, path, hash, status);
+        return status;
+    }
+    *file = made;
+    if (note != NULL) made->uses = note->uses + 1;
+    if (made->uses < cache->min_uses) {
+        mmi_cache_note(cache, note, path, hash, MM_STATUS_OK);
+        return MM_STATUS_OK;
+    }
+    if (note != NULL) mmi_cache_remove(cache, note);
+    if (cache->stats.entries >= cache->max_entries)
+        mmi_cache_evict(cache, cache->stats.entries - cache->max_entries + 1);
+    if (cache->stats.entries < cache->max_entries) mmi_cache_add(cache, made);
+    return MM_STATUS_OK;
+}
+
 MM_API mm_status mm_filecache_open(mm_filecache *cache, mm_slice path, int64_t now, mm_file **file)
 {
     char path_z[MMI_IO_PATH_MAX + 1];
@@ -1176,38 +1386,55 @@ MM_API mm_status mm_filecache_open(mm_filecache *cache, mm_slice path, int64_t n
     *file = NULL;
     if (status != MM_STATUS_OK) return status;
     hash = mmi_hash(cache->key, path_z, path.len);
-    found = mmi_cache_find(cache, hash, path);
-    if (found != NULL && mmi_cache_valid(cache, found, path_z, now)) {
-        mmi_cache_unlink_age(cache, found);
-        mmi_cache_link_newest(cache, found);
-        mm_file_retain(found);
-        cache->stats.hits++;
-        *file = found;
-        return MM_STATUS_OK;
+    mmi_cache_expire(cache, now, MMI_IO_EXPIRE);
+    found = mmi_cache_lookup(cache, hash, path, path_z);
+    if (found == NULL || (found->fd < 0 && found->status == MM_STATUS_OK))
+        return mmi_cache_miss(cache, path, hash, path_z, file);
+    found->used = cache->now;
+    found->uses++;
+    if (found->fd < 0) {
+        mmi_filelist_unlink(&cache->notes, found);
+        mmi_filelist_link(&cache->notes, found);
+        cache->stats.negative++;
+        return found->status;
     }
-    cache->stats.misses++;
-    if (found != NULL) mmi_cache_remove(cache, found);
-    status = mmi_cache_new(cache, path, path_z, &found);
-    if (status != MM_STATUS_OK) return status;
-    found->hash = hash;
-    found->checked = now;
-    mm_filecache_trim(cache, cache->max_entries - 1);
-    if (cache->stats.entries < cache->max_entries) mmi_cache_add(cache, found);
+    mm_file_retain(found);
+    cache->stats.hits++;
     *file = found;
     return MM_STATUS_OK;
 }
 
-MM_API mm_status mm_filecache_init(mm_filecache *cache, const mm_filecache_desc *desc)
+MM_API void mm_filecache_forget(mm_filecache *cache, mm_slice path)
 {
-    size_t bytes;
-    MM_ASSERT(desc->root != NULL);
+    mm_file *found = mmi_cache_find(cache, mmi_hash(cache->key, path.ptr, path.len), path);
+    if (found != NULL) mmi_cache_remove(cache, found);
+}
+
+static void mmi_cache_configure(mm_filecache *cache, const mm_filecache_desc *desc)
+{
     memset(cache, 0, sizeof(*cache));
     cache->allocator = desc->allocator;
     cache->fds = desc->fds;
     cache->follow = desc->follow;
     cache->max_entries = desc->max_entries == 0 ? 1024 : desc->max_entries;
+    cache->max_notes = desc->max_notes == 0 ? cache->max_entries : desc->max_notes;
+    cache->min_uses = desc->min_uses;
     cache->valid_ms = desc->valid_ms == 0 ? 1000 : desc->valid_ms;
-    cache->bucket_count = mm_size_pow2(cache->max_entries);
+    cache->stat_ms = desc->stat_ms;
+    cache->inactive_ms = desc->inactive_ms == 0 ? 60000 : desc->inactive_ms;
+    cache->negative_ms = desc->negative_ms;
+    cache->type_fn = desc->type_fn;
+    cache->type_data = desc->type_data;
+    cache->now = INT64_MIN;
+}
+
+MM_API mm_status mm_filecache_init(mm_filecache *cache, const mm_filecache_desc *desc)
+{
+    size_t bytes, count;
+    MM_ASSERT(desc->root != NULL);
+    mmi_cache_configure(cache, desc);
+    if (!mm_size_add(cache->max_entries, cache->max_notes, &count)) return MM_STATUS_TOO_LARGE;
+    cache->bucket_count = mm_size_pow2(count);
     if (cache->bucket_count == 0 ||
         !mm_size_mul(cache->bucket_count, sizeof(mm_file *), &bytes))
         return MM_STATUS_TOO_LARGE;
@@ -1228,8 +1455,11 @@ MM_API mm_status mm_filecache_init(mm_filecache *cache, const mm_filecache_desc 
 
 MM_API size_t mm_filecache_deinit(mm_filecache *cache)
 {
-    while (cache->oldest != NULL) mmi_cache_remove(cache, cache->oldest);
-    if (cache->buckets == NULL || cache->stats.open > 0) return cache->stats.open;
+    size_t i;
+    if (cache->buckets == NULL) return 0;
+    for (i = 0; i < cache->bucket_count; i++)
+        while (cache->buckets[i] != NULL) mmi_cache_remove(cache, cache->buckets[i]);
+    if (cache->stats.open > 0) return cache->stats.open;
     mmi_free(cache->allocator, cache->buckets, cache->bucket_count * sizeof(mm_file *));
     cache->buckets = NULL;
     (void)MM_SYS_CLOSE(cache->root_fd);
@@ -1239,22 +1469,35 @@ MM_API size_t mm_filecache_deinit(mm_filecache *cache)
 
 // >>check
 
-MM_API bool mm_filecache_check(const mm_filecache *cache)
+/* The entries of a list, when all are as those of that list have to be; else SIZE_MAX. */
+static size_t mmi_filelist_check(const mm_filecache *cache, const mm_filecache_list *list,
+                                 bool notes)
 {
     const mm_file *file, *newer = NULL;
-    size_t count = 0, chained = 0, i;
-    for (file = cache->newest; file != NULL; newer = file, file = file->older) {
-        if (file->newer != newer || file->refs == 0 || file->fd < 0) return false;
-        if (file->cache != cache) return false;
-        count++;
+    size_t count = 0;
+    for (file = list->newest; file != NULL; newer = file, file = file->older, count++) {
+        if (file->newer != newer || file->cache != cache || !file->cached) return SIZE_MAX;
+        if (notes ? file->fd >= 0 : file->fd < 0 || file->refs != 1) return SIZE_MAX;
     }
+    return newer == list->oldest ? count : SIZE_MAX;
+}
+
+MM_API bool mm_filecache_check(const mm_filecache *cache)
+{
+    const mm_file *file;
+    size_t files = 0, notes = 0, idle = 0, i;
     for (i = 0; i < cache->bucket_count; i++)
         for (file = cache->buckets[i]; file != NULL; file = file->next) {
-            if ((file->hash & (cache->bucket_count - 1)) != i) return false;
-            chained++;
+            if ((file->hash & (cache->bucket_count - 1)) != i || !file->cached) return false;
+            if (file->fd < 0) notes++;
+            else files++;
+            if (file->fd >= 0 && file->refs == 0) return false;
+            if (file->fd >= 0 && file->refs == 1) idle++;
         }
-    return newer == cache->oldest && count == chained && count == cache->stats.entries &&
-           count <= cache->stats.open && count <= cache->max_entries;
+    return mmi_filelist_check(cache, &cache->idle, false) == idle && idle == cache->stats.idle &&
+           mmi_filelist_check(cache, &cache->notes, true) == notes && notes == cache->stats.notes &&
+           files == cache->stats.entries && files <= cache->stats.open &&
+           files <= cache->max_entries && notes <= cache->max_notes;
 }
 
 #ifdef __cplusplus
