@@ -489,6 +489,221 @@ MM_API void mm_file_refchg(void *file, int change) MM_NONNULL_ALL;
 /* Whether the structure is sound. O(entries); for tests and assertions. */
 MM_API bool mm_filecache_check(const mm_filecache *cache) MM_NONNULL_ALL;
 
+/* Reads `size` bytes at `offset` of the file and makes sure that they are its, and whole. TRUNCATED
+   when the file is another by now than `file` says (bytes then are garbage), IO. */
+MM_NODISCARD MM_API mm_status mm_file_read(const mm_file *file, char *bytes, size_t size,
+                                           int64_t offset) MM_NONNULL_ALL;
+
+/* Adds `length` bytes at `offset` of the file to a queue: up to `most` of them are read into its
+   memory, so that they leave with the headers in one call and one segment; more are left to
+   sendfile, with a reference to the file. most 0: 16 KiB, up to where reading took less time in
+   tests/bench/io_cache.c. TRUNCATED: see mm_file_read; INVALID: a range that the file does not
+   have, or a folder. The queue is unchanged unless OK. */
+MM_NODISCARD MM_API mm_status mm_file_append(mm_chunkqueue *q, mm_file *file, int64_t offset,
+                                             int64_t length, size_t most) MM_NONNULL_ALL;
+
+/* ---- responses that are ready to send ---- */
+
+/* Small files with their headers, in memory. An entry belongs to a key of the user's (the path, and
+   what else chose the representation) and to the mm_file that it was made of: another file at the
+   same path, or another content of it, is not answered with it.
+
+   What stays is decided by S3-FIFO (Yang et al., SOSP 2023): new entries pass through a queue of a
+   tenth of the bytes, from which those asked for twice go on to the main one, and a list of hashes
+   lets what comes back soon after it was evicted go there at once. So a scan of all files (a
+   crawler) passes by what is in demand; and a hit changes one counter and moves no list, which LRU,
+   2Q and SLRU do each time. */
+
+struct mm_respcache;
+
+typedef struct mm_response {        /* an entry; head and body lie behind one another */
+    mm_slice head;                  /* status line and fields, as given */
+    mm_slice body;                  /* content of the file */
+    /* the cache's own: */
+    struct mm_respcache *cache;     /* where it was made */
+    struct mm_response *next;       /* in its bucket */
+    struct mm_response *newer;      /* towards what was added last to its queue */
+    struct mm_response *older;      /* towards what goes first */
+    mm_slice key;                   /* a copy */
+    uint64_t hash;                  /* of the key */
+    uint64_t file[7];               /* device, number, size, and times of the file */
+    size_t bytes;                   /* of this block, all included */
+    size_t refs;                    /* users, and one while it is in the table */
+    unsigned char hits;             /* since it was looked at last, 3 at most */
+    bool in_main;                   /* which queue */
+    bool cached;                    /* it is in the table */
+} mm_response;
+
+typedef struct mm_respcache_desc {
+    size_t max_bytes;              /* of all entries, those that left the table but are being sent
+                                      included; 0: 16 MiB */
+    size_t max_entries;            /* 0: one for every 512 of max_bytes */
+    size_t max_body;               /* larger bodies are refused; 0: 64 KiB, a sixteenth of max_bytes
+                                      if that is less */
+    unsigned high_percent;         /* of max_bytes: an entry that would go beyond it makes others
+                                      leave; 0: 90 */
+    unsigned low_percent;          /* until there are no more than this; 0: 70 */
+    mm_budget *budget;             /* told how many bytes are cached (mm_budget_note); NULL: none */
+    const mm_allocator *allocator; /* of entries and tables, mm_budget_allocator() as a rule; NULL:
+                                      the default */
+} mm_respcache_desc;
+
+typedef struct mm_respcache_stats {
+    size_t entries;     /* in the table */
+    size_t bytes;       /* of these */
+    size_t leaving;     /* bytes of entries that left the table and are still being sent */
+    size_t peak;        /* most bytes of both at a time */
+    uint64_t hits;      /* lookups answered */
+    uint64_t misses;    /* lookups not answered */
+    uint64_t changed;   /* of the misses: the file was another by now */
+    uint64_t inserted;  /* entries added */
+    uint64_t returned;  /* of these, such as were evicted not long ago */
+    uint64_t evictions; /* entries that made room */
+    uint64_t refused;   /* entries not added: too large, no room, no memory */
+} mm_respcache_stats;
+
+typedef struct mm_respcache_queue { /* first in, first out */
+    mm_response *newest;            /* added last */
+    mm_response *oldest;            /* to be looked at first */
+    size_t bytes;                   /* of its entries */
+} mm_respcache_queue;
+
+typedef struct mm_respcache {
+    const mm_allocator *allocator; /* of the desc, as the next three */
+    mm_budget *budget;
+    size_t max_bytes;
+    size_t max_entries;
+    size_t max_body;
+    size_t high, low;              /* the marks in bytes */
+    mm_response **buckets;         /* heads of lists; bucket_count of them */
+    size_t bucket_count;           /* a power of two >= max_entries */
+    uint64_t *ghosts;              /* hashes of what was evicted, each at its place or overwritten;
+                                      as many as buckets */
+    mm_respcache_queue small_queue; /* what is new */
+    mm_respcache_queue main_queue; /* what was asked for again */
+    uint64_t key[2];               /* random, of the hash */
+    bool paused;                   /* nothing is added */
+    mm_respcache_stats stats;      /* as they stand */
+} mm_respcache;
+
+/* Allocates the tables. INVALID: marks above 100 or low above high; TOO_LARGE; NO_MEMORY. */
+MM_NODISCARD MM_API mm_status mm_respcache_init(mm_respcache *cache, const mm_respcache_desc *desc)
+    MM_NONNULL_ALL;
+
+/* Frees what nobody uses. Returns the number of bytes still being sent: with any the cache is whole
+   but empty, and this is to be called again when they are released. */
+MM_API size_t mm_respcache_deinit(mm_respcache *cache) MM_NONNULL_ALL;
+
+/* The response for a key, with a reference for the caller, if it was made of the file as it is in
+   `file`, which mm_filecache_open has just returned; else NULL, and an entry of another file is
+   dropped. O(1), no system call. */
+MM_NODISCARD MM_API mm_response *mm_respcache_get(mm_respcache *cache, mm_slice key,
+                                                  const mm_file *file) MM_NONNULL_ALL;
+
+/* Makes a response of `head` and `body`, or of the file's content when `body` is NULL, in the place
+   of what the key has. On OK *response is the caller's until mm_response_release. LIMIT: too large,
+   or all is full of what is being sent, or paused: send it another way. TRUNCATED: the file is
+   another by now. INVALID: a folder. NO_MEMORY, IO. */
+MM_NODISCARD MM_API mm_status mm_respcache_put(mm_respcache *cache, mm_slice key,
+                                               const mm_file *file, mm_slice head,
+                                               const mm_slice *body, mm_response **response)
+    MM_NONNULL(1) MM_NONNULL(3) MM_NONNULL(6);
+
+/* Drops what a key has, if anything. Who sends it still has it. */
+MM_API void mm_respcache_forget(mm_respcache *cache, mm_slice key) MM_NONNULL_ALL;
+
+/* Drops entries until their bytes are percent of what they are now; 0: all. */
+MM_API void mm_respcache_trim(mm_respcache *cache, unsigned percent) MM_NONNULL_ALL;
+
+/* For mm_budget_desc.reclaim_fn, with the cache as user data: drops entries until `wanted` bytes
+   are free, returns how many are. For a budget that this thread alone charges. */
+MM_API size_t mm_respcache_reclaim(size_t wanted, void *cache) MM_NONNULL_ALL;
+
+/* For an mm_pressure_action with the cache as user data: on entering, trims it to percent; with
+   percent 0, nothing is added until the level is left. */
+MM_API void mm_pressure_trim_responses(const mm_pressure_action *action, bool entering)
+    MM_NONNULL_ALL;
+
+/* One more user; one user less. */
+MM_API void mm_response_retain(mm_response *response) MM_NONNULL_ALL;
+MM_API void mm_response_release(mm_response *response) MM_NONNULL_ALL;
+
+/* Appends head and body (or the head alone) to a queue without copying them: the response has one
+   user more until they have left. On failure as mm_chunkqueue_append_reference. */
+MM_API mm_status mm_response_append(mm_response *response, mm_chunkqueue *q, bool with_body)
+    MM_NONNULL_ALL;
+
+/* Whether the structure is sound. O(entries); for tests and assertions. */
+MM_API bool mm_respcache_check(const mm_respcache *cache) MM_NONNULL_ALL;
+
+#ifdef MM_CHUNK_VIEWS
+/* ---- files mapped into memory ---- */
+
+/* Windows onto whole files that stay mapped while they are in demand, for programs that look into
+   files (to compress or hash them); for sending, sendfile is as fast and costs no address space.
+   mm_chunk_views_begin must have been called: it is what makes a file that shrinks safe to read. */
+
+struct mm_mapcache;
+
+typedef struct mm_mapcache_entry {   /* a mapped file */
+    mm_chunkqueue queue;             /* has the file as its one chunk, and that the window */
+    mm_file *file;                   /* a reference is the queue's */
+    size_t users;                    /* looks at it */
+    struct mm_mapcache_entry *newer; /* by time of use */
+    struct mm_mapcache_entry *older;
+} mm_mapcache_entry;
+
+typedef struct mm_mapcache_desc {
+    mm_chunk_pool *pool; /* of the windows; needed */
+    int64_t max_total;   /* most bytes mapped; 0: 256 MiB */
+    int64_t max_file;    /* larger files are refused; 0: 16 MiB */
+    int64_t min_file;    /* smaller ones, too; 0: 128 KiB, below which reading is faster */
+    size_t max_count;    /* most files mapped; 0: 64; a process can have 256 */
+} mm_mapcache_desc;
+
+typedef struct mm_mapcache_stats {
+    size_t entries;     /* files mapped */
+    int64_t bytes;      /* of them */
+    uint64_t hits;      /* looks at what was mapped */
+    uint64_t misses;    /* looks for which a file was mapped, or could not be */
+    uint64_t evictions; /* files unmapped to make room, or because they had changed */
+} mm_mapcache_stats;
+
+typedef struct mm_mapcache {
+    mm_mapcache_desc desc;              /* defaults filled in */
+    mm_mapcache_entry *newest, *oldest; /* all entries */
+    mm_mapcache_stats stats;            /* as they stand */
+} mm_mapcache;
+
+typedef struct mm_filemap {   /* a look at a file */
+    mm_slice bytes;           /* all of the file; until put */
+    mm_chunk_view *view;      /* the window */
+    mm_mapcache_entry *entry; /* where it belongs */
+} mm_filemap;
+
+/* INVALID when a limit is negative or min_file above max_file. */
+MM_NODISCARD MM_API mm_status mm_mapcache_init(mm_mapcache *cache, const mm_mapcache_desc *desc)
+    MM_NONNULL_ALL;
+
+/* Unmaps what nobody looks at; returns how many looks there still are: then it is to be called
+   again. The files' cache must still be there. */
+MM_API size_t mm_mapcache_deinit(mm_mapcache *cache) MM_NONNULL_ALL;
+
+/* All of a file, mapped. LIMIT: the file is too small or too large, or there is no room for what
+   nobody else looks at; TRUNCATED: it is another by now; others where mapping fails. Then read it.
+   An entry keeps its file open; one whose file is another by now goes when room is looked for.
+   O(entries). */
+MM_NODISCARD MM_API mm_status mm_mapcache_get(mm_mapcache *cache, mm_file *file, mm_filemap *map)
+    MM_NONNULL_ALL;
+
+/* Ends a look. TRUNCATED: the file was cut short meanwhile, zeros may have stood for what was gone,
+   and what was made of the bytes must not be used. */
+MM_NODISCARD MM_API mm_status mm_mapcache_put(mm_mapcache *cache, mm_filemap *map) MM_NONNULL_ALL;
+
+/* Unmaps what nobody looks at, oldest first, until at most `count` files are mapped. */
+MM_API void mm_mapcache_trim(mm_mapcache *cache, size_t count) MM_NONNULL_ALL;
+#endif
+
 #ifdef __cplusplus
 }
 #endif
@@ -577,6 +792,7 @@ extern long syscall(long number, ...); /* hidden by -std=c11; otherwise said twi
 #define MMI_IO_SENDFILE 0x7ffff000        /* what one call takes at most: sendfile(2) */
 #define MMI_IO_OPENS 8                    /* tries when a rename races with the check of a path */
 #define MMI_IO_COPY 16384                 /* bytes of stack for copies; the largest TLS record */
+#define MMI_IO_APPEND 16384               /* bytes read rather than sent from the file; measured */
 #define MMI_IO_EXPIRE 2                   /* dropped per lookup: twice what a lookup can add */
 #define MMI_IO_PATH_MAX 4095              /* PATH_MAX of Linux without the NUL */
 
@@ -1044,6 +1260,15 @@ static bool mmi_file_is(const mm_file *file, const struct stat *st)
            file->ctime_ns == (int64_t)MMI_CTIME_NS(st);
 }
 
+/* Whether the bytes are still those of then. Once the file is renamed over or removed its ctime is
+   another, while its bytes can be kept by those who have it open: then mtime alone has to do. */
+static bool mmi_file_has(const mm_file *file, const struct stat *st)
+{
+    if (mmi_file_is(file, st)) return true;
+    return st->st_nlink == 0 && file->size == (int64_t)st->st_size &&
+           file->mtime == (int64_t)st->st_mtime && file->mtime_ns == (int64_t)MMI_MTIME_NS(st);
+}
+
 static size_t mmi_file_bytes(const mm_file *file)
 {
     return sizeof(mm_file) + file->path_size;
@@ -1499,6 +1724,571 @@ MM_API bool mm_filecache_check(const mm_filecache *cache)
            files == cache->stats.entries && files <= cache->stats.open &&
            files <= cache->max_entries && notes <= cache->max_notes;
 }
+
+// >>content
+
+MM_API mm_status mm_file_read(const mm_file *file, char *bytes, size_t size, int64_t offset)
+{
+    struct stat st;
+    size_t done = 0;
+    while (done < size) {
+        off_t at = (off_t)(offset + (int64_t)done);
+        ssize_t n;
+        if ((int64_t)at != offset + (int64_t)done) return MM_STATUS_TOO_LARGE;
+        n = MM_SYS_PREAD(file->fd, bytes + done, size - done, at);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return mm_status_from_errno(errno);
+        if (n == 0) return MM_STATUS_TRUNCATED;
+        done += (size_t)n;
+    }
+    if (MM_SYS_FSTAT(file->fd, &st) != 0) return mm_status_from_errno(errno);
+    return mmi_file_has(file, &st) ? MM_STATUS_OK : MM_STATUS_TRUNCATED;
+}
+
+MM_API mm_status mm_file_append(mm_chunkqueue *q, mm_file *file, int64_t offset, int64_t length,
+                                size_t most)
+{
+    size_t room;
+    char *to;
+    mm_status status = mm_chunkqueue_status(q);
+    if (status != MM_STATUS_OK) return status;
+    if (file->is_directory || offset < 0 || length < 0 || offset > file->size ||
+        length > file->size - offset)
+        return MM_STATUS_INVALID;
+    if (length == 0) return MM_STATUS_OK;
+    if ((uint64_t)length > (most == 0 ? (size_t)MMI_IO_APPEND : most))
+        return mm_chunkqueue_append_fd_ref(q, file->fd, offset, length, mm_file_refchg, file);
+    if (length > mm_chunkqueue_room(q)) return MM_STATUS_LIMIT;
+    to = mm_chunkqueue_get_memory(q, (size_t)length, &room);
+    if (to == NULL) return mmi_io_no_place(q);
+    status = room < (size_t)length ? MM_STATUS_LIMIT
+                                   : mm_file_read(file, to, (size_t)length, offset);
+    mm_chunkqueue_use_memory(q, status == MM_STATUS_OK ? (size_t)length : 0);
+    return status;
+}
+
+// >>responses
+
+static void mmi_response_identify(uint64_t to[7], const mm_file *file)
+{
+    to[0] = file->dev;
+    to[1] = file->ino;
+    to[2] = (uint64_t)file->size;
+    to[3] = (uint64_t)file->mtime;
+    to[4] = (uint64_t)file->mtime_ns;
+    to[5] = (uint64_t)file->ctime;
+    to[6] = (uint64_t)file->ctime_ns;
+}
+
+static bool mmi_response_is_of(const mm_response *response, const mm_file *file)
+{
+    uint64_t now[7];
+    mmi_response_identify(now, file);
+    return memcmp(now, response->file, sizeof(now)) == 0;
+}
+
+static mm_respcache_queue *mmi_response_queue(const mm_response *response)
+{
+    mm_respcache *cache = response->cache;
+    return response->in_main ? &cache->main_queue : &cache->small_queue;
+}
+
+static void mmi_response_unlink(mm_response *response)
+{
+    mm_respcache_queue *queue = mmi_response_queue(response);
+    if (response->newer != NULL) response->newer->older = response->older;
+    else queue->newest = response->older;
+    if (response->older != NULL) response->older->newer = response->newer;
+    else queue->oldest = response->newer;
+    queue->bytes -= response->bytes;
+}
+
+static void mmi_response_link(mm_response *response, bool in_main)
+{
+    mm_respcache_queue *queue;
+    response->in_main = in_main;
+    queue = mmi_response_queue(response);
+    response->newer = NULL;
+    response->older = queue->newest;
+    if (queue->newest != NULL) queue->newest->newer = response;
+    else queue->oldest = response;
+    queue->newest = response;
+    queue->bytes += response->bytes;
+}
+
+static mm_response **mmi_respcache_bucket(const mm_respcache *cache, uint64_t hash)
+{
+    return &cache->buckets[hash & (cache->bucket_count - 1)];
+}
+
+/* Where the hash is remembered; the place is chosen by other bits than the bucket. */
+static uint64_t *mmi_respcache_ghost(const mm_respcache *cache, uint64_t hash)
+{
+    return &cache->ghosts[hash >> 32 & (cache->bucket_count - 1)];
+}
+
+static void mmi_respcache_note(mm_respcache *cache, size_t bytes, bool more)
+{
+    if (cache->budget == NULL) return;
+    mm_budget_note(cache->budget, more ? (ptrdiff_t)bytes : -(ptrdiff_t)bytes, 0);
+}
+
+MM_API void mm_response_retain(mm_response *response)
+{
+    response->refs++;
+}
+
+MM_API void mm_response_release(mm_response *response)
+{
+    mm_respcache *cache = response->cache;
+    MM_ASSERT(response->refs > 0);
+    if (--response->refs > 0) return;
+    cache->stats.leaving -= response->bytes;
+    mmi_free(cache->allocator, response, response->bytes);
+}
+
+/* Takes an entry out of the table; whoever sends it keeps it alive. */
+static void mmi_respcache_remove(mm_respcache *cache, mm_response *response)
+{
+    mm_response **link = mmi_respcache_bucket(cache, response->hash);
+    while (*link != response) link = &(*link)->next;
+    *link = response->next;
+    mmi_response_unlink(response);
+    response->cached = false;
+    cache->stats.entries--;
+    cache->stats.bytes -= response->bytes;
+    cache->stats.leaving += response->bytes;
+    mmi_respcache_note(cache, response->bytes, false);
+    mm_response_release(response);
+}
+
+static mm_response *mmi_respcache_find(const mm_respcache *cache, uint64_t hash, mm_slice key)
+{
+    mm_response *response = *mmi_respcache_bucket(cache, hash);
+    while (response != NULL && (response->hash != hash || !mm_slice_equal(response->key, key)))
+        response = response->next;
+    return response;
+}
+
+/* Evicts one entry, unless there is none. What is passed over has its hits taken: each is met four
+   times at most before it goes. */
+static void mmi_respcache_evict(mm_respcache *cache)
+{
+    for (;;) {
+        bool small = cache->small_queue.bytes > cache->max_bytes / 10 ||
+                     cache->main_queue.oldest == NULL;
+        mm_response *response = small ? cache->small_queue.oldest : cache->main_queue.oldest;
+        if (response == NULL) return;
+        if (small ? response->hits <= 1 : response->hits == 0) {
+            if (small) *mmi_respcache_ghost(cache, response->hash) = response->hash;
+            mmi_respcache_remove(cache, response);
+            cache->stats.evictions++;
+            return;
+        }
+        response->hits = small ? 0 : (unsigned char)(response->hits - 1);
+        mmi_response_unlink(response);
+        mmi_response_link(response, true);
+    }
+}
+
+static void mmi_respcache_evict_to(mm_respcache *cache, size_t bytes)
+{
+    while (cache->stats.entries > 0 && cache->stats.bytes > bytes) mmi_respcache_evict(cache);
+}
+
+/* Makes room for an entry by the marks; false: there is none, for what is being sent has it. */
+static bool mmi_respcache_room(mm_respcache *cache, size_t bytes)
+{
+    size_t held = cache->stats.leaving;
+    if (held > cache->max_bytes || bytes > cache->max_bytes - held) return false;
+    held += bytes;
+    if (held > cache->high || cache->stats.bytes > cache->high - held)
+        mmi_respcache_evict_to(cache, held > cache->low ? 0 : cache->low - held);
+    while (cache->stats.entries >= cache->max_entries) mmi_respcache_evict(cache);
+    held = cache->stats.leaving + bytes; /* what was evicted may still be on its way */
+    return held <= cache->max_bytes && cache->stats.bytes <= cache->max_bytes - held;
+}
+
+MM_API mm_response *mm_respcache_get(mm_respcache *cache, mm_slice key, const mm_file *file)
+{
+    mm_response *response = mmi_respcache_find(cache, mmi_hash(cache->key, key.ptr, key.len), key);
+    if (response != NULL && !mmi_response_is_of(response, file)) {
+        mmi_respcache_remove(cache, response);
+        cache->stats.changed++;
+        response = NULL;
+    }
+    if (response == NULL) {
+        cache->stats.misses++;
+        return NULL;
+    }
+    if (response->hits < 3) response->hits++;
+    response->refs++;
+    cache->stats.hits++;
+    return response;
+}
+
+/* A block with key, head and room for the body, of no table yet. */
+static mm_response *mmi_response_new(mm_respcache *cache, size_t bytes, mm_slice key, mm_slice head,
+                                     size_t body)
+{
+    mm_response *response = (mm_response *)mmi_alloc(cache->allocator, bytes);
+    char *at;
+    if (response == NULL) return NULL;
+    memset(response, 0, sizeof(*response));
+    at = (char *)response + sizeof(*response);
+    if (key.len > 0) memcpy(at, key.ptr, key.len);
+    response->key = mm_slice_make(at, key.len);
+    at += key.len;
+    if (head.len > 0) memcpy(at, head.ptr, head.len);
+    response->head = mm_slice_make(at, head.len);
+    response->body = mm_slice_make(at + head.len, body);
+    response->cache = cache;
+    response->bytes = bytes;
+    response->refs = 1;
+    return response;
+}
+
+static mm_status mmi_response_fill(mm_response *response, const mm_file *file, const mm_slice *body)
+{
+    char *to = (char *)response + (response->body.ptr - (const char *)response);
+    if (body == NULL) return mm_file_read(file, to, response->body.len, 0);
+    if (body->len > 0) memcpy(to, body->ptr, body->len);
+    return MM_STATUS_OK;
+}
+
+/* In the table, with a reference of the table's. */
+static void mmi_respcache_add(mm_respcache *cache, mm_response *response)
+{
+    uint64_t *ghost = mmi_respcache_ghost(cache, response->hash);
+    mm_response **bucket = mmi_respcache_bucket(cache, response->hash);
+    bool returned = *ghost == response->hash && response->hash != 0;
+    if (returned) *ghost = 0;
+    response->next = *bucket;
+    *bucket = response;
+    response->refs++;
+    response->cached = true;
+    mmi_response_link(response, returned);
+    cache->stats.returned += returned;
+    cache->stats.inserted++;
+    cache->stats.entries++;
+    cache->stats.bytes += response->bytes;
+    if (cache->stats.bytes + cache->stats.leaving > cache->stats.peak)
+        cache->stats.peak = cache->stats.bytes + cache->stats.leaving;
+    mmi_respcache_note(cache, response->bytes, true);
+}
+
+/* The bytes of an entry, or why there cannot be one. */
+static mm_status mmi_response_size(const mm_respcache *cache, mm_slice key, mm_slice head,
+                                   uint64_t body, size_t *bytes)
+{
+    if (cache->paused || body > cache->max_body) return MM_STATUS_LIMIT;
+    if (!mm_size_add(sizeof(mm_response), key.len, bytes) ||
+        !mm_size_add(*bytes, head.len, bytes) || !mm_size_add(*bytes, (size_t)body, bytes))
+        return MM_STATUS_LIMIT;
+    return *bytes > cache->high ? MM_STATUS_LIMIT : MM_STATUS_OK;
+}
+
+MM_API mm_status mm_respcache_put(mm_respcache *cache, mm_slice key, const mm_file *file,
+                                  mm_slice head, const mm_slice *body, mm_response **response)
+{
+    uint64_t size = body != NULL ? body->len : (uint64_t)file->size;
+    size_t bytes;
+    mm_response *made = NULL, *old;
+    mm_status status = mmi_response_size(cache, key, head, size, &bytes);
+    *response = NULL;
+    if (file->is_directory) return MM_STATUS_INVALID;
+    if (status == MM_STATUS_OK && !mmi_respcache_room(cache, bytes)) status = MM_STATUS_LIMIT;
+    if (status == MM_STATUS_OK) {
+        made = mmi_response_new(cache, bytes, key, head, (size_t)size);
+        status = made == NULL ? MM_STATUS_NO_MEMORY : mmi_response_fill(made, file, body);
+    }
+    if (status != MM_STATUS_OK) {
+        if (made != NULL) mmi_free(cache->allocator, made, bytes);
+        cache->stats.refused++;
+        return status;
+    }
+    made->hash = mmi_hash(cache->key, key.ptr, key.len);
+    mmi_response_identify(made->file, file);
+    old = mmi_respcache_find(cache, made->hash, key);
+    if (old != NULL) mmi_respcache_remove(cache, old);
+    mmi_respcache_add(cache, made);
+    *response = made;
+    return MM_STATUS_OK;
+}
+
+MM_API void mm_respcache_forget(mm_respcache *cache, mm_slice key)
+{
+    mm_response *response = mmi_respcache_find(cache, mmi_hash(cache->key, key.ptr, key.len), key);
+    if (response != NULL) mmi_respcache_remove(cache, response);
+}
+
+MM_API void mm_respcache_trim(mm_respcache *cache, unsigned percent)
+{
+    size_t bytes = cache->stats.bytes;
+    if (percent >= 100) return;
+    mmi_respcache_evict_to(cache, bytes / 100 * percent + bytes % 100 * percent / 100);
+}
+
+MM_API size_t mm_respcache_reclaim(size_t wanted, void *user_data)
+{
+    mm_respcache *cache = (mm_respcache *)user_data;
+    size_t before = cache->stats.bytes + cache->stats.leaving, freed = 0;
+    while (cache->stats.entries > 0 && freed < wanted) {
+        mmi_respcache_evict(cache);
+        freed = before - (cache->stats.bytes + cache->stats.leaving);
+    }
+    return freed;
+}
+
+MM_API void mm_pressure_trim_responses(const mm_pressure_action *action, bool entering)
+{
+    mm_respcache *cache = (mm_respcache *)action->user_data;
+    if (action->percent == 0) cache->paused = entering;
+    if (entering) mm_respcache_trim(cache, action->percent);
+}
+
+static void mmi_response_sent(const void *bytes, int64_t size, void *user_data)
+{
+    (void)bytes;
+    (void)size;
+    mm_response_release((mm_response *)user_data);
+}
+
+MM_API mm_status mm_response_append(mm_response *response, mm_chunkqueue *q, bool with_body)
+{
+    size_t size = response->head.len + (with_body ? response->body.len : 0);
+    mm_status status;
+    mm_response_retain(response);
+    status = mm_chunkqueue_append_reference(q, response->head.ptr, (int64_t)size, mmi_response_sent,
+                                            response);
+    if (status != MM_STATUS_OK) mm_response_release(response);
+    return status;
+}
+
+static mm_status mmi_respcache_configure(mm_respcache *cache, const mm_respcache_desc *desc)
+{
+    unsigned high = desc->high_percent == 0 ? 90 : desc->high_percent;
+    unsigned low = desc->low_percent == 0 ? 70 : desc->low_percent;
+    memset(cache, 0, sizeof(*cache));
+    if (high > 100 || low > high) return MM_STATUS_INVALID;
+    cache->allocator = desc->allocator;
+    cache->budget = desc->budget;
+    cache->max_bytes = desc->max_bytes == 0 ? (size_t)16 << 20 : desc->max_bytes;
+    cache->max_entries = desc->max_entries;
+    if (cache->max_entries == 0) cache->max_entries = cache->max_bytes / 512 + 1;
+    cache->max_body = desc->max_body;
+    if (cache->max_body == 0)
+        cache->max_body = cache->max_bytes / 16 < 65536 ? cache->max_bytes / 16 : 65536;
+    cache->high = cache->max_bytes / 100 * high + cache->max_bytes % 100 * high / 100;
+    cache->low = cache->max_bytes / 100 * low + cache->max_bytes % 100 * low / 100;
+    cache->bucket_count = mm_size_pow2(cache->max_entries);
+    return MM_STATUS_OK;
+}
+
+MM_API mm_status mm_respcache_init(mm_respcache *cache, const mm_respcache_desc *desc)
+{
+    size_t table, ghosts;
+    mm_status status = mmi_respcache_configure(cache, desc);
+    if (status != MM_STATUS_OK) return status;
+    if (cache->bucket_count == 0 ||
+        !mm_size_mul(cache->bucket_count, sizeof(mm_response *), &table) ||
+        !mm_size_mul(cache->bucket_count, sizeof(uint64_t), &ghosts))
+        return MM_STATUS_TOO_LARGE;
+    cache->buckets = (mm_response **)mmi_alloc(cache->allocator, table);
+    if (cache->buckets == NULL) return MM_STATUS_NO_MEMORY;
+    cache->ghosts = (uint64_t *)mmi_alloc(cache->allocator, ghosts);
+    if (cache->ghosts == NULL) {
+        mmi_free(cache->allocator, cache->buckets, table);
+        cache->buckets = NULL;
+        return MM_STATUS_NO_MEMORY;
+    }
+    memset(cache->buckets, 0, table);
+    memset(cache->ghosts, 0, ghosts);
+    mmi_hash_key(cache->key);
+    return MM_STATUS_OK;
+}
+
+MM_API size_t mm_respcache_deinit(mm_respcache *cache)
+{
+    if (cache->buckets == NULL) return 0;
+    mmi_respcache_evict_to(cache, 0);
+    if (cache->stats.leaving > 0) return cache->stats.leaving;
+    mmi_free(cache->allocator, cache->buckets, cache->bucket_count * sizeof(mm_response *));
+    mmi_free(cache->allocator, cache->ghosts, cache->bucket_count * sizeof(uint64_t));
+    cache->buckets = NULL;
+    cache->ghosts = NULL;
+    return 0;
+}
+
+static bool mmi_response_queue_check(const mm_respcache *cache, const mm_respcache_queue *queue,
+                                     bool in_main, size_t *count)
+{
+    const mm_response *response, *newer = NULL;
+    size_t bytes = 0;
+    for (response = queue->newest; response != NULL; newer = response, response = response->older) {
+        if (response->newer != newer || response->in_main != in_main || !response->cached)
+            return false;
+        if (response->cache != cache || response->refs == 0 || response->hits > 3) return false;
+        if (mmi_respcache_find(cache, response->hash, response->key) != response) return false;
+        bytes += response->bytes;
+        ++*count;
+    }
+    return newer == queue->oldest && bytes == queue->bytes;
+}
+
+MM_API bool mm_respcache_check(const mm_respcache *cache)
+{
+    size_t count = 0;
+    return mmi_response_queue_check(cache, &cache->small_queue, false, &count) &&
+           mmi_response_queue_check(cache, &cache->main_queue, true, &count) &&
+           count == cache->stats.entries && count <= cache->max_entries &&
+           cache->small_queue.bytes + cache->main_queue.bytes == cache->stats.bytes &&
+           cache->stats.bytes + cache->stats.leaving <= cache->max_bytes;
+}
+
+#ifdef MM_CHUNK_VIEWS
+// >>maps
+
+MM_API mm_status mm_mapcache_init(mm_mapcache *cache, const mm_mapcache_desc *desc)
+{
+    memset(cache, 0, sizeof(*cache));
+    MM_ASSERT(desc->pool != NULL);
+    cache->desc = *desc;
+    if (desc->max_total == 0) cache->desc.max_total = (int64_t)256 << 20;
+    if (desc->max_file == 0) cache->desc.max_file = (int64_t)16 << 20;
+    if (desc->min_file == 0) cache->desc.min_file = (int64_t)128 << 10;
+    if (desc->max_count == 0) cache->desc.max_count = 64;
+    if (desc->max_total < 0 || desc->min_file < 0) return MM_STATUS_INVALID;
+    return cache->desc.min_file > cache->desc.max_file ? MM_STATUS_INVALID : MM_STATUS_OK;
+}
+
+static void mmi_mapcache_unlink(mm_mapcache *cache, mm_mapcache_entry *entry)
+{
+    if (entry->newer != NULL) entry->newer->older = entry->older;
+    else cache->newest = entry->older;
+    if (entry->older != NULL) entry->older->newer = entry->newer;
+    else cache->oldest = entry->newer;
+}
+
+static void mmi_mapcache_link(mm_mapcache *cache, mm_mapcache_entry *entry)
+{
+    entry->newer = NULL;
+    entry->older = cache->newest;
+    if (cache->newest != NULL) cache->newest->newer = entry;
+    else cache->oldest = entry;
+    cache->newest = entry;
+}
+
+static void mmi_mapcache_free(mm_mapcache *cache, mm_mapcache_entry *entry)
+{
+    mm_chunkqueue_deinit(&entry->queue); /* unmaps, and releases the file */
+    mmi_free(cache->desc.pool->allocator, entry, sizeof(*entry));
+}
+
+static void mmi_mapcache_remove(mm_mapcache *cache, mm_mapcache_entry *entry)
+{
+    mmi_mapcache_unlink(cache, entry);
+    cache->stats.entries--;
+    cache->stats.bytes -= entry->file->size;
+    cache->stats.evictions++;
+    mmi_mapcache_free(cache, entry);
+}
+
+/* Unmaps from the oldest on, what nobody looks at: what has changed; and the rest until there are
+   at most `count`, of `bytes` or less. */
+static void mmi_mapcache_shrink(mm_mapcache *cache, size_t count, int64_t bytes)
+{
+    mm_mapcache_entry *entry = cache->oldest;
+    while (entry != NULL) {
+        mm_mapcache_entry *newer = entry->newer;
+        bool full = cache->stats.entries > count || cache->stats.bytes > bytes;
+        if (entry->users == 0 && (full || !entry->file->cached)) mmi_mapcache_remove(cache, entry);
+        entry = newer;
+    }
+}
+
+MM_API void mm_mapcache_trim(mm_mapcache *cache, size_t count)
+{
+    mmi_mapcache_shrink(cache, count, INT64_MAX);
+}
+
+MM_API size_t mm_mapcache_deinit(mm_mapcache *cache)
+{
+    const mm_mapcache_entry *entry;
+    size_t users = 0;
+    mm_mapcache_trim(cache, 0);
+    for (entry = cache->oldest; entry != NULL; entry = entry->newer) users += entry->users;
+    return users;
+}
+
+static mm_status mmi_mapcache_look(mm_mapcache *cache, mm_mapcache_entry *entry, mm_filemap *map)
+{
+    mm_status status = mm_chunk_view_get(cache->desc.pool, entry->queue.first,
+                                         (size_t)entry->file->size, &map->view, &map->bytes);
+    if (status != MM_STATUS_OK) return status;
+    map->entry = entry;
+    entry->users++;
+    return MM_STATUS_OK;
+}
+
+/* Maps a file that there is room for. */
+static mm_status mmi_mapcache_map(mm_mapcache *cache, mm_file *file, mm_filemap *map)
+{
+    mm_chunk_pool *pool = cache->desc.pool;
+    mm_mapcache_entry *entry = (mm_mapcache_entry *)mmi_alloc(pool->allocator, sizeof(*entry));
+    mm_status status;
+    if (entry == NULL) return MM_STATUS_NO_MEMORY;
+    memset(entry, 0, sizeof(*entry));
+    mm_chunkqueue_init(&entry->queue, pool);
+    entry->file = file;
+    status = mm_chunkqueue_append_fd_ref(&entry->queue, file->fd, 0, file->size, mm_file_refchg,
+                                         file);
+    if (status == MM_STATUS_OK) status = mmi_mapcache_look(cache, entry, map);
+    if (status != MM_STATUS_OK) {
+        mmi_mapcache_free(cache, entry);
+        return status;
+    }
+    mmi_mapcache_link(cache, entry);
+    cache->stats.entries++;
+    cache->stats.bytes += file->size;
+    return MM_STATUS_OK;
+}
+
+MM_API mm_status mm_mapcache_get(mm_mapcache *cache, mm_file *file, mm_filemap *map)
+{
+    const mm_mapcache_desc *desc = &cache->desc;
+    mm_mapcache_entry *entry = cache->newest;
+    memset(map, 0, sizeof(*map));
+    if (file->is_directory || file->size < desc->min_file || file->size > desc->max_file ||
+        file->size > desc->max_total || (uint64_t)file->size > SIZE_MAX)
+        return MM_STATUS_LIMIT;
+    while (entry != NULL && entry->file != file) entry = entry->older;
+    if (entry != NULL) {
+        mm_status status = mmi_mapcache_look(cache, entry, map);
+        if (status != MM_STATUS_OK) return status;
+        mmi_mapcache_unlink(cache, entry);
+        mmi_mapcache_link(cache, entry);
+        cache->stats.hits++;
+        return MM_STATUS_OK;
+    }
+    cache->stats.misses++;
+    mmi_mapcache_shrink(cache, desc->max_count - 1, desc->max_total - file->size);
+    if (cache->stats.entries >= desc->max_count ||
+        cache->stats.bytes > desc->max_total - file->size)
+        return MM_STATUS_LIMIT;
+    return mmi_mapcache_map(cache, file, map);
+}
+
+MM_API mm_status mm_mapcache_put(mm_mapcache *cache, mm_filemap *map)
+{
+    mm_mapcache_entry *entry = map->entry;
+    mm_status status = mm_chunk_view_put(cache->desc.pool, entry->queue.first, map->view);
+    MM_ASSERT(entry->users > 0);
+    entry->users--;
+    memset(map, 0, sizeof(*map));
+    return status;
+}
+#endif
 
 #ifdef __cplusplus
 }
