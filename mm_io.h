@@ -704,6 +704,162 @@ MM_NODISCARD MM_API mm_status mm_mapcache_put(mm_mapcache *cache, mm_filemap *ma
 MM_API void mm_mapcache_trim(mm_mapcache *cache, size_t count) MM_NONNULL_ALL;
 #endif
 
+#ifdef MM_IO_OPENSSL
+/* ---- TLS sessions ---- */
+
+/* Sessions of clients that come back, for all threads and all SSL_CTX of a process. Each is kept as
+   its DER form, so that its bytes are known, belong to one allocator, and are wiped when it goes.
+   Clients that take tickets cost nothing here. Sessions are spread over shards by their ids, each
+   with a lock, a table and an LRU list of its own. */
+
+typedef struct mm_tls_session {    /* internal: an entry, its DER form behind it */
+    struct mm_tls_session *next;   /* in its bucket */
+    struct mm_tls_session *newer;  /* by time of use */
+    struct mm_tls_session *older;
+    uint64_t hash;                 /* of the id */
+    int64_t made;                  /* when it was put; seconds */
+    size_t size;                   /* bytes of the DER form */
+    size_t id_size;                /* bytes of the id */
+    unsigned char id[32];          /* as long as one can be */
+} mm_tls_session;
+
+typedef struct mm_tls_sessions_stats {
+    size_t entries;     /* sessions held */
+    size_t bytes;       /* of them, all included */
+    uint64_t hits;      /* lookups answered */
+    uint64_t misses;    /* lookups not answered */
+    uint64_t inserted;  /* sessions put */
+    uint64_t evictions; /* sessions that made room */
+    uint64_t expired;   /* sessions whose time was over */
+    uint64_t refused;   /* sessions too large, or without memory */
+} mm_tls_sessions_stats;
+
+typedef struct mm_tls_sessions_shard {
+    size_t lock;                     /* atomic: guards what follows */
+    mm_tls_session **buckets;        /* heads of lists */
+    mm_tls_session *newest, *oldest; /* by time of use */
+    mm_tls_sessions_stats stats;     /* of this shard */
+    char padding[64];                /* the next one's lock lies on another cache line */
+} mm_tls_sessions_shard;
+
+typedef struct mm_tls_sessions_desc {
+    size_t max_entries;               /* 0: 10240 */
+    size_t max_bytes;                 /* 0: 1 KiB for each of max_entries */
+    size_t max_session;               /* bytes of a DER form; larger ones, of clients with large
+                                         certificates, are not kept; 0 and at most: 4096 */
+    int64_t timeout;                  /* seconds that a session can be resumed; 0: 7200 */
+    size_t shards;                    /* a power of two; 0: 16, or less when that would leave fewer
+                                         than 64 entries in each */
+    int64_t (*now_fn)(void *user_data); /* seconds of any clock; NULL: time() */
+    void *now_data;                   /* its user_data */
+    const mm_allocator *allocator;    /* of all memory, safe on any thread; NULL: the default */
+} mm_tls_sessions_desc;
+
+typedef struct mm_tls_sessions {
+    mm_tls_sessions_desc desc;      /* defaults filled in */
+    mm_tls_sessions_shard *shards;  /* desc.shards of them */
+    size_t bucket_count;            /* of each shard, a power of two */
+    size_t shard_entries;           /* most in a shard: max_entries / shards, */
+    size_t shard_bytes;             /* and their bytes */
+    uint64_t key[2];                /* random, of the hash */
+} mm_tls_sessions;
+
+/* Allocates the tables. INVALID: shards no power of two or above max_entries; timeout negative;
+   TOO_LARGE; NO_MEMORY. It must not move while it is attached. */
+MM_NODISCARD MM_API mm_status mm_tls_sessions_init(mm_tls_sessions *sessions,
+                                                   const mm_tls_sessions_desc *desc) MM_NONNULL_ALL;
+
+/* Wipes and frees all. Every SSL_CTX that it is attached to must have gone. */
+MM_API void mm_tls_sessions_deinit(mm_tls_sessions *sessions) MM_NONNULL_ALL;
+
+/* Lets a server's context use it instead of OpenSSL's own cache, with its timeout, and without
+   early data, which could be replayed. To be called for every context that SNI can choose, before
+   the first handshake. The context needs SSL_CTX_set_session_id_context when it asks clients for
+   certificates. NO_MEMORY when OpenSSL has none. */
+MM_NODISCARD MM_API mm_status mm_tls_sessions_attach(mm_tls_sessions *sessions, SSL_CTX *context)
+    MM_NONNULL_ALL;
+
+/* What the callbacks do, for those who have callbacks of their own. put: INVALID for an id of 0 or
+   more than 32 bytes, LIMIT for a session that is too large, NO_MEMORY. get: the DER form goes to
+   `der`, which has room for max_session bytes; NOT_FOUND. Any thread. */
+MM_NODISCARD MM_API mm_status mm_tls_sessions_put(mm_tls_sessions *sessions, mm_slice id,
+                                                  mm_slice der) MM_NONNULL_ALL;
+MM_NODISCARD MM_API mm_status mm_tls_sessions_get(mm_tls_sessions *sessions, mm_slice id,
+                                                  unsigned char *der, size_t *size) MM_NONNULL_ALL;
+MM_API void mm_tls_sessions_remove(mm_tls_sessions *sessions, mm_slice id) MM_NONNULL_ALL;
+
+/* Wipes and frees, in each shard, the sessions used least recently until percent of their number is
+   left; 0: all. Any thread. */
+MM_API void mm_tls_sessions_trim(mm_tls_sessions *sessions, unsigned percent) MM_NONNULL_ALL;
+
+/* Wipes and frees those whose time is over: for a timer. O(sessions), a shard locked at a time. */
+MM_API void mm_tls_sessions_expire(mm_tls_sessions *sessions) MM_NONNULL_ALL;
+
+/* For an mm_pressure_action with the sessions as user data: on entering, trims to percent. */
+MM_API void mm_pressure_trim_sessions(const mm_pressure_action *action, bool entering)
+    MM_NONNULL_ALL;
+
+/* The sums over all shards. Any thread. */
+MM_API mm_tls_sessions_stats mm_tls_sessions_get_stats(mm_tls_sessions *sessions) MM_NONNULL_ALL;
+
+/* Whether the structure is sound, when no other thread uses it; for tests. */
+MM_API bool mm_tls_sessions_check(mm_tls_sessions *sessions) MM_NONNULL_ALL;
+
+/* ---- session tickets (RFC 5077; RFC 8446, 4.6.1) ---- */
+
+/* Who knows a ticket key can read what was sent under it in TLS 1.2, and resume sessions: so they
+   change. Keys of our own are made anew by mm_tls_tickets_rotate; those of a file, which several
+   machines share, are its owner's to change. Tickets are sealed with AES-256-CBC and HMAC-SHA-256
+   by the first key, and opened by any. For all threads. */
+
+#define MM_TLS_TICKET_KEYS 8 /* most at a time */
+
+typedef struct mm_tls_ticket_key { /* 80 random bytes, as they are in a file */
+    unsigned char name[16];
+    unsigned char hmac[32];
+    unsigned char aes[32];
+} mm_tls_ticket_key;
+
+typedef struct mm_tls_tickets_desc {
+    const char *file; /* of 1 to 8 keys; not copied; NULL: keys of our own */
+    int64_t rotate;   /* seconds until our own key is replaced; 0: 3600 */
+    int64_t lifetime; /* seconds that a ticket can be used; 0: 7200; at most 7 times rotate */
+} mm_tls_tickets_desc;
+
+typedef struct mm_tls_tickets {
+    mm_tls_tickets_desc desc;                   /* defaults filled in */
+    size_t lock;                                /* atomic: guards what follows */
+    mm_tls_ticket_key keys[MM_TLS_TICKET_KEYS]; /* the first seals, all open */
+    size_t count;                               /* of them; 0: not initialised */
+    int64_t made;                               /* when the first was, if it is our own */
+    bool exposed;                               /* others than its owner could read the file */
+} mm_tls_tickets;
+
+/* Makes or reads the keys. `now`: seconds of a clock that does not go back. INVALID: a lifetime for
+   which there would be too many keys, or a file that is none, or not 1 to 8 keys of 80 bytes;
+   NOT_FOUND, DENIED, NO_FILES, IO with errno; IO with errno 0 when there is no randomness. */
+MM_NODISCARD MM_API mm_status mm_tls_tickets_init(mm_tls_tickets *tickets,
+                                                  const mm_tls_tickets_desc *desc, int64_t now)
+    MM_NONNULL_ALL;
+
+/* Wipes the keys. Every SSL_CTX that they are attached to must have gone. */
+MM_API void mm_tls_tickets_deinit(mm_tls_tickets *tickets) MM_NONNULL_ALL;
+
+/* Reads the file again, if there is one; when it is bad the keys stay as they were. */
+MM_NODISCARD MM_API mm_status mm_tls_tickets_reload(mm_tls_tickets *tickets) MM_NONNULL_ALL;
+
+/* Replaces a key of our own whose time is over; those before it live as long as their tickets.
+   Without randomness the old one stays. For a timer. */
+MM_API void mm_tls_tickets_rotate(mm_tls_tickets *tickets, int64_t now) MM_NONNULL_ALL;
+
+/* Whether others than its owner could read the file when it was read last. */
+MM_API bool mm_tls_tickets_exposed(mm_tls_tickets *tickets) MM_NONNULL_ALL;
+
+/* Seals and opens the tickets of a context, and sets its timeout to their lifetime. */
+MM_NODISCARD MM_API mm_status mm_tls_tickets_attach(mm_tls_tickets *tickets, SSL_CTX *context)
+    MM_NONNULL_ALL;
+#endif
+
 #ifdef __cplusplus
 }
 #endif
@@ -731,7 +887,17 @@ MM_API void mm_mapcache_trim(mm_mapcache *cache, size_t count) MM_NONNULL_ALL;
 #include <sys/syscall.h>  /* SYS_openat2 */
 #endif
 #ifdef MM_IO_OPENSSL
-#include <openssl/err.h> /* ERR_clear_error */
+#include <openssl/crypto.h> /* OPENSSL_cleanse */
+#include <openssl/err.h>    /* ERR_clear_error */
+#include <openssl/evp.h>    /* EVP_aes_256_cbc */
+#include <openssl/rand.h>   /* RAND_bytes */
+#include <sched.h>          /* sched_yield, while another thread has a shard's lock */
+#if OPENSSL_VERSION_NUMBER < 0x30000000L || defined(MM_IO_OPENSSL_1_1)
+#include <openssl/hmac.h> /* HMAC_Init_ex */
+#else
+#include <openssl/core_names.h> /* OSSL_MAC_PARAM_DIGEST */
+#include <openssl/params.h>     /* OSSL_PARAM_construct_end */
+#endif
 #endif
 
 #ifdef __cplusplus
@@ -2287,6 +2453,618 @@ MM_API mm_status mm_mapcache_put(mm_mapcache *cache, mm_filemap *map)
     entry->users--;
     memset(map, 0, sizeof(*map));
     return status;
+}
+#endif
+
+#ifdef MM_IO_OPENSSL
+// >>sessions
+
+#define MMI_TLS_SESSION 4096 /* bytes of stack for a DER form: ten times what one has without a
+                                client's certificate */
+
+/* Held for some tens of nanoseconds, so that to wait for it in the kernel costs more. */
+static void mmi_tls_lock(size_t *lock)
+{
+    size_t expected = 0;
+    while (!mmi_atomic_cas(lock, &expected, (size_t)1)) {
+        expected = 0;
+        (void)sched_yield();
+    }
+}
+
+static void mmi_tls_unlock(size_t *lock)
+{
+    mmi_atomic_store(lock, (size_t)0);
+}
+
+/* Where OpenSSL keeps our pointer in a context: one index for the process, made once. */
+static int mmi_tls_index(size_t *place)
+{
+    size_t known = mmi_atomic_load(place);
+    if (known == 0) {
+        int made = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+        if (made < 0) return -1;
+        if (mmi_atomic_cas(place, &known, (size_t)made + 1)) return made;
+    }
+    return (int)known - 1;
+}
+
+static size_t mmi_tls_sessions_index; /* and one */
+static size_t mmi_tls_tickets_index;
+
+static int64_t mmi_tls_now(const mm_tls_sessions *sessions)
+{
+    const mm_tls_sessions_desc *desc = &sessions->desc;
+    return desc->now_fn != NULL ? desc->now_fn(desc->now_data) : (int64_t)MM_SYS_TIME();
+}
+
+/* A clock that was put back ends sessions, too. */
+static bool mmi_tls_is_over(const mm_tls_sessions *sessions, const mm_tls_session *session,
+                            int64_t now)
+{
+    return now < session->made ||
+           (uint64_t)now - (uint64_t)session->made >= (uint64_t)sessions->desc.timeout;
+}
+
+/* The shard by other bits than the bucket. */
+static mm_tls_sessions_shard *mmi_tls_shard(const mm_tls_sessions *sessions, uint64_t hash)
+{
+    return &sessions->shards[hash >> 32 & (sessions->desc.shards - 1)];
+}
+
+static mm_tls_session **mmi_tls_find(const mm_tls_sessions *sessions,
+                                     const mm_tls_sessions_shard *shard, uint64_t hash, mm_slice id)
+{
+    mm_tls_session **link = &shard->buckets[hash & (sessions->bucket_count - 1)];
+    for (; *link != NULL; link = &(*link)->next)
+        if ((*link)->hash == hash && (*link)->id_size == id.len &&
+            memcmp((*link)->id, id.ptr, id.len) == 0)
+            break;
+    return link;
+}
+
+static void mmi_tls_unlink_age(mm_tls_sessions_shard *shard, mm_tls_session *session)
+{
+    if (session->newer != NULL) session->newer->older = session->older;
+    else shard->newest = session->older;
+    if (session->older != NULL) session->older->newer = session->newer;
+    else shard->oldest = session->newer;
+}
+
+static void mmi_tls_link_newest(mm_tls_sessions_shard *shard, mm_tls_session *session)
+{
+    session->newer = NULL;
+    session->older = shard->newest;
+    if (shard->newest != NULL) shard->newest->newer = session;
+    else shard->oldest = session;
+    shard->newest = session;
+}
+
+/* Takes the session that `link` leads to out of the shard and puts it on a list of such, which are
+   wiped and freed when the lock is not held any more. */
+static void mmi_tls_take(mm_tls_sessions_shard *shard, mm_tls_session **link,
+                         mm_tls_session **taken)
+{
+    mm_tls_session *session = *link;
+    *link = session->next;
+    mmi_tls_unlink_age(shard, session);
+    shard->stats.entries--;
+    shard->stats.bytes -= sizeof(*session) + session->size;
+    session->next = *taken;
+    *taken = session;
+}
+
+static void mmi_tls_take_session(const mm_tls_sessions *sessions, mm_tls_sessions_shard *shard,
+                                 const mm_tls_session *session, mm_tls_session **taken)
+{
+    mm_tls_session **link = &shard->buckets[session->hash & (sessions->bucket_count - 1)];
+    while (*link != session) link = &(*link)->next;
+    mmi_tls_take(shard, link, taken);
+}
+
+static void mmi_tls_free(const mm_tls_sessions *sessions, mm_tls_session *taken)
+{
+    while (taken != NULL) {
+        mm_tls_session *next = taken->next;
+        size_t bytes = sizeof(*taken) + taken->size;
+        OPENSSL_cleanse(taken, bytes);
+        mmi_free(sessions->desc.allocator, taken, bytes);
+        taken = next;
+    }
+}
+
+static bool mmi_tls_id_is_good(mm_slice id)
+{
+    return id.len > 0 && id.len <= sizeof(((mm_tls_session *)NULL)->id);
+}
+
+/* Adds the session to its shard in the place of one with the same id, and takes what is too much
+   then. */
+static void mmi_tls_insert(const mm_tls_sessions *sessions, mm_tls_session *session,
+                           mm_tls_session **taken)
+{
+    mm_tls_sessions_shard *shard = mmi_tls_shard(sessions, session->hash);
+    size_t bytes = sizeof(*session) + session->size;
+    mm_tls_session **link;
+    mmi_tls_lock(&shard->lock);
+    link = mmi_tls_find(sessions, shard, session->hash,
+                        mm_slice_make((const char *)session->id, session->id_size));
+    if (*link != NULL) mmi_tls_take(shard, link, taken);
+    while (shard->oldest != NULL && (shard->stats.entries >= sessions->shard_entries ||
+                                     shard->stats.bytes + bytes > sessions->shard_bytes)) {
+        mmi_tls_take_session(sessions, shard, shard->oldest, taken);
+        shard->stats.evictions++;
+    }
+    link = &shard->buckets[session->hash & (sessions->bucket_count - 1)];
+    session->next = *link;
+    *link = session;
+    mmi_tls_link_newest(shard, session);
+    shard->stats.entries++;
+    shard->stats.bytes += bytes;
+    shard->stats.inserted++;
+    mmi_tls_unlock(&shard->lock);
+}
+
+MM_API mm_status mm_tls_sessions_put(mm_tls_sessions *sessions, mm_slice id, mm_slice der)
+{
+    mm_tls_session *session = NULL, *taken = NULL;
+    mm_tls_sessions_shard *shard;
+    uint64_t hash;
+    bool fits = der.len <= sessions->desc.max_session &&
+                sizeof(*session) + der.len <= sessions->shard_bytes;
+    if (!mmi_tls_id_is_good(id)) return MM_STATUS_INVALID;
+    hash = mmi_hash(sessions->key, id.ptr, id.len);
+    if (fits)
+        session = (mm_tls_session *)mmi_alloc(sessions->desc.allocator, sizeof(*session) + der.len);
+    if (session == NULL) {
+        shard = mmi_tls_shard(sessions, hash);
+        mmi_tls_lock(&shard->lock);
+        shard->stats.refused++;
+        mmi_tls_unlock(&shard->lock);
+        return fits ? MM_STATUS_NO_MEMORY : MM_STATUS_LIMIT;
+    }
+    memset(session, 0, sizeof(*session));
+    session->hash = hash;
+    session->made = mmi_tls_now(sessions);
+    session->size = der.len;
+    session->id_size = id.len;
+    memcpy(session->id, id.ptr, id.len);
+    if (der.len > 0) memcpy((char *)session + sizeof(*session), der.ptr, der.len);
+    mmi_tls_insert(sessions, session, &taken);
+    mmi_tls_free(sessions, taken);
+    return MM_STATUS_OK;
+}
+
+MM_API mm_status mm_tls_sessions_get(mm_tls_sessions *sessions, mm_slice id, unsigned char *der,
+                                     size_t *size)
+{
+    mm_tls_session *taken = NULL, **link;
+    mm_tls_sessions_shard *shard;
+    int64_t now = mmi_tls_now(sessions);
+    uint64_t hash;
+    bool found;
+    *size = 0;
+    if (!mmi_tls_id_is_good(id)) return MM_STATUS_NOT_FOUND;
+    hash = mmi_hash(sessions->key, id.ptr, id.len);
+    shard = mmi_tls_shard(sessions, hash);
+    mmi_tls_lock(&shard->lock);
+    link = mmi_tls_find(sessions, shard, hash, id);
+    found = *link != NULL;
+    if (found && mmi_tls_is_over(sessions, *link, now)) {
+        mmi_tls_take(shard, link, &taken);
+        shard->stats.expired++;
+        found = false;
+    }
+    if (found) {
+        mm_tls_session *session = *link;
+        *size = session->size;
+        memcpy(der, (const char *)session + sizeof(*session), session->size);
+        mmi_tls_unlink_age(shard, session);
+        mmi_tls_link_newest(shard, session);
+    }
+    shard->stats.hits += found;
+    shard->stats.misses += !found;
+    mmi_tls_unlock(&shard->lock);
+    mmi_tls_free(sessions, taken);
+    return found ? MM_STATUS_OK : MM_STATUS_NOT_FOUND;
+}
+
+MM_API void mm_tls_sessions_remove(mm_tls_sessions *sessions, mm_slice id)
+{
+    mm_tls_session *taken = NULL, **link;
+    mm_tls_sessions_shard *shard;
+    uint64_t hash;
+    if (!mmi_tls_id_is_good(id)) return;
+    hash = mmi_hash(sessions->key, id.ptr, id.len);
+    shard = mmi_tls_shard(sessions, hash);
+    mmi_tls_lock(&shard->lock);
+    link = mmi_tls_find(sessions, shard, hash, id);
+    if (*link != NULL) mmi_tls_take(shard, link, &taken);
+    mmi_tls_unlock(&shard->lock);
+    mmi_tls_free(sessions, taken);
+}
+
+MM_API void mm_tls_sessions_trim(mm_tls_sessions *sessions, unsigned percent)
+{
+    size_t i, left;
+    if (sessions->shards == NULL || percent >= 100) return;
+    for (i = 0; i < sessions->desc.shards; i++) {
+        mm_tls_sessions_shard *shard = &sessions->shards[i];
+        mm_tls_session *taken = NULL;
+        mmi_tls_lock(&shard->lock);
+        left = shard->stats.entries;
+        left = left / 100 * percent + left % 100 * percent / 100;
+        while (shard->stats.entries > left)
+            mmi_tls_take_session(sessions, shard, shard->oldest, &taken);
+        mmi_tls_unlock(&shard->lock);
+        mmi_tls_free(sessions, taken);
+    }
+}
+
+MM_API void mm_tls_sessions_expire(mm_tls_sessions *sessions)
+{
+    int64_t now = mmi_tls_now(sessions);
+    size_t i;
+    for (i = 0; sessions->shards != NULL && i < sessions->desc.shards; i++) {
+        mm_tls_sessions_shard *shard = &sessions->shards[i];
+        mm_tls_session *session, *newer, *taken = NULL;
+        mmi_tls_lock(&shard->lock);
+        for (session = shard->oldest; session != NULL; session = newer) {
+            newer = session->newer;
+            if (!mmi_tls_is_over(sessions, session, now)) continue;
+            mmi_tls_take_session(sessions, shard, session, &taken);
+            shard->stats.expired++;
+        }
+        mmi_tls_unlock(&shard->lock);
+        mmi_tls_free(sessions, taken);
+    }
+}
+
+MM_API void mm_pressure_trim_sessions(const mm_pressure_action *action, bool entering)
+{
+    if (entering) mm_tls_sessions_trim((mm_tls_sessions *)action->user_data, action->percent);
+}
+
+MM_API mm_tls_sessions_stats mm_tls_sessions_get_stats(mm_tls_sessions *sessions)
+{
+    mm_tls_sessions_stats sum;
+    size_t i;
+    memset(&sum, 0, sizeof(sum));
+    for (i = 0; sessions->shards != NULL && i < sessions->desc.shards; i++) {
+        mm_tls_sessions_shard *shard = &sessions->shards[i];
+        mmi_tls_lock(&shard->lock);
+        sum.entries += shard->stats.entries;
+        sum.bytes += shard->stats.bytes;
+        sum.hits += shard->stats.hits;
+        sum.misses += shard->stats.misses;
+        sum.inserted += shard->stats.inserted;
+        sum.evictions += shard->stats.evictions;
+        sum.expired += shard->stats.expired;
+        sum.refused += shard->stats.refused;
+        mmi_tls_unlock(&shard->lock);
+    }
+    return sum;
+}
+
+static mm_status mmi_tls_sessions_configure(mm_tls_sessions *sessions,
+                                            const mm_tls_sessions_desc *desc)
+{
+    mm_tls_sessions_desc *own = &sessions->desc;
+    *own = *desc;
+    if (own->max_entries == 0) own->max_entries = 10240;
+    if (own->max_bytes == 0 && !mm_size_mul(own->max_entries, 1024, &own->max_bytes))
+        return MM_STATUS_TOO_LARGE;
+    if (own->max_session == 0 || own->max_session > MMI_TLS_SESSION)
+        own->max_session = MMI_TLS_SESSION;
+    if (own->timeout == 0) own->timeout = 7200;
+    if (own->shards == 0)
+        for (own->shards = 16; own->shards > 1 && own->max_entries / own->shards < 64;)
+            own->shards /= 2;
+    if ((own->shards & (own->shards - 1)) != 0 || own->shards > own->max_entries ||
+        own->timeout < 0)
+        return MM_STATUS_INVALID;
+    sessions->shard_entries = own->max_entries / own->shards;
+    sessions->shard_bytes = own->max_bytes / own->shards;
+    sessions->bucket_count = mm_size_pow2(sessions->shard_entries);
+    return sessions->bucket_count == 0 ? MM_STATUS_TOO_LARGE : MM_STATUS_OK;
+}
+
+MM_API mm_status mm_tls_sessions_init(mm_tls_sessions *sessions, const mm_tls_sessions_desc *desc)
+{
+    size_t table, tables, bytes, i;
+    char *block;
+    mm_status status;
+    memset(sessions, 0, sizeof(*sessions));
+    status = mmi_tls_sessions_configure(sessions, desc);
+    if (status != MM_STATUS_OK) return status;
+    if (!mm_size_mul(sessions->bucket_count, sizeof(mm_tls_session *), &table) ||
+        !mm_size_mul(table, sessions->desc.shards, &tables) ||
+        !mm_size_mul(sizeof(mm_tls_sessions_shard), sessions->desc.shards, &bytes) ||
+        !mm_size_add(bytes, tables, &bytes))
+        return MM_STATUS_TOO_LARGE;
+    block = (char *)mmi_alloc(sessions->desc.allocator, bytes);
+    if (block == NULL) return MM_STATUS_NO_MEMORY;
+    memset(block, 0, bytes);
+    sessions->shards = (mm_tls_sessions_shard *)(void *)block;
+    block += sizeof(mm_tls_sessions_shard) * sessions->desc.shards;
+    for (i = 0; i < sessions->desc.shards; i++)
+        sessions->shards[i].buckets = (mm_tls_session **)(void *)(block + i * table);
+    mmi_hash_key(sessions->key);
+    return MM_STATUS_OK;
+}
+
+MM_API void mm_tls_sessions_deinit(mm_tls_sessions *sessions)
+{
+    size_t shards = sessions->desc.shards;
+    if (sessions->shards == NULL) return;
+    mm_tls_sessions_trim(sessions, 0);
+    mmi_free(sessions->desc.allocator, sessions->shards,
+             shards * (sizeof(mm_tls_sessions_shard) +
+                       sessions->bucket_count * sizeof(mm_tls_session *)));
+    sessions->shards = NULL;
+}
+
+MM_API bool mm_tls_sessions_check(mm_tls_sessions *sessions)
+{
+    size_t i, b;
+    for (i = 0; sessions->shards != NULL && i < sessions->desc.shards; i++) {
+        const mm_tls_sessions_shard *shard = &sessions->shards[i];
+        const mm_tls_session *session, *newer = NULL;
+        size_t count = 0, chained = 0, bytes = 0;
+        for (session = shard->newest; session != NULL; newer = session, session = session->older) {
+            if (session->newer != newer || mmi_tls_shard(sessions, session->hash) != shard)
+                return false;
+            bytes += sizeof(*session) + session->size;
+            count++;
+        }
+        for (b = 0; b < sessions->bucket_count; b++)
+            for (session = shard->buckets[b]; session != NULL; session = session->next) chained++;
+        if (newer != shard->oldest || count != chained) return false;
+        if (count != shard->stats.entries || count > sessions->shard_entries) return false;
+        if (bytes != shard->stats.bytes || bytes > sessions->shard_bytes) return false;
+    }
+    return true;
+}
+
+static mm_tls_sessions *mmi_tls_sessions_of(const SSL_CTX *context)
+{
+    return (mm_tls_sessions *)SSL_CTX_get_ex_data(context, mmi_tls_index(&mmi_tls_sessions_index));
+}
+
+static mm_slice mmi_tls_session_id(const SSL_SESSION *session)
+{
+    unsigned size = 0;
+    const unsigned char *id = SSL_SESSION_get_id(session, &size);
+    return mm_slice_make((const char *)id, size);
+}
+
+/* OpenSSL has made a session. It asks in TLS 1.3 also when the client gets a ticket, and then there
+   is nothing to remember. Returns 0: we have not kept the object. */
+static int mmi_tls_new_session(SSL *ssl, SSL_SESSION *session)
+{
+    mm_tls_sessions *sessions = mmi_tls_sessions_of(SSL_get_SSL_CTX(ssl));
+    unsigned char der[MMI_TLS_SESSION], *end = der;
+    int size = i2d_SSL_SESSION(session, NULL);
+    bool stateless = SSL_SESSION_get_protocol_version(session) >= TLS1_3_VERSION &&
+                     (SSL_get_options(ssl) & SSL_OP_NO_TICKET) == 0;
+    if (sessions == NULL || stateless || size <= 0) return 0;
+    if ((size_t)size <= sizeof(der)) size = i2d_SSL_SESSION(session, &end);
+    (void)!mm_tls_sessions_put(sessions, mmi_tls_session_id(session),
+                               mm_slice_make((const char *)der, (size_t)size));
+    OPENSSL_cleanse(der, (size_t)(end - der));
+    return 0;
+}
+
+static SSL_SESSION *mmi_tls_get_session(SSL *ssl, const unsigned char *id, int id_size, int *copy)
+{
+    mm_tls_sessions *sessions = mmi_tls_sessions_of(SSL_get_SSL_CTX(ssl));
+    unsigned char der[MMI_TLS_SESSION];
+    const unsigned char *at = der;
+    SSL_SESSION *session;
+    size_t size;
+    *copy = 0; /* the reference is OpenSSL's */
+    if (sessions == NULL || id_size < 0) return NULL;
+    if (mm_tls_sessions_get(sessions, mm_slice_make((const char *)id, (size_t)id_size), der,
+                            &size) != MM_STATUS_OK)
+        return NULL;
+    session = d2i_SSL_SESSION(NULL, &at, (long)size);
+    OPENSSL_cleanse(der, size);
+    return session;
+}
+
+static void mmi_tls_remove_session(SSL_CTX *context, SSL_SESSION *session)
+{
+    mm_tls_sessions *sessions = mmi_tls_sessions_of(context);
+    if (sessions != NULL) mm_tls_sessions_remove(sessions, mmi_tls_session_id(session));
+}
+
+MM_API mm_status mm_tls_sessions_attach(mm_tls_sessions *sessions, SSL_CTX *context)
+{
+    int64_t timeout = sessions->desc.timeout > INT32_MAX ? INT32_MAX : sessions->desc.timeout;
+    int index = mmi_tls_index(&mmi_tls_sessions_index);
+    if (index < 0 || SSL_CTX_set_ex_data(context, index, sessions) != 1) return MM_STATUS_NO_MEMORY;
+    SSL_CTX_sess_set_new_cb(context, mmi_tls_new_session);
+    SSL_CTX_sess_set_get_cb(context, mmi_tls_get_session);
+    SSL_CTX_sess_set_remove_cb(context, mmi_tls_remove_session);
+    (void)SSL_CTX_set_session_cache_mode(
+        context, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL | SSL_SESS_CACHE_NO_AUTO_CLEAR);
+    (void)SSL_CTX_set_timeout(context, (long)timeout);
+    (void)SSL_CTX_set_max_early_data(context, 0);
+    return MM_STATUS_OK;
+}
+
+// >>tickets
+
+/* Reads the whole file, if it is one: up to `capacity` bytes. */
+static mm_status mmi_tickets_read(const char *file, unsigned char *bytes, size_t capacity,
+                                  size_t *size, bool *exposed)
+{
+    struct stat st;
+    mm_status status = MM_STATUS_OK;
+    int error, fd;
+    *size = 0;
+    do {
+        fd = MM_SYS_OPEN(file, O_RDONLY | O_NONBLOCK | O_NOCTTY | MMI_O_CLOEXEC, 0);
+    } while (fd < 0 && errno == EINTR);
+    if (fd < 0) return mm_status_from_errno(errno);
+    if (MM_SYS_FSTAT(fd, &st) != 0) status = mm_status_from_errno(errno);
+    else if (!S_ISREG(st.st_mode)) status = MM_STATUS_INVALID;
+    else *exposed = (st.st_mode & (S_IRWXG | S_IRWXO)) != 0;
+    while (status == MM_STATUS_OK && *size < capacity) {
+        ssize_t n = MM_SYS_READ(fd, bytes + *size, capacity - *size);
+        if (n == 0) break;
+        if (n > 0) *size += (size_t)n;
+        else if (errno != EINTR) status = mm_status_from_errno(errno);
+    }
+    error = errno;
+    (void)MM_SYS_CLOSE(fd);
+    errno = error;
+    return status;
+}
+
+MM_API mm_status mm_tls_tickets_reload(mm_tls_tickets *tickets)
+{
+    unsigned char bytes[sizeof(tickets->keys) + 1];
+    size_t size;
+    bool exposed = false;
+    mm_status status;
+    if (tickets->desc.file == NULL) return MM_STATUS_OK;
+    status = mmi_tickets_read(tickets->desc.file, bytes, sizeof(bytes), &size, &exposed);
+    if (status == MM_STATUS_OK &&
+        (size == 0 || size == sizeof(bytes) || size % sizeof(mm_tls_ticket_key) != 0))
+        status = MM_STATUS_INVALID;
+    if (status == MM_STATUS_OK) {
+        mmi_tls_lock(&tickets->lock);
+        OPENSSL_cleanse(tickets->keys, sizeof(tickets->keys));
+        memcpy(tickets->keys, bytes, size);
+        tickets->count = size / sizeof(mm_tls_ticket_key);
+        tickets->exposed = exposed;
+        mmi_tls_unlock(&tickets->lock);
+    }
+    OPENSSL_cleanse(bytes, sizeof(bytes));
+    return status;
+}
+
+MM_API void mm_tls_tickets_rotate(mm_tls_tickets *tickets, int64_t now)
+{
+    const mm_tls_tickets_desc *desc = &tickets->desc;
+    size_t own = 1 + (size_t)((desc->lifetime + desc->rotate - 1) / desc->rotate);
+    mm_tls_ticket_key key;
+    if (desc->file != NULL) return;
+    if (RAND_priv_bytes((unsigned char *)&key, sizeof(key)) != 1) return;
+    mmi_tls_lock(&tickets->lock);
+    if (tickets->count == 0 || mmi_elapsed(now, tickets->made) >= desc->rotate) {
+        if (tickets->count < own) tickets->count++;
+        memmove(tickets->keys + 1, tickets->keys, (tickets->count - 1) * sizeof(key));
+        tickets->keys[0] = key;
+        tickets->made = now;
+    }
+    mmi_tls_unlock(&tickets->lock);
+    OPENSSL_cleanse(&key, sizeof(key));
+}
+
+MM_API mm_status mm_tls_tickets_init(mm_tls_tickets *tickets, const mm_tls_tickets_desc *desc,
+                                     int64_t now)
+{
+    memset(tickets, 0, sizeof(*tickets));
+    tickets->desc = *desc;
+    if (desc->rotate == 0) tickets->desc.rotate = 3600;
+    if (desc->lifetime == 0) tickets->desc.lifetime = 7200;
+    if (tickets->desc.rotate < 0 || tickets->desc.lifetime < 0) return MM_STATUS_INVALID;
+    if (tickets->desc.lifetime > INT32_MAX || tickets->desc.rotate > INT32_MAX ||
+        tickets->desc.lifetime > tickets->desc.rotate * (MM_TLS_TICKET_KEYS - 1))
+        return MM_STATUS_INVALID;
+    if (desc->file != NULL) return mm_tls_tickets_reload(tickets);
+    mm_tls_tickets_rotate(tickets, now);
+    if (tickets->count > 0) return MM_STATUS_OK;
+    errno = 0;
+    return MM_STATUS_IO;
+}
+
+MM_API void mm_tls_tickets_deinit(mm_tls_tickets *tickets)
+{
+    OPENSSL_cleanse(tickets->keys, sizeof(tickets->keys));
+    tickets->count = 0;
+}
+
+MM_API bool mm_tls_tickets_exposed(mm_tls_tickets *tickets)
+{
+    bool exposed;
+    mmi_tls_lock(&tickets->lock);
+    exposed = tickets->exposed;
+    mmi_tls_unlock(&tickets->lock);
+    return exposed;
+}
+
+/* Copies the key of that name, or the one that seals when `name` is NULL. */
+static bool mmi_tickets_find(mm_tls_tickets *tickets, const unsigned char *name,
+                             mm_tls_ticket_key *key, bool *first)
+{
+    size_t i;
+    bool found = false;
+    mmi_tls_lock(&tickets->lock);
+    for (i = 0; i < tickets->count && !found; i++) {
+        const mm_tls_ticket_key *each = &tickets->keys[i];
+        found = name == NULL || memcmp(each->name, name, sizeof(each->name)) == 0;
+        if (found) *key = *each;
+        if (found) *first = i == 0;
+    }
+    mmi_tls_unlock(&tickets->lock);
+    return found;
+}
+
+#if OPENSSL_VERSION_NUMBER < 0x30000000L || defined(MM_IO_OPENSSL_1_1)
+typedef HMAC_CTX mmi_tickets_mac;
+#define mmi_tickets_set_callback(context, fn) SSL_CTX_set_tlsext_ticket_key_cb(context, fn)
+
+static bool mmi_tickets_start_mac(HMAC_CTX *mac, const mm_tls_ticket_key *key)
+{
+    return HMAC_Init_ex(mac, key->hmac, (int)sizeof(key->hmac), EVP_sha256(), NULL) == 1;
+}
+#else
+typedef EVP_MAC_CTX mmi_tickets_mac;
+#define mmi_tickets_set_callback(context, fn) SSL_CTX_set_tlsext_ticket_key_evp_cb(context, fn)
+
+static bool mmi_tickets_start_mac(EVP_MAC_CTX *mac, const mm_tls_ticket_key *key)
+{
+    static char digest[] = "SHA256";
+    OSSL_PARAM params[2];
+    params[0] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0);
+    params[1] = OSSL_PARAM_construct_end();
+    return EVP_MAC_init(mac, key->hmac, sizeof(key->hmac), params) == 1;
+}
+#endif
+
+/* OpenSSL's question for a key. 1: here it is; 2: and the ticket is to be replaced; 0: no such key,
+   so the handshake is a full one; -1: failed. */
+static int mmi_tickets_use(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
+                           mmi_tickets_mac *mac, int seal)
+{
+    mm_tls_tickets *tickets = (mm_tls_tickets *)SSL_CTX_get_ex_data(
+        SSL_get_SSL_CTX(ssl), mmi_tls_index(&mmi_tls_tickets_index));
+    mm_tls_ticket_key key;
+    bool ok, first = true;
+    if (tickets == NULL || !mmi_tickets_find(tickets, seal ? NULL : name, &key, &first)) return 0;
+    if (seal) {
+        memcpy(name, key.name, sizeof(key.name));
+        ok = RAND_bytes(iv, 16) == 1 &&
+             EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, key.aes, iv) == 1;
+    } else {
+        ok = EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, key.aes, iv) == 1;
+    }
+    ok = ok && mmi_tickets_start_mac(mac, &key);
+    OPENSSL_cleanse(&key, sizeof(key));
+    if (!ok) return -1;
+    return first ? 1 : 2;
+}
+
+MM_API mm_status mm_tls_tickets_attach(mm_tls_tickets *tickets, SSL_CTX *context)
+{
+    int index = mmi_tls_index(&mmi_tls_tickets_index);
+    if (index < 0 || SSL_CTX_set_ex_data(context, index, tickets) != 1) return MM_STATUS_NO_MEMORY;
+    if (mmi_tickets_set_callback(context, mmi_tickets_use) != 1) return MM_STATUS_NO_MEMORY;
+    (void)SSL_CTX_set_timeout(context, (long)tickets->desc.lifetime);
+    return MM_STATUS_OK;
 }
 #endif
 
