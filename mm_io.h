@@ -832,7 +832,7 @@ typedef struct mm_tls_tickets {
     mm_tls_ticket_key keys[MM_TLS_TICKET_KEYS]; /* the first seals, all open */
     size_t count;                               /* of them; 0: not initialised */
     int64_t made;                               /* when the first was, if it is our own */
-    bool exposed;                               /* others than its owner could read the file */
+    size_t exposed;                             /* atomic: others could read the file */
 } mm_tls_tickets;
 
 /* Makes or reads the keys. `now`: seconds of a clock that does not go back. INVALID: a lifetime for
@@ -853,7 +853,7 @@ MM_NODISCARD MM_API mm_status mm_tls_tickets_reload(mm_tls_tickets *tickets) MM_
 MM_API void mm_tls_tickets_rotate(mm_tls_tickets *tickets, int64_t now) MM_NONNULL_ALL;
 
 /* Whether others than its owner could read the file when it was read last. */
-MM_API bool mm_tls_tickets_exposed(mm_tls_tickets *tickets) MM_NONNULL_ALL;
+MM_API bool mm_tls_tickets_exposed(const mm_tls_tickets *tickets) MM_NONNULL_ALL;
 
 /* Seals and opens the tickets of a context, and sets its timeout to their lifetime. */
 MM_NODISCARD MM_API mm_status mm_tls_tickets_attach(mm_tls_tickets *tickets, SSL_CTX *context)
@@ -2938,8 +2938,8 @@ MM_API mm_status mm_tls_tickets_reload(mm_tls_tickets *tickets)
         OPENSSL_cleanse(tickets->keys, sizeof(tickets->keys));
         memcpy(tickets->keys, bytes, size);
         tickets->count = size / sizeof(mm_tls_ticket_key);
-        tickets->exposed = exposed;
         mmi_tls_unlock(&tickets->lock);
+        mmi_atomic_store(&tickets->exposed, (size_t)exposed);
     }
     OPENSSL_cleanse(bytes, sizeof(bytes));
     return status;
@@ -2987,13 +2987,9 @@ MM_API void mm_tls_tickets_deinit(mm_tls_tickets *tickets)
     tickets->count = 0;
 }
 
-MM_API bool mm_tls_tickets_exposed(mm_tls_tickets *tickets)
+MM_API bool mm_tls_tickets_exposed(const mm_tls_tickets *tickets)
 {
-    bool exposed;
-    mmi_tls_lock(&tickets->lock);
-    exposed = tickets->exposed;
-    mmi_tls_unlock(&tickets->lock);
-    return exposed;
+    return mmi_atomic_load(&tickets->exposed) != 0;
 }
 
 /* Copies the key of that name, or the one that seals when `name` is NULL. */
