@@ -100,7 +100,8 @@ static void look_around(life *l)
 {
     watch_workers(l);
     if (watch_changed(&l->server->files)) reload_secrets(l);
-    tickets_rotate(&l->server->tickets, clock_ms() / 1000);
+    mm_tls_tickets_rotate(&l->server->tickets.keys, clock_ms() / 1000);
+    mm_tls_sessions_expire(&l->server->tickets.sessions);
 }
 
 /* ---- the end ---- */

@@ -63,7 +63,8 @@ static bool open_tls(server *s, char *error, size_t error_size)
     clock_gettime(CLOCK_MONOTONIC, &now);
     watch_files(s);
     if (!certs_init(&s->certs, &o->cert, &o->key, error, error_size) ||
-        !tickets_init(&s->tickets, o->ticket_keys, (int64_t)now.tv_sec, error, error_size))
+        !tickets_init(&s->tickets, o->ticket_keys, (int64_t)now.tv_sec,
+                      mm_budget_allocator(&s->memory), error, error_size))
         return false;
     s->tls = tls_context_new(&s->certs, &s->tickets, error, error_size);
     return s->tls != NULL;
@@ -105,5 +106,5 @@ void server_warn(const server *s)
 {
     const char *key = certs_exposed_key(&s->certs);
     if (key != NULL) warn_exposed(key);
-    if (tickets_exposed(&s->tickets)) warn_exposed(s->options->ticket_keys);
+    if (mm_tls_tickets_exposed(&s->tickets.keys)) warn_exposed(s->options->ticket_keys);
 }

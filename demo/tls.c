@@ -9,10 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum {
-    TLS_SESSIONS = 1024 /* of clients that take no tickets: at some 1 KiB each, all of 1 MiB */
-};
-
 /* AES-128 first: it is as good as AES-256 here, and faster. Clients without AES in hardware put
    ChaCha20 first, and then they get it. Version 1.2 has no other suites that are both forward
    secret and AEAD. */
@@ -84,9 +80,6 @@ static bool set_resources(SSL_CTX *context)
        served */
     SSL_CTX_clear_mode(context, SSL_MODE_AUTO_RETRY);
     SSL_CTX_set_read_ahead(context, 0);
-    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_SERVER);
-    SSL_CTX_sess_set_cache_size(context, TLS_SESSIONS);
-    SSL_CTX_set_timeout(context, TICKETS_LIFETIME);
     return SSL_CTX_set_num_tickets(context, 2) == 1 &&
            SSL_CTX_set_session_id_context(context, id, sizeof(id) - 1) == 1;
 }
