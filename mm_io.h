@@ -328,24 +328,71 @@ MM_NODISCARD MM_API mm_status mm_io_tls_read(mm_chunkqueue *q, SSL *ssl, size_t 
 
 /* ---- descriptors ---- */
 
-typedef struct mm_fd_budget { /* descriptors of all kinds against one limit; for all threads */
-    size_t limit;             /* most that may be taken; set before it is shared */
-    size_t taken;             /* taken now; atomic */
+typedef enum mm_fd_use { /* what a descriptor is for */
+    MM_FD_OTHER = 0,     /* anything: what mm_fd_budget_take counts */
+    MM_FD_CONNECTION,    /* a client */
+    MM_FD_FILE,          /* an open file: what an mm_filecache counts */
+    MM_FD_TEMP,          /* a temp file */
+    MM_FD_USES
+} mm_fd_use;
+
+typedef struct mm_fd_budget {  /* descriptors of all kinds against one limit; for all threads */
+    size_t limit;              /* most that may be taken; set before it is shared */
+    size_t taken;              /* atomic: taken now */
+    size_t peak;               /* atomic: most that were */
+    size_t refused;            /* atomic: takes that failed */
+    size_t most[MM_FD_USES];   /* most for each use, for example what leaves files to clients; 0:
+                                  the limit; set before it is shared */
+    size_t by_use[MM_FD_USES]; /* atomic: of taken, those for each use */
 } mm_fd_budget;
+
+typedef struct mm_fd_budget_desc {
+    size_t cap;              /* see mm_fd_limit_raise */
+    size_t reserve;          /* left for what is not counted: log, listeners, libraries; 0: 128 */
+    size_t most[MM_FD_USES]; /* as in mm_fd_budget */
+} mm_fd_budget_desc;
 
 /* Raises the soft limit of open descriptors to the hard one, but to no more than `cap` (0:
    1,048,576: hard limits of 10^9 exist, and nothing should be sized by one), and stores how many
    may be open, at most `cap`. */
 MM_NODISCARD MM_API mm_status mm_fd_limit_raise(size_t cap, size_t *limit) MM_NONNULL_ALL;
 
-/* Takes one descriptor off the budget; false when none is left. NULL counts nothing. */
+/* A budget of all that may be open after mm_fd_limit_raise, less the reserve. NO_FILES when nothing
+   is left then, IO. (One of all zero bytes but for its limit is good, too.) */
+MM_NODISCARD MM_API mm_status mm_fd_budget_init(mm_fd_budget *budget, const mm_fd_budget_desc *desc)
+    MM_NONNULL_ALL;
+
+/* Takes one descriptor off the budget, for a use; false when none is left. NULL counts nothing. */
 MM_NODISCARD MM_API bool mm_fd_budget_take(mm_fd_budget *budget);
+MM_NODISCARD MM_API bool mm_fd_budget_take_for(mm_fd_budget *budget, mm_fd_use use);
 
 /* How many are taken now. */
 MM_NODISCARD MM_API size_t mm_fd_budget_taken(const mm_fd_budget *budget) MM_NONNULL_ALL;
 
-/* Gives one back. */
+/* Gives one back, for the use that it was taken for. */
 MM_API void mm_fd_budget_give(mm_fd_budget *budget);
+MM_API void mm_fd_budget_give_for(mm_fd_budget *budget, mm_fd_use use);
+
+/* For what cannot ask before it opens, as an mm_chunk_pool with its temp files: makes what is taken
+   for that follow from `*held`, which the caller keeps (0 at first), to `now`, also over the limit,
+   and sets *held to that. Called in each turn of a loop, say. */
+MM_API void mm_fd_budget_follow(mm_fd_budget *budget, mm_fd_use use, size_t *held, size_t now)
+    MM_NONNULL(3);
+
+/* A descriptor that is kept for the moment when there is no other: at the limit accept fails, the
+   client stays in the queue of the listener, and poll says at once that there is something to
+   accept, again and again. Of one thread, on no budget. */
+typedef struct mm_fd_spare {
+    int fd; /* of /dev/null; -1: it has yet to come back */
+} mm_fd_spare;
+
+MM_NODISCARD MM_API mm_status mm_fd_spare_init(mm_fd_spare *spare) MM_NONNULL_ALL;
+MM_API void mm_fd_spare_deinit(mm_fd_spare *spare) MM_NONNULL_ALL;
+
+/* When accept has failed for want of a descriptor (NO_FILES): accepts one client on the listener,
+   which does not block, with the spare one, and hangs up. OK: one client less waits. AGAIN: none
+   waits. NO_FILES: another thread was faster; wait a moment. CLOSED: the client had gone. IO. */
+MM_NODISCARD MM_API mm_status mm_fd_spare_shed(mm_fd_spare *spare, int listener) MM_NONNULL_ALL;
 
 /* ---- open files ---- */
 
@@ -945,6 +992,9 @@ extern long syscall(long number, ...); /* hidden by -std=c11; otherwise said twi
 #ifndef MM_SYS_OPENAT2
 #define MM_SYS_OPENAT2(dir, path, flags, resolve) mmi_openat2(dir, path, flags, resolve)
 #endif
+#ifndef MM_SYS_ACCEPT
+#define MM_SYS_ACCEPT(fd) accept(fd, NULL, NULL)
+#endif
 #ifndef MM_SYS_GETRLIMIT
 #define MM_SYS_GETRLIMIT(what, limit) getrlimit(what, limit)
 #endif
@@ -1204,14 +1254,57 @@ MM_API mm_status mm_fd_limit_raise(size_t cap, size_t *limit)
     return MM_STATUS_OK;
 }
 
+MM_API mm_status mm_fd_budget_init(mm_fd_budget *budget, const mm_fd_budget_desc *desc)
+{
+    size_t limit, reserve = desc->reserve == 0 ? 128 : desc->reserve;
+    mm_status status;
+    memset(budget, 0, sizeof(*budget));
+    status = mm_fd_limit_raise(desc->cap, &limit);
+    if (status != MM_STATUS_OK) return status;
+    if (limit <= reserve) return MM_STATUS_NO_FILES;
+    budget->limit = limit - reserve;
+    memcpy(budget->most, desc->most, sizeof(budget->most));
+    return MM_STATUS_OK;
+}
+
+/* Adds one to the count unless it has come to `most`. */
+static bool mmi_fd_count(size_t *count, size_t most, size_t *after)
+{
+    size_t now = mmi_atomic_load(count);
+    while (now < most)
+        if (mmi_atomic_cas(count, &now, now + 1)) {
+            *after = now + 1;
+            return true;
+        }
+    return false;
+}
+
+static void mmi_fd_raise_peak(mm_fd_budget *budget, size_t taken)
+{
+    size_t peak = mmi_atomic_load(&budget->peak);
+    while (peak < taken && !mmi_atomic_cas(&budget->peak, &peak, taken)) continue;
+}
+
+MM_API bool mm_fd_budget_take_for(mm_fd_budget *budget, mm_fd_use use)
+{
+    size_t most, after;
+    if (budget == NULL) return true;
+    MM_ASSERT((size_t)use < MM_FD_USES);
+    most = budget->most[use] == 0 ? SIZE_MAX : budget->most[use];
+    if (mmi_fd_count(&budget->by_use[use], most, &after)) {
+        if (mmi_fd_count(&budget->taken, budget->limit, &after)) {
+            mmi_fd_raise_peak(budget, after);
+            return true;
+        }
+        (void)mmi_atomic_add(&budget->by_use[use], (size_t)-1);
+    }
+    (void)mmi_atomic_add(&budget->refused, (size_t)1);
+    return false;
+}
+
 MM_API bool mm_fd_budget_take(mm_fd_budget *budget)
 {
-    size_t taken;
-    if (budget == NULL) return true;
-    taken = mmi_atomic_load(&budget->taken);
-    while (taken < budget->limit)
-        if (mmi_atomic_cas(&budget->taken, &taken, taken + 1)) return true;
-    return false;
+    return mm_fd_budget_take_for(budget, MM_FD_OTHER);
 }
 
 MM_API size_t mm_fd_budget_taken(const mm_fd_budget *budget)
@@ -1219,9 +1312,59 @@ MM_API size_t mm_fd_budget_taken(const mm_fd_budget *budget)
     return mmi_atomic_load(&budget->taken);
 }
 
+MM_API void mm_fd_budget_give_for(mm_fd_budget *budget, mm_fd_use use)
+{
+    if (budget == NULL) return;
+    MM_ASSERT(mmi_atomic_load(&budget->by_use[use]) > 0);
+    (void)mmi_atomic_add(&budget->taken, (size_t)-1);
+    (void)mmi_atomic_add(&budget->by_use[use], (size_t)-1);
+}
+
 MM_API void mm_fd_budget_give(mm_fd_budget *budget)
 {
-    if (budget != NULL) (void)mmi_atomic_add(&budget->taken, (size_t)-1);
+    mm_fd_budget_give_for(budget, MM_FD_OTHER);
+}
+
+MM_API void mm_fd_budget_follow(mm_fd_budget *budget, mm_fd_use use, size_t *held, size_t now)
+{
+    size_t change = now - *held;
+    *held = now;
+    if (budget == NULL || change == 0) return;
+    (void)mmi_atomic_add(&budget->by_use[use], change);
+    mmi_fd_raise_peak(budget, mmi_atomic_add(&budget->taken, change) + change);
+}
+
+static void mmi_fd_spare_open(mm_fd_spare *spare)
+{
+    do {
+        spare->fd = MM_SYS_OPEN("/dev/null", O_RDONLY | MMI_O_CLOEXEC, 0);
+    } while (spare->fd < 0 && errno == EINTR);
+}
+
+MM_API mm_status mm_fd_spare_init(mm_fd_spare *spare)
+{
+    mmi_fd_spare_open(spare);
+    return spare->fd < 0 ? mm_status_from_errno(errno) : MM_STATUS_OK;
+}
+
+MM_API void mm_fd_spare_deinit(mm_fd_spare *spare)
+{
+    if (spare->fd >= 0) (void)MM_SYS_CLOSE(spare->fd);
+    spare->fd = -1;
+}
+
+MM_API mm_status mm_fd_spare_shed(mm_fd_spare *spare, int listener)
+{
+    int client, error;
+    mm_fd_spare_deinit(spare);
+    do {
+        client = MM_SYS_ACCEPT(listener);
+    } while (client < 0 && errno == EINTR);
+    error = errno;
+    if (client >= 0) (void)MM_SYS_CLOSE(client);
+    mmi_fd_spare_open(spare);
+    errno = error;
+    return client < 0 ? mmi_io_status(error) : MM_STATUS_OK;
 }
 
 // >>hash
@@ -1482,7 +1625,7 @@ MM_API void mm_file_release(mm_file *file)
         return;
     }
     (void)MM_SYS_CLOSE(file->fd);
-    mm_fd_budget_give(cache->fds);
+    mm_fd_budget_give_for(cache->fds, MM_FD_FILE);
     cache->stats.open--;
     mmi_free(cache->allocator, file, mmi_file_bytes(file));
 }
@@ -1613,11 +1756,11 @@ static mm_status mmi_cache_open_fd(mm_filecache *cache, char *path, int *fd)
     for (tries = 0; tries < 2; tries++) {
         int error = EMFILE;
         *fd = -1;
-        if (mm_fd_budget_take(cache->fds)) {
+        if (mm_fd_budget_take_for(cache->fds, MM_FD_FILE)) {
             *fd = mmi_open_beneath(cache, path);
             error = errno;
             if (*fd >= 0) return MM_STATUS_OK;
-            mm_fd_budget_give(cache->fds);
+            mm_fd_budget_give_for(cache->fds, MM_FD_FILE);
         }
         if (error != EMFILE && error != ENFILE) return mm_status_from_errno(error);
         if (mmi_cache_evict(cache, 1 + cache->stats.entries / 8) == 0) break;

@@ -396,8 +396,10 @@ TEST(read_faults_and_spill)
 
 TEST(fd_budget_counts)
 {
-    mm_fd_budget budget = {2, 0};
+    mm_fd_budget budget;
     size_t limit;
+    memset(&budget, 0, sizeof(budget));
+    budget.limit = 2;
     CHECK(mm_fd_budget_take(&budget) && mm_fd_budget_take(&budget));
     CHECK(!mm_fd_budget_take(&budget) && mm_fd_budget_taken(&budget) == 2);
     mm_fd_budget_give(&budget);
