@@ -95,6 +95,7 @@ TEST(one_byte_a_million_times)
     CHECK_EQ(mm_chunkqueue_length(&q), 1000000);
     CHECK(a.live_bytes < 1000000 + 100000);
     mm_chunkqueue_reset(&q);
+    mm_chunk_pool_trim(&pool, 0);
     for (i = 0; i < 1000000; i++) {
         size_t size;
         char *to = mm_chunkqueue_get_memory(&q, 2048, &size);
@@ -114,7 +115,7 @@ TEST(pooled_chunk_stays_its_size)
 {
     mm_chunk_pool pool;
     mm_chunkqueue q;
-    char bytes[8191];
+    char bytes[8192];
     memset(bytes, 'b', sizeof(bytes));
     CHECK_EQ(make_pool(&pool, NULL, 8192, 0), MM_STATUS_OK);
     mm_chunkqueue_init(&q, &pool);
@@ -136,12 +137,18 @@ TEST(free_memory_is_bounded)
     mm_chunkqueue q;
     test_allocator a;
     static char bytes[1 << 20];
+    int i;
     CHECK_EQ(make_pool(&pool, &a, 1024, 0), MM_STATUS_OK);
     pool.regular.keep = 10000;
+    pool.oversized.keep = 9000;
     mm_chunkqueue_init(&q, &pool);
     mm_chunkqueue_append_mem(&q, bytes, sizeof(bytes));
+    for (i = 0; i < 1000; i++) mm_chunkqueue_append_exact(&q, bytes, 1024);
     mm_chunkqueue_reset(&q);
-    CHECK_EQ(mm_chunk_pool_get_stats(&pool).cached, 9 * 1024);
+    CHECK_EQ(pool.oversized.bytes, 2 * 4096);
+    CHECK_EQ(pool.regular.bytes, 9 * 1024);
+    CHECK_EQ(mm_chunk_pool_get_stats(&pool).cached, 2 * 4096 + 9 * 1024);
+    CHECK(a.live_bytes < 2 * 4096 + 9 * 1024 + 16384 + pool.files.keep);
     mm_chunkqueue_deinit(&q);
     CHECK_EQ(mm_chunk_pool_deinit(&pool), 0);
     CHECK_EQ(a.live_blocks, 0);
@@ -592,21 +599,134 @@ static void end(void)
     CHECK_EQ(shim.open_fds, 0);
 }
 
+/* Fills n regular blocks and drains them. */
+static void use_regular(size_t n)
+{
+    static mm_chunk_span spans[256];
+    CHECK_EQ(mm_chunkqueue_get_spans(&q, n * pool.chunk_size, spans, 256), n);
+    mm_chunkqueue_use_memory(&q, n * pool.chunk_size);
+    CHECK_EQ(mm_chunkqueue_mark_written(&q, (int64_t)(n * pool.chunk_size)), MM_STATUS_OK);
+}
+
+/* What an append fills, or a growing queue fills in time, is not cut into regular chunks. */
+TEST(large_appends_take_large_blocks)
+{
+    static char bytes[70000];
+    mm_chunk_pool huge;
+    int i;
+    begin(8192, 0);
+    mm_chunkqueue_append_mem(&q, bytes, 16384);
+    CHECK(q.first == q.last && pool.stats.memory == 16384);
+    mm_chunkqueue_append_mem(&q, bytes, 16384 + 8192);
+    CHECK_EQ(pool.stats.memory, 16384 + 16384 + 8192);
+    mm_chunkqueue_append_mem(&q, bytes, 70000);
+    CHECK(mm_chunkqueue_check(&q));
+    mm_chunkqueue_reset(&q);
+    CHECK_EQ(pool.held, pool.stats.chunks_peak);
+    CHECK(mm_chunk_pool_check(&pool));
+    mm_chunk_pool_trim(&pool, 0);
+    for (i = 0; i < 1024; i++) {
+        mm_chunkqueue_append_mem(&q, bytes, 1024);
+        CHECK((int64_t)pool.stats.memory <= 8192 + mm_chunkqueue_length(&q) * 5 / 4);
+    }
+    CHECK(pool.stats.chunks < 45 && mm_chunkqueue_check(&q));
+    mm_chunkqueue_reset(&q);
+    for (i = 0; i < 100; i++) { /* nothing grows between the chunks of others */
+        mm_chunkqueue_append_mem(&q, "header", 6);
+        mm_chunkqueue_append_file(&q, file_path, 0, 1000);
+        mm_chunkqueue_append_reference(&q, bytes, 20000, NULL, NULL);
+    }
+    CHECK_EQ(pool.stats.memory, 100 * 8192);
+    mm_chunkqueue_reset(&q);
+    memset(&huge, 0, sizeof(huge));
+    huge.chunk_size = (size_t)1 << 30;
+    CHECK_EQ(mmi_chunk_fitting(&huge, SIZE_MAX, 0), huge.chunk_size);
+    huge.chunk_size = (size_t)1 << 28;
+    CHECK_EQ(mmi_chunk_fitting(&huge, SIZE_MAX, 0), (size_t)1 << 30);
+    CHECK_SUB(end());
+}
+
+/* A block and its structure lie ready together, and part where only one of them is wanted. */
+TEST(structures_lie_ready_with_blocks)
+{
+    mm_chunk_pool_stats stats;
+    mm_buffer b = {0};
+    begin(1024, 0);
+    CHECK_SUB(use_regular(3));
+    CHECK_EQ(pool.held, 3);
+    stats = mm_chunk_pool_get_stats(&pool);
+    CHECK(stats.cached == 3 * 1024 && stats.cached_files == 3 * sizeof(mm_chunk));
+    CHECK_EQ(mm_chunk_buffer_acquire(&pool, &b, 100), MM_STATUS_OK); /* only the block */
+    CHECK(pool.held == 2 && pool.files.bytes == sizeof(mm_chunk));
+    mm_chunkqueue_append_file(&q, file_path, 0, 10); /* only the structure */
+    CHECK(pool.held == 2 && pool.files.bytes == 0);
+    mm_chunkqueue_append_mem(&q, "both", 4);
+    CHECK(pool.held == 1 && mm_chunk_pool_check(&pool));
+    mm_chunk_buffer_release(&pool, &b);
+    CHECK(pool.held == 1 && pool.regular.bytes == 2 * 1024);
+    mm_chunk_pool_trim(&pool, 2 * 1024); /* structures go first */
+    CHECK(pool.held == 0 && pool.regular.bytes == 2 * 1024 && mm_chunk_pool_check(&pool));
+    mm_chunkqueue_reset(&q);
+    CHECK(pool.held == 1 && pool.regular.bytes == 3 * 1024);
+    CHECK_EQ(mm_chunk_pool_reclaim(1, &pool), sizeof(mm_chunk));
+    CHECK_EQ(mm_chunk_pool_reclaim(SIZE_MAX, &pool), 3 * 1024 + sizeof(mm_chunk));
+    CHECK_SUB(end());
+}
+
+/* The counts that the header states, in bytes per byte. */
+TEST(copies_are_what_the_header_says)
+{
+    static char to[20000];
+    mm_buffer b = {0};
+    mm_status status;
+    size_t size;
+    uint64_t before;
+    begin(8192, 0);
+    mm_chunkqueue_append_mem(&q, file_bytes, 1000);
+    CHECK_EQ(pool.stats.copied, 1000);
+    mm_chunkqueue_append_exact(&q, file_bytes, 1000);
+    CHECK_EQ(pool.stats.copied, 2000);
+    mm_buffer_append(&b, file_bytes, 3000);
+    mm_chunkqueue_append_buffer(&q, &b);
+    mm_chunkqueue_append_reference(&q, file_bytes, 5000, NULL, NULL);
+    mm_chunkqueue_append_file(&q, file_path, 0, 1000);
+    CHECK(mm_chunkqueue_get_memory(&q, 2000, &size) != NULL);
+    memset(q.reserved->own.mem.ptr, 'r', 2000);
+    mm_chunkqueue_use_memory(&q, 2000);
+    mm_chunkqueue_append_queue(&q2, &q);
+    CHECK_EQ(mm_chunkqueue_steal(&q, &q2, 7777), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_append_range(&q, &q2, 100, 900), MM_STATUS_OK);
+    mm_chunkqueue_append_queue(&q, &q2);
+    CHECK_EQ(pool.stats.copied, 2000); /* no more, up to here */
+    CHECK_EQ(mm_chunkqueue_spill(&q), MM_STATUS_OK);
+    CHECK_EQ(pool.stats.copied, 2000);
+    mm_chunkqueue_set_spill(&q, 4000);
+    mm_chunkqueue_append_mem(&q, file_bytes, 16384);
+    CHECK(pool.stats.copied == 2000 && q.memory == 0);
+    mm_chunkqueue_set_spill(&q, INT64_MAX);
+    mm_chunkqueue_reset(&q);
+    mm_chunkqueue_append_mem(&q, file_bytes, 9000);
+    before = pool.stats.copied;
+    CHECK(mm_chunkqueue_contiguous(&q, 8000, &status) != NULL);
+    CHECK_EQ(pool.stats.copied, before);
+    CHECK_EQ(mm_chunkqueue_read(&q, to, 9000), MM_STATUS_OK);
+    CHECK_EQ(pool.stats.copied, before + 9000);
+    CHECK_SUB(end());
+}
+
 /* lighttpd's list of regular chunks has no bound, and all lists are dropped once a minute. */
 TEST(kept_memory_decays)
 {
-    static char bytes[100 * 1024];
     size_t size;
     int i;
     begin(1024, 0);
-    mm_chunkqueue_append_mem(&q, bytes, sizeof(bytes));
-    mm_chunkqueue_reset(&q);
-    CHECK_EQ(pool.regular.bytes, 101 * 1024);
+    CHECK_SUB(use_regular(100));
+    CHECK_EQ(pool.regular.bytes, 100 * 1024);
+    CHECK_EQ(pool.held, 100); /* each with its structure */
     CHECK_EQ(mm_chunk_pool_decay(&pool), 0); /* all of it was in use since the last time */
     for (i = 0; i < 20; i++) {
         size_t before = pool.regular.bytes;
-        mm_chunkqueue_append_mem(&q, bytes, 4000); /* four blocks are needed, the rest is not */
-        mm_chunkqueue_reset(&q);
+        CHECK_SUB(use_regular(4)); /* the rest is not needed */
         (void)mm_chunk_pool_decay(&pool);
         CHECK(pool.regular.bytes <= before && pool.regular.bytes >= 4 * 1024);
         CHECK(mm_chunk_pool_check(&pool));
@@ -618,10 +738,10 @@ TEST(kept_memory_decays)
     mm_chunkqueue_use_memory(&q, 0);
     CHECK_EQ(pool.oversized.bytes, 16384);
     CHECK(mm_chunkqueue_get_memory(&q, 6000, &size) != NULL); /* found there */
-    CHECK(size == 16383 && pool.oversized.bytes == 0);
+    CHECK(size == 16384 && pool.oversized.bytes == 0);
     mm_chunkqueue_use_memory(&q, 0);
     CHECK(mm_chunkqueue_get_memory(&q, 2000, &size) != NULL); /* not worth so much */
-    CHECK(size == 2047 && pool.oversized.bytes == 16384);
+    CHECK(size == 2048 && pool.oversized.bytes == 16384);
     mm_chunkqueue_use_memory(&q, 0);
     pool.oversized.keep = 20000;
     CHECK(mm_chunkqueue_get_memory(&q, 30000, &size) != NULL);
@@ -633,17 +753,15 @@ TEST(kept_memory_decays)
 /* After thousands of uses a list shrinks without being asked. */
 TEST(kept_memory_decays_unasked)
 {
-    static char bytes[200 * 1024];
     int i;
     begin(1024, 0);
-    mm_chunkqueue_append_mem(&q, bytes, sizeof(bytes));
-    mm_chunkqueue_reset(&q);
-    CHECK(pool.regular.bytes > 200 * 1024);
+    CHECK_SUB(use_regular(200));
+    CHECK_EQ(pool.regular.bytes, 200 * 1024);
     for (i = 0; i < 4 * MMI_CHUNK_DECAY_PUTS; i++) {
-        mm_chunkqueue_append_mem(&q, bytes, 10);
+        mm_chunkqueue_append_mem(&q, file_bytes, 10);
         mm_chunkqueue_reset(&q);
     }
-    CHECK(pool.regular.bytes < 100 * 1024);
+    CHECK(pool.regular.bytes < 100 * 1024 && mm_chunk_pool_check(&pool));
     CHECK(pool.files.bytes <= pool.files.keep);
     CHECK_SUB(end());
 }
@@ -656,10 +774,11 @@ TEST(refused_memory_is_taken_from_what_is_kept)
     begin(1024, 0);
     mm_chunkqueue_append_mem(&q, bytes, sizeof(bytes));
     mm_chunkqueue_reset(&q);
-    CHECK(pool.regular.bytes > 0);
+    CHECK(mm_chunk_pool_get_stats(&pool).cached > 0);
     test_allocator_fail(&memory, 1, 0);
     CHECK(mm_chunkqueue_get_memory(&q, 5000, &size) != NULL);
-    CHECK_EQ(pool.regular.bytes, 0);
+    CHECK_EQ(mm_chunk_pool_get_stats(&pool).cached, 0);
+    CHECK_EQ(pool.held, 0);
     mm_chunkqueue_use_memory(&q, 0);
     CHECK_EQ(pool.stats.failures, 0);
     mm_chunk_pool_trim(&pool, 0);
@@ -696,9 +815,9 @@ TEST(kept_memory_is_reclaimed)
     mm_chunkqueue_init(&q2, &pool);
     CHECK_EQ(mm_chunkqueue_append_mem(&q, file_bytes, FILE_SIZE), MM_STATUS_OK);
     mm_chunkqueue_reset(&q);
-    CHECK_EQ(pool.regular.bytes, 3 * 8192);
+    CHECK_EQ(pool.regular.bytes + pool.oversized.bytes, 3 * 8192);
     block = charged->alloc_fn(20000, charged->user_data);
-    CHECK(block != NULL && pool.regular.bytes < 3 * 8192 && pool.regular.bytes > 0);
+    CHECK(block != NULL && pool.regular.bytes == 8192 && pool.oversized.bytes == 0);
     CHECK_EQ(mm_chunkqueue_append_mem(&q, file_bytes, FILE_SIZE), MM_STATUS_NO_MEMORY);
     CHECK(mm_chunkqueue_is_empty(&q) && mm_chunk_pool_check(&pool));
     charged->free_fn(block, 20000, charged->user_data);
@@ -814,10 +933,10 @@ TEST(exact_chunks_waste_nothing)
 {
     begin(0, 0);
     CHECK_EQ(mm_chunkqueue_append_exact(&q, file_bytes, 1500), MM_STATUS_OK);
-    CHECK_EQ(pool.stats.memory, 1501);
+    CHECK_EQ(pool.stats.memory, 1500);
     CHECK_EQ(mm_chunkqueue_append_exact(&q, "", 0), MM_STATUS_OK);
     CHECK_EQ(mm_chunkqueue_append_mem(&q, "x", 1), MM_STATUS_OK);
-    CHECK_EQ(pool.stats.memory, 1501 + 8192);
+    CHECK_EQ(pool.stats.memory, 1500 + 8192);
     CHECK_EQ(mm_chunkqueue_append_exact(&q, file_bytes, SIZE_MAX / 2 - 3000),
              MM_STATUS_TOO_LARGE);
     CHECK_SUB(end());
@@ -890,24 +1009,24 @@ TEST(spans_for_readv)
     begin(1024, 0);
     CHECK_EQ(mm_chunkqueue_append_mem(&q, file_bytes, 1000), MM_STATUS_OK);
     CHECK_EQ(mm_chunkqueue_get_spans(&q, 2000, spans, 4), 3);
-    CHECK(spans[0].size == 23 && spans[1].size == 1023 && spans[2].size == 1023);
-    memcpy(spans[0].ptr, file_bytes + 1000, 23);
-    memcpy(spans[1].ptr, file_bytes + 1023, 1023);
-    memcpy(spans[2].ptr, file_bytes + 2046, 54);
+    CHECK(spans[0].size == 24 && spans[1].size == 1024 && spans[2].size == 1024);
+    memcpy(spans[0].ptr, file_bytes + 1000, 24);
+    memcpy(spans[1].ptr, file_bytes + 1024, 1024);
+    memcpy(spans[2].ptr, file_bytes + 2048, 52);
     mm_chunkqueue_use_memory(&q, 1100);
     CHECK_SUB(check_content(&q, file_bytes, 2100));
     CHECK_EQ(mm_chunkqueue_get_spans(&q, 9000, spans, 2), 2);
-    CHECK(spans[0].size == 969 && spans[1].size >= 9000 - 969);
+    CHECK(spans[0].size == 972 && spans[1].size >= 9000 - 972);
     mm_chunkqueue_use_memory(&q, 0);
     CHECK_EQ(mm_chunkqueue_get_spans(&q, 9000, spans, 1), 1);
     CHECK(spans[0].size >= 9000);
     mm_chunkqueue_use_memory(&q, 0);
     CHECK_EQ(mm_chunkqueue_get_spans(&q, 0, spans, 4), 1); /* what is left of the last chunk */
-    CHECK_EQ(spans[0].size, 969);
+    CHECK_EQ(spans[0].size, 972);
     mm_chunkqueue_use_memory(&q, 0);
     mm_chunkqueue_set_limits(&q, 2100 + 1000, INT64_MAX);
     CHECK_EQ(mm_chunkqueue_get_spans(&q, 5000, spans, 4), 2);
-    CHECK(spans[0].size == 969 && spans[1].size == 31);
+    CHECK(spans[0].size == 972 && spans[1].size == 28);
     mm_chunkqueue_use_memory(&q, 1000);
     CHECK_EQ(mm_chunkqueue_room(&q), 0);
     CHECK_EQ(mm_chunkqueue_get_spans(&q, 1, spans, 4), 0);
@@ -1888,7 +2007,8 @@ TEST_MAIN(VIEW_TESTS NOWAIT_TESTS T(empty_queue), T(pool_desc_is_checked),
           T(full_directory_falls_over_to_the_next), T(refused_spill_gives_the_disk_back),
           T(full_disk_is_what_is_told), T(half_a_buffer_is_not_appended),
           T(every_call_of_a_spill_fails), T(every_allocation_of_a_spill_fails), T(model_holds),
-          T(kept_memory_decays), T(kept_memory_decays_unasked),
+          T(large_appends_take_large_blocks), T(structures_lie_ready_with_blocks),
+          T(copies_are_what_the_header_says), T(kept_memory_decays), T(kept_memory_decays_unasked),
           T(refused_memory_is_taken_from_what_is_kept), T(kept_memory_is_reclaimed),
           T(buffers_on_loan), T(references_are_released_once), T(shared_bytes_are_shared),
           T(exact_chunks_waste_nothing), T(open_buffers), T(prepends), T(spans_for_readv),
