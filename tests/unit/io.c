@@ -377,7 +377,7 @@ TEST(read_faults_and_spill)
     CHECK_EQ(write(theirs, file_bytes, 20000), 20000);
     shim_fail(1, 0, EINTR);
     CHECK_EQ(mm_io_read(&q, ours, 0, &got), MM_STATUS_OK);
-    CHECK_EQ(q.memory, 0); /* 8191 bytes came: beyond the threshold */
+    CHECK_EQ(q.memory, 0); /* 8192 bytes came: beyond the threshold */
     shim_fail(1, 0, EIO);
     CHECK_EQ(mm_io_read(&q, ours, 0, &got), MM_STATUS_IO);
     shim_fail(0, 0, 0);
@@ -386,7 +386,7 @@ TEST(read_faults_and_spill)
     CHECK_EQ(mm_io_read(&q, ours, 0, &got), MM_STATUS_NO_MEMORY);
     test_allocator_fail(&memory, 0, 0);
     length = mm_chunkqueue_length(&q);
-    CHECK_EQ(length, 8191);
+    CHECK_EQ(length, 8192);
     CHECK_EQ(mm_io_read(&q, ours, 0, &got), MM_STATUS_OK);
     CHECK_EQ(mm_chunkqueue_length(&q), length + (int64_t)got);
     CHECK_SUB(end());
