@@ -139,11 +139,12 @@ THREADS
 MEMORY
     The heap is the one object in mm that belongs to the process. What is idle in the page heap and
     among freed mappings is kept for the next request, for a page that the system has to clear costs
-    as much as thirty at hand: up to 12 MiB (and for each thread 8 MiB of chunks), and more if what
-    was given back was needed again soon. A quarter of what was not touched for 250 ms goes back, as
-    long as there are calls. mm_heap_trim gives back all of it, and pages of the system that lie
-    between small live blocks, too. A thread keeps up to 64 KiB of each class, and an empty area.
-    Records about spans and threads (some 0.3 %) are never given back, only used again.
+    as much as thirty at hand: up to 4 MiB (and for each thread 4 MiB of chunks), the mapping freed
+    last, and more if what was given back was needed again soon. A quarter of what was not touched
+    for 250 ms goes back, as long as there are calls: who goes to sleep for long calls mm_heap_trim
+    before, which gives back all of it, and pages of the system that lie between small live blocks,
+    too. A thread keeps up to 64 KiB of each class, and an empty area. Records about spans and
+    threads (some 0.3 %) are never given back, only used again.
 
 ERRORS
     Out of memory, and sizes above PTRDIFF_MAX: NULL and errno ENOMEM; nothing else has changed.
@@ -1350,8 +1351,8 @@ static void mmi_heap_page_give(mmi_heap_page *page)
      as much (mmi_heap_regret), so that who does this again and again keeps what he needs; and
      it falls by itself, by an eighth a tick of what exceeds the need.
    - Of what was idle all the time since the last tick, a quarter goes back at each tick. */
-#define MMI_HEAP_IDLE_BASE ((size_t)12 << 20) /* of the page heap and the kept mappings */
-#define MMI_HEAP_IDLE_CACHE ((size_t)8 << 20) /* of the sorted chunks of a cache */
+#define MMI_HEAP_IDLE_BASE ((size_t)4 << 20) /* of the page heap and the kept mappings */
+#define MMI_HEAP_IDLE_CACHE ((size_t)4 << 20) /* of the sorted chunks of a cache */
 #define MMI_HEAP_IDLE_KEEP ((size_t)1 << 20)  /* too little to care */
 #define MMI_HEAP_TICK 250                     /* milliseconds */
 #define MMI_HEAP_TICK_CALLS 32                /* calls between two looks at the clock */
@@ -1484,14 +1485,16 @@ static void mmi_heap_tick(void)
     h->idle_low = h->idle_high = h->idle;
 }
 
-/* Something has become idle. */
+/* Something has become idle. The newest mapping, unless it is very large, is not held against the
+   limit, so that one block at a time which comes and goes finds its mapping again. */
 static void mmi_heap_settle(void)
 {
     mmi_heap_central *h = &mmi_heap_here;
-    size_t steps;
+    size_t newest = h->kept == NULL ? 0 : h->kept->block_size, steps;
+    if (newest > (size_t)2 * MM_HEAP_HUGE) newest = 0;
     for (steps = 0; steps < MMI_HEAP_GIVE_STEPS; steps++) {
         size_t bytes;
-        if (h->idle <= MMI_HEAP_IDLE_BASE + h->idle_limit) break;
+        if (h->idle <= MMI_HEAP_IDLE_BASE + h->idle_limit + newest) break;
         bytes = mmi_heap_give_step();
         if (bytes == 0) break;
         h->purged += bytes;
