@@ -21,7 +21,8 @@ OPTIONAL DEFINES (before the first include; the MM_SYS_ ones only where the impl
     MM_STATIC, MM_ASSERT, MM_MALLOC, MM_REALLOC, MM_FREE   as in mm_buffer.h
     MM_SYS_OPEN(path, flags, mode)                  open
     MM_SYS_CLOSE(fd)                                close
-    MM_SYS_UNLINK(path)                             unlink
+    MM_SYS_OPEN_TEMP(dir, name, flags, mode)        openat; the file of a temp file
+    MM_SYS_UNLINK_TEMP(dir, name)                   unlinkat
     MM_SYS_FSTAT(fd, stat)                          fstat
     MM_SYS_PREAD(fd, bytes, size, offset)           pread
     MM_SYS_PREAD_NOWAIT(fd, bytes, size, offset)    preadv2 with RWF_NOWAIT
@@ -30,6 +31,8 @@ OPTIONAL DEFINES (before the first include; the MM_SYS_ ones only where the impl
     MM_SYS_FTRUNCATE(fd, size)                      ftruncate
     MM_SYS_TIME()                                   time(NULL), in seconds
     MM_CHUNK_NO_TMPFILE                             never use O_TMPFILE
+    MM_CHUNK_NO_DIRS                                temp files by their paths, with MM_SYS_OPEN and
+                                                    MM_SYS_UNLINK(path); always on Windows
     MM_CHUNK_NO_PWRITEV                             pwrite in its place; only Linux has the other
     MM_CHUNK_NO_NOWAIT                              no preadv2: reads that would wait do
     MM_CHUNK_VIEWS                                  adds mm_chunk_view_get: files mapped into memory
@@ -49,11 +52,13 @@ OVERVIEW
     (blocks of the regular size, larger ones, and the structures of chunks), each bounded in bytes;
     mm_chunk_pool_decay, called now and then, gives back half of what was not needed since the last
     time. And it knows the folders for temp files: one that is full or broken is left for the next,
-    and all queues pass it by for a while.
+    and all queues pass it by for a while. Each is opened once, when it is needed first or by
+    mm_chunk_pool_open_dirs, so that a chroot, a rename or a link in its place does not matter.
 
     A queue with a spill threshold keeps at most that many bytes in memory: beyond it, what is in
     memory and then what is added goes to a temp file that has no name, so nothing is left behind
-    even by kill -9. A memory limit and a disk limit bound a queue for good, and a high and a low
+    even by kill -9. (On Windows it has one until it is closed, as every file is when its process
+    ends.) A memory limit and a disk limit bound a queue for good, and a high and a low
     watermark tell a producer when to pause and when to go on.
 
     With MM_CHUNK_VIEWS, a file's bytes can be looked at without copying them, through a counted
@@ -126,11 +131,13 @@ ERRORS
     MM_STATUS_NO_MEMORY   the allocator refused
     MM_STATUS_NO_SPACE    no temp directory has room: disk full, quota, file size limit
     MM_STATUS_LIMIT       the queue's memory limit or disk limit; a line that is too long
+                          (a decoder's limits are TOO_LARGE and INVALID: see mm_chunked_decode)
     MM_STATUS_NO_FILES    no descriptor left to open a file
     MM_STATUS_NOT_FOUND, MM_STATUS_DENIED   a file by name cannot be opened
     MM_STATUS_TRUNCATED   a file is shorter than what was queued of it
     MM_STATUS_INVALID     negative lengths, more marked written than there is, a file that changed
-    MM_STATUS_TOO_LARGE   the queue would count beyond INT64_MAX, one block beyond 4 GiB
+    MM_STATUS_TOO_LARGE   the queue would count beyond INT64_MAX, one block beyond 4 GiB; a body,
+                          its extensions, trailers or small chunks beyond a decoder's limits
     MM_STATUS_AGAIN       a file by name is held by a lease of its writer; a read would have to wait
                           for the disk; no whole line yet
     MM_STATUS_IO          another system error, in errno
@@ -446,6 +453,8 @@ typedef struct mm_chunk_list { /* unused blocks or structures */
 typedef struct mm_chunk_dir { /* a folder for temp files */
     char *path;               /* a copy */
     size_t path_size;         /* bytes of it, the NUL included */
+    int fd;                   /* of it, from the first use on; -1: not open */
+    bool was_open;            /* so it is opened anew only when it is gone, and through no link */
     bool is_bad;              /* it refused when it was last tried: */
     int64_t bad_at;           /* when, in seconds */
     uint64_t attempt;         /* the last attempt that it was tried in */
@@ -503,6 +512,12 @@ typedef struct mm_chunkqueue {
    No directory is touched before the first spill. */
 MM_NODISCARD MM_API mm_status mm_chunk_pool_init(mm_chunk_pool *pool,
                                                  const mm_chunk_pool_desc *desc) MM_NONNULL(1);
+
+/* Opens the folders for temp files that are not open yet, for a process that is about to chroot, to
+   lock itself in or to run out of descriptors; otherwise the first spill does. Each takes a
+   descriptor. OK when one of them at least is open; else why the last one is not. On Windows, where
+   they are not opened, OK. */
+MM_NODISCARD MM_API mm_status mm_chunk_pool_open_dirs(mm_chunk_pool *pool) MM_NONNULL_ALL;
 
 /* Gives all memory back and returns the number of chunks still in queues, which is 0 when every
    queue was reset: with others the pool must not go away, and does not. */
@@ -1123,6 +1138,8 @@ typedef struct stat mmi_stat;
 extern ssize_t MMI_FILE(pread)(int fd, void *bytes, size_t size, off_t offset);
 extern ssize_t MMI_FILE(pwrite)(int fd, const void *bytes, size_t size, off_t offset);
 extern int MMI_FILE(ftruncate)(int fd, off_t size);
+extern int MMI_FILE(openat)(int dir, const char *path, int flags, ...);
+extern int unlinkat(int dir, const char *path, int flags);
 #else
 #define MMI_FILE(name) name
 #endif
@@ -1136,6 +1153,29 @@ extern long syscall(long number, ...); /* hidden by -std=c11; otherwise said twi
 #define MMI_O_CLOEXEC __O_CLOEXEC
 #else
 #define MMI_O_CLOEXEC 0
+#endif
+#if defined(O_DIRECTORY)
+#define MMI_O_DIRECTORY O_DIRECTORY
+#elif defined(__O_DIRECTORY)
+#define MMI_O_DIRECTORY __O_DIRECTORY
+#endif
+#if defined(O_NOFOLLOW)
+#define MMI_O_NOFOLLOW O_NOFOLLOW
+#elif defined(__O_NOFOLLOW)
+#define MMI_O_NOFOLLOW __O_NOFOLLOW
+#endif
+#if defined(O_PATH) /* a folder that need not be readable */
+#define MMI_O_PATH O_PATH
+#elif defined(__O_PATH)
+#define MMI_O_PATH __O_PATH
+#elif defined(O_SEARCH)
+#define MMI_O_PATH O_SEARCH
+#else
+#define MMI_O_PATH O_RDONLY
+#endif
+#if defined(MMI_O_DIRECTORY) && defined(MMI_O_NOFOLLOW) && !defined(_WIN32) && \
+    !defined(MM_CHUNK_NO_DIRS)
+#define MMI_DIRS
 #endif
 #if defined(MM_CHUNK_NO_TMPFILE)
 #elif defined(O_TMPFILE)
@@ -1158,6 +1198,12 @@ extern long syscall(long number, ...); /* hidden by -std=c11; otherwise said twi
 #endif
 #ifndef MM_SYS_UNLINK
 #define MM_SYS_UNLINK(path) unlink(path)
+#endif
+#ifndef MM_SYS_OPEN_TEMP
+#define MM_SYS_OPEN_TEMP(dir, name, flags, mode) MMI_FILE(openat)(dir, name, flags, mode)
+#endif
+#ifndef MM_SYS_UNLINK_TEMP
+#define MM_SYS_UNLINK_TEMP(dir, name) unlinkat(dir, name, 0)
 #endif
 #ifndef MM_SYS_FSTAT
 #define MM_SYS_FSTAT(fd, st) fstat(fd, st)
@@ -2040,11 +2086,47 @@ MM_API mm_status mm_chunk_view_put(mm_chunk_pool *pool, mm_chunk *chunk, mm_chun
 
 // >>pool
 
+static void mmi_dir_close(mm_chunk_dir *dir)
+{
+    if (dir->fd >= 0) (void)MM_SYS_CLOSE(dir->fd);
+    dir->fd = -1;
+}
+
+/* Opens the folder unless it is open; false: errno. Who removed it may have put a link there. */
+static bool mmi_dir_open(mm_chunk_dir *dir)
+{
+#ifdef MMI_DIRS
+    int flags = MMI_O_PATH | MMI_O_DIRECTORY | MMI_O_CLOEXEC;
+    if (dir->was_open) flags |= MMI_O_NOFOLLOW;
+    while (dir->fd < 0) {
+        dir->fd = MM_SYS_OPEN(dir->path, flags, 0);
+        if (dir->fd < 0 && errno != EINTR) return false;
+    }
+    dir->was_open = true;
+#else
+    (void)dir;
+#endif
+    return true;
+}
+
+MM_API mm_status mm_chunk_pool_open_dirs(mm_chunk_pool *pool)
+{
+    mm_status status = MM_STATUS_OK;
+    size_t i, count = 0;
+    for (i = 0; i < pool->temp_dir_count; i++) {
+        if (mmi_dir_open(&pool->temp_dirs[i])) count++;
+        else status = mm_status_from_errno(errno);
+    }
+    return count > 0 ? MM_STATUS_OK : status;
+}
+
 static void mmi_temp_dirs_free(mm_chunk_pool *pool, size_t room)
 {
     size_t i;
-    for (i = 0; i < pool->temp_dir_count; i++)
+    for (i = 0; i < pool->temp_dir_count; i++) {
+        mmi_dir_close(&pool->temp_dirs[i]);
         mmi_free(pool->allocator, pool->temp_dirs[i].path, pool->temp_dirs[i].path_size);
+    }
     if (pool->temp_dirs != NULL)
         mmi_free(pool->allocator, pool->temp_dirs, room * sizeof(mm_chunk_dir));
     pool->temp_dirs = NULL;
@@ -2060,6 +2142,7 @@ static mm_status mmi_temp_dirs_copy(mm_chunk_pool *pool, const char *const *dirs
     memset(pool->temp_dirs, 0, bytes);
     for (i = 0; i < count; i++) {
         mm_chunk_dir *dir = &pool->temp_dirs[i];
+        dir->fd = -1;
         dir->path_size = strlen(dirs[i]) + 1;
         dir->path = (char *)mmi_alloc(pool->allocator, dir->path_size);
         if (dir->path == NULL) {
@@ -2850,42 +2933,80 @@ static void mmi_temp_cut(mm_chunk_pool *pool, mm_chunk_source *temp, int64_t len
     errno = error;
 }
 
+#ifndef MMI_DIRS /* paths, and the calls that take one */
+#define MMI_TEMP_OPEN(dir, name, flags) MM_SYS_OPEN(name, flags, 0600)
+#define MMI_TEMP_UNLINK(dir, name) MM_SYS_UNLINK(name)
+#else
+#define MMI_TEMP_OPEN(dir, name, flags) MM_SYS_OPEN_TEMP((dir)->fd, name, flags, 0600)
+#define MMI_TEMP_UNLINK(dir, name) MM_SYS_UNLINK_TEMP((dir)->fd, name)
+#endif
+
 /* Opens a file that has a name only for as long as it takes to unlink it. */
-static int mmi_temp_open_named(mm_chunk_pool *pool, const char *dir)
+static int mmi_temp_open_named(mm_chunk_pool *pool, const mm_chunk_dir *dir)
 {
-    mm_buffer path;
+    mm_buffer name;
     int fd = -1, tries;
-    mm_buffer_init(&path, pool->allocator);
+    mm_buffer_init(&name, pool->allocator);
     for (tries = 0; tries < MMI_CHUNK_TEMP_NAMES; tries++) {
-        mm_buffer_clear(&path);
-        mm_buffer_append_string(&path, dir);
-        mm_buffer_append_string(&path, "/mm-");
-        mm_buffer_append_uint(&path, (uint64_t)getpid());
-        mm_buffer_append_char(&path, '-');
-        mm_buffer_append_hex(&path, (uint64_t)time(NULL), 0);
-        mm_buffer_append_char(&path, '-');
-        mm_buffer_append_hex(&path, pool->temp_name++ + ((uint64_t)(uintptr_t)pool << 8), 0);
+        mm_buffer_clear(&name);
+#ifndef MMI_DIRS
+        mm_buffer_append_string(&name, dir->path);
+        mm_buffer_append_char(&name, '/');
+#endif
+        mm_buffer_append_string(&name, "mm-");
+        mm_buffer_append_uint(&name, (uint64_t)getpid());
+        mm_buffer_append_char(&name, '-');
+        mm_buffer_append_hex(&name, (uint64_t)time(NULL), 0);
+        mm_buffer_append_char(&name, '-');
+        mm_buffer_append_hex(&name, pool->temp_name++ + ((uint64_t)(uintptr_t)pool << 8), 0);
         errno = ENOMEM;
-        if (mm_buffer_status(&path) != MM_STATUS_OK) break;
-        fd = MM_SYS_OPEN(mm_buffer_string(&path),
-                         O_RDWR | O_CREAT | O_EXCL | MMI_O_TEMPORARY | MMI_O_CLOEXEC, 0600);
+        if (mm_buffer_status(&name) != MM_STATUS_OK) break;
+        fd = MMI_TEMP_OPEN(dir, mm_buffer_string(&name),
+                           O_RDWR | O_CREAT | O_EXCL | MMI_O_TEMPORARY | MMI_O_CLOEXEC);
         if (fd >= 0 || (errno != EEXIST && errno != EINTR)) break;
     }
-    if (fd >= 0 && MMI_O_TEMPORARY == 0) (void)MM_SYS_UNLINK(mm_buffer_string(&path));
-    mm_buffer_deinit(&path);
+    if (fd >= 0 && MMI_O_TEMPORARY == 0) (void)MMI_TEMP_UNLINK(dir, mm_buffer_string(&name));
+    mm_buffer_deinit(&name);
     return fd;
 }
 
-static int mmi_temp_open(mm_chunk_pool *pool, const char *dir)
+static int mmi_temp_open_in(mm_chunk_pool *pool, const mm_chunk_dir *dir)
 {
 #ifdef MMI_O_TMPFILE
+#ifdef MMI_DIRS
+    const char *here = ".";
+#else
+    const char *here = dir->path;
+#endif
     int fd;
     do {
-        fd = MM_SYS_OPEN(dir, MMI_O_TMPFILE | O_RDWR | O_EXCL | MMI_O_CLOEXEC, 0600);
+        fd = MMI_TEMP_OPEN(dir, here, MMI_O_TMPFILE | O_RDWR | O_EXCL | MMI_O_CLOEXEC);
     } while (fd < 0 && errno == EINTR);
     if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)) return fd;
 #endif
     return mmi_temp_open_named(pool, dir);
+}
+
+/* Whether the folder was removed after it was opened. Systems refuse a file there for reasons that
+   differ (Linux 6: EPERM), but it has lost its links. */
+static bool mmi_dir_is_gone(const mm_chunk_dir *dir)
+{
+    int error = errno;
+    mmi_stat st;
+    bool is_gone = dir->fd >= 0 && error != ENOSPC && error != EMFILE && error != ENFILE &&
+                   (error == ENOENT || MM_SYS_FSTAT(dir->fd, &st) != 0 || st.st_nlink == 0);
+    errno = error;
+    return is_gone;
+}
+
+/* A new temp file in the folder; -1: errno. In a folder that was removed there can be none: perhaps
+   it was made anew. */
+static int mmi_temp_open(mm_chunk_pool *pool, mm_chunk_dir *dir)
+{
+    int fd = mmi_dir_open(dir) ? mmi_temp_open_in(pool, dir) : -1;
+    if (fd >= 0 || !mmi_dir_is_gone(dir)) return fd;
+    mmi_dir_close(dir);
+    return mmi_dir_open(dir) ? mmi_temp_open_in(pool, dir) : -1;
 }
 
 /* What to say when no directory would do: that one is full rather than that another is missing, and
@@ -2929,7 +3050,7 @@ static mm_status mmi_temp_begin(mm_chunk_pool *pool, mm_chunk_source *source,
     while ((dir = mmi_dir_next(pool, attempt, now)) != NULL) {
         mm_status status;
         dir->attempt = attempt;
-        source->fd = mmi_temp_open(pool, dir->path);
+        source->fd = mmi_temp_open(pool, dir);
         status = source->fd < 0 ? mm_status_from_errno(errno)
                                 : mmi_temp_append(pool, source, slices, skip, size);
         if (status == MM_STATUS_OK) {

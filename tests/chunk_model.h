@@ -31,6 +31,7 @@ static struct shim {
     int for_ever, error;
     size_t most; /* bytes that a pread or pwrite moves at most; 0: any */
     int open_fds, no_tmpfile, truncated;
+    uint64_t dirs;    /* descriptors of folders, which open_fds does not count */
     int64_t clock;    /* seconds */
     int cold;         /* errno of a read that must not wait, or -1: returns 0; 0: reads */
     size_t cold_at;   /* from this offset on */
@@ -44,7 +45,9 @@ static struct shim {
 static int shim_fails(void);
 static int shim_open(const char *path, int flags, unsigned mode);
 static int shim_close(int fd);
-static int shim_unlink(const char *path);
+#ifndef MM_CHUNK_NO_DIRS
+static int shim_open_temp(int at, const char *name, int flags, unsigned mode);
+#endif
 static int shim_fstat(int fd, struct stat *st);
 static ssize_t shim_pread(int fd, void *bytes, size_t size, off_t offset);
 static ssize_t shim_pwrite(int fd, const void *bytes, size_t size, off_t offset);
@@ -63,7 +66,7 @@ static int shim_munmap(void *at, size_t size);
 
 #define MM_SYS_OPEN(path, flags, mode) shim_open(path, flags, mode)
 #define MM_SYS_CLOSE(fd) shim_close(fd)
-#define MM_SYS_UNLINK(path) shim_unlink(path)
+#define MM_SYS_OPEN_TEMP(dir, name, flags, mode) shim_open_temp(dir, name, flags, mode)
 #define MM_SYS_FSTAT(fd, st) shim_fstat(fd, st)
 #define MM_SYS_PREAD(fd, bytes, size, offset) shim_pread(fd, bytes, size, offset)
 #define MM_SYS_PWRITE(fd, bytes, size, offset) shim_pwrite(fd, bytes, size, offset)
@@ -89,27 +92,49 @@ static int shim_fails(void)
     return 1;
 }
 
+static int shim_is_bad(const char *path)
+{
+    if (shim.bad == NULL || strncmp(path, shim.bad, strlen(shim.bad)) != 0) return 0;
+    shim.bad_opens++;
+    errno = ENOSPC;
+    return 1;
+}
+
 static int shim_open(const char *path, int flags, unsigned mode)
 {
     int fd;
-    if (shim_fails()) return -1;
-    if (shim.bad != NULL && strncmp(path, shim.bad, strlen(shim.bad)) == 0) {
-        shim.bad_opens++;
-        errno = ENOSPC;
-        return -1;
-    }
-    if (shim.no_tmpfile && !(flags & O_CREAT) && mode != 0) {
-        errno = EOPNOTSUPP;
-        return -1;
-    }
+    if (shim_fails() || shim_is_bad(path)) return -1;
     fd = open(path, flags, (mode_t)mode);
-    if (fd >= 0) shim.open_fds++;
+    if (fd >= 0 && (flags & O_TMPFILE) == O_DIRECTORY && fd < 64) shim.dirs |= (uint64_t)1 << fd;
+    else if (fd >= 0) shim.open_fds++;
     return fd;
 }
 
+#ifdef MMI_DIRS
+static int shim_open_temp(int at, const char *name, int flags, unsigned mode)
+{
+    char link[40], path[200];
+    ssize_t length;
+    int fd;
+    if (shim_fails()) return -1;
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", at);
+    length = readlink(link, path, sizeof(path) - 1);
+    path[length < 0 ? 0 : length] = '\0';
+    if (shim_is_bad(path)) return -1;
+    if (shim.no_tmpfile && !(flags & O_CREAT)) {
+        errno = EOPNOTSUPP;
+        return -1;
+    }
+    fd = openat(at, name, flags, (mode_t)mode);
+    if (fd >= 0) shim.open_fds++;
+    return fd;
+}
+#endif
+
 static int shim_close(int fd)
 {
-    __atomic_sub_fetch(&shim.open_fds, 1, __ATOMIC_RELAXED);
+    if (fd < 64 && (shim.dirs >> fd & 1) != 0) shim.dirs &= ~((uint64_t)1 << fd);
+    else __atomic_sub_fetch(&shim.open_fds, 1, __ATOMIC_RELAXED);
     return close(fd); /* never fails in a way that matters: the descriptor is gone */
 }
 
@@ -117,11 +142,6 @@ static int shim_ftruncate(int fd, off_t size)
 {
     shim.truncated++;
     return ftruncate(fd, size);
-}
-
-static int shim_unlink(const char *path)
-{
-    return unlink(path);
 }
 
 static int shim_fstat(int fd, struct stat *st)
@@ -214,8 +234,10 @@ static int64_t shim_time(void)
 
 static void shim_reset(void)
 {
+    uint64_t dirs = shim.dirs;
     memset(&shim, 0, sizeof(shim));
     shim.disk = -1;
+    shim.dirs = dirs;
 }
 
 static void shim_fail(size_t n, int for_ever, int error)
@@ -678,7 +700,7 @@ static void model_end(model *m)
     MODEL_CHECK(m->pool.stats.temp_files == 0 && m->pool.stats.loans == 0);
     MODEL_CHECK(mm_chunk_pool_deinit(&m->pool) == 0);
     MODEL_CHECK(m->memory.live_blocks == 0 && m->memory.bad_sizes == 0);
-    MODEL_CHECK(shim.open_fds == 0 && m->borrowed == 0 && m->referenced == 0);
+    MODEL_CHECK(shim.open_fds == 0 && shim.dirs == 0 && m->borrowed == 0 && m->referenced == 0);
     MODEL_CHECK(mm_budget_deinit(&m->disk) == 0);
     MODEL_CHECK(mm_shared_release(m->shared));
 }

@@ -45,6 +45,8 @@ static int shim_close(int fd)
 }
 
 #define MM_SYS_OPEN(path, flags, mode) (shim_fails() ? -1 : shim_opened(open(path, flags, mode)))
+#define MM_SYS_OPEN_TEMP(dir, name, flags, mode) \
+    (shim_fails() ? -1 : shim_opened(openat(dir, name, flags, mode)))
 #define MM_SYS_CLOSE(fd) shim_close(fd)
 #define MM_SYS_FSTAT(fd, st) (shim_fails() ? -1 : fstat(fd, st))
 #define MM_SYS_PREAD(fd, bytes, size, at) (shim_fails() ? -1 : pread(fd, bytes, size, at))

@@ -597,6 +597,7 @@ static void end(void)
     CHECK_EQ(memory.live_blocks, 0);
     CHECK_EQ(memory.bad_sizes, 0);
     CHECK_EQ(shim.open_fds, 0);
+    CHECK_EQ(shim.dirs, 0);
 }
 
 /* Fills n regular blocks and drains them. */
@@ -1362,6 +1363,7 @@ TEST(bad_directory_rests)
     mm_chunk_pool_desc desc;
     fixture();
     shim_reset();
+    memcpy(second_dir + sizeof(second_dir) - 7, "XXXXXX", 6);
     CHECK(mkdtemp(second_dir) != NULL);
     dirs[0] = second_dir;
     dirs[1] = dir;
@@ -1429,6 +1431,118 @@ TEST(directories_that_are_none)
         if (i == 0) unlink(path);
     }
 }
+
+#ifdef MMI_DIRS
+/* A pool and two queues that spill everything to second_dir. */
+static void begin_second_dir(void)
+{
+    const char *dirs[1];
+    mm_chunk_pool_desc desc;
+    fixture();
+    shim_reset();
+    memcpy(second_dir + sizeof(second_dir) - 7, "XXXXXX", 6);
+    CHECK(mkdtemp(second_dir) != NULL);
+    dirs[0] = second_dir;
+    memset(&desc, 0, sizeof(desc));
+    test_allocator_init(&memory);
+    desc.allocator = &memory.base;
+    desc.temp_dirs = dirs;
+    desc.temp_dir_count = 1;
+    CHECK_EQ(mm_chunk_pool_init(&pool, &desc), MM_STATUS_OK);
+    mm_chunkqueue_init(&q, &pool);
+    mm_chunkqueue_init(&q2, &pool);
+    mm_chunkqueue_set_spill(&q, 0);
+    mm_chunkqueue_set_spill(&q2, 0);
+}
+
+/* Whether a fresh queue can spill: the status when not. */
+static mm_status spills(void)
+{
+    mm_status status;
+    mm_chunkqueue_reset(&q2);
+    status = mm_chunkqueue_append_mem(&q2, "on disk", 7);
+    mm_chunkqueue_reset(&q2);
+    return status;
+}
+
+/* What is at its path later does not matter. */
+TEST(directories_are_opened_once)
+{
+    char moved[sizeof(second_dir) + 8];
+    CHECK_SUB(begin_second_dir());
+    CHECK_EQ(mm_chunk_pool_open_dirs(&pool), MM_STATUS_OK);
+    CHECK(pool.temp_dirs[0].fd >= 0 && shim.calls == 1);
+    CHECK_EQ(mm_chunk_pool_open_dirs(&pool), MM_STATUS_OK);
+    CHECK((fcntl(pool.temp_dirs[0].fd, F_GETFD) & FD_CLOEXEC) != 0 && shim.calls == 1);
+    snprintf(moved, sizeof(moved), "%s-moved", second_dir);
+    CHECK_EQ(rename(second_dir, moved), 0);
+    CHECK_EQ(spills(), MM_STATUS_OK);
+    CHECK_EQ(symlink("/nowhere/at/all", second_dir), 0);
+    CHECK_EQ(spills(), MM_STATUS_OK);
+    shim.no_tmpfile = 1;
+    CHECK_EQ(spills(), MM_STATUS_OK);
+    CHECK_EQ(unlink(second_dir), 0);
+    CHECK_EQ(rmdir(moved), 0); /* nothing is in it */
+    CHECK_SUB(end());
+}
+
+/* A folder that is gone is opened anew when it is there again, but not through a link. */
+TEST(directories_that_come_back)
+{
+    char other[sizeof(second_dir) + 8];
+    CHECK_SUB(begin_second_dir());
+    snprintf(other, sizeof(other), "%s-other", second_dir);
+    CHECK_EQ(mkdir(other, 0700), 0);
+    shim_fail(1, 0, EMFILE);
+    CHECK_EQ(spills(), MM_STATUS_NO_FILES);
+    CHECK(!pool.temp_dirs[0].is_bad);
+    CHECK_EQ(spills(), MM_STATUS_OK); /* opened by the first spill */
+    CHECK_EQ(rmdir(second_dir), 0);
+    CHECK_EQ(spills(), MM_STATUS_IO);
+    CHECK_EQ(mm_chunk_pool_open_dirs(&pool), MM_STATUS_NOT_FOUND);
+    CHECK_EQ(symlink(other, second_dir), 0);
+    CHECK(spills() != MM_STATUS_OK);
+    CHECK(mm_chunk_pool_open_dirs(&pool) != MM_STATUS_OK);
+    CHECK_EQ(unlink(second_dir), 0);
+    CHECK_EQ(mkdir(second_dir, 0700), 0);
+    CHECK_EQ(spills(), MM_STATUS_OK);
+    CHECK_EQ(rmdir(second_dir), 0);
+    CHECK_EQ(mkdir(second_dir, 0700), 0);
+    CHECK_EQ(spills(), MM_STATUS_OK); /* within the same attempt */
+    CHECK_EQ(rmdir(second_dir), 0);
+    CHECK_EQ(rmdir(other), 0);
+    CHECK_SUB(end());
+}
+
+/* In a child process, which stays there. */
+static int spills_in_chroot(void)
+{
+    if (mm_chunk_pool_open_dirs(&pool) != MM_STATUS_OK) return 1;
+    if (chroot(dir) != 0 || chdir("/") != 0) return 2;
+    return access(second_dir, F_OK) == 0 || spills() != MM_STATUS_OK ? 1 : 0;
+}
+
+TEST(directories_outlive_a_chroot)
+{
+    int status = 0;
+    pid_t child;
+    CHECK_SUB(begin_second_dir());
+    fflush(stdout);
+    child = fork();
+    CHECK(child >= 0);
+    if (child == 0) _exit(spills_in_chroot());
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) != 1);
+    if (WEXITSTATUS(status) == 2) printf("      only root may chroot: skipped\n");
+    CHECK_EQ(rmdir(second_dir), 0);
+    CHECK_SUB(end());
+}
+
+#define DIR_TESTS T(directories_are_opened_once), T(directories_that_come_back), \
+    T(directories_outlive_a_chroot),
+#else
+#define DIR_TESTS
+#endif
 
 /* The disk is full after each number of bytes: what the queue held it holds, and it goes on when
    there is space again. */
@@ -1999,7 +2113,7 @@ TEST(faults_elsewhere_are_not_hidden)
 #define NOWAIT_TESTS
 #endif
 
-TEST_MAIN(VIEW_TESTS NOWAIT_TESTS T(empty_queue), T(pool_desc_is_checked),
+TEST_MAIN(VIEW_TESTS NOWAIT_TESTS DIR_TESTS T(empty_queue), T(pool_desc_is_checked),
           T(one_byte_a_million_times), T(pooled_chunk_stays_its_size), T(free_memory_is_bounded),
           T(buffers_move_or_copy), T(split_shares_the_bytes), T(steal_nothing),
           T(file_ranges_and_ownership), T(file_by_name_fails_when_it_is_needed),

@@ -3,4 +3,5 @@
 #define MM_CHUNK_NO_PWRITEV
 #define MM_CHUNK_NO_NOWAIT
 #define MM_CHUNK_NO_TMPFILE
+#define MM_CHUNK_NO_DIRS
 #include "chunk.c"

@@ -20,6 +20,7 @@ static ptrdiff_t shim_pwrite(int fd, const void *bytes, size_t size, int64_t off
 #define MM_SYS_CLOSE(fd) shim_close(fd)
 #define MM_SYS_PWRITE(fd, bytes, size, offset) shim_pwrite(fd, bytes, size, offset)
 #define MM_CHUNK_NO_PWRITEV
+#define MM_CHUNK_NO_DIRS /* so that MM_SYS_OPEN opens all */
 #define MM_IMPLEMENTATION
 #include "../../mm_chunk.h"
 

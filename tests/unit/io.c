@@ -61,6 +61,8 @@ static ssize_t shim_sendmsg(int fd, const struct msghdr *msg, int flags)
 }
 
 #define MM_SYS_OPEN(path, flags, mode) (shim_fails() ? -1 : shim_opened(open(path, flags, mode)))
+#define MM_SYS_OPEN_TEMP(dir, name, flags, mode) \
+    (shim_fails() ? -1 : shim_opened(openat(dir, name, flags, mode)))
 #define MM_SYS_CLOSE(fd) shim_close(fd)
 #define MM_SYS_FSTAT(fd, st) (shim_fails() ? -1 : fstat(fd, st))
 #define MM_SYS_PREAD(fd, bytes, size, at) \
