@@ -482,7 +482,9 @@ struct mm_chunkqueue;
 
 /* Called with true when the length has come up to the high watermark, with false when it has gone
    down to the low one after that. Each edge is told once. It runs at the end of the call that
-   crossed the mark, and may call for the queue. */
+   crossed the mark, when the queue is whole: a framed append is in it with all of its frame. So it
+   may call for the queue, write it out or append to it, and be called again from within. For other
+   queues and decoders of that call it must not. */
 typedef void (*mm_chunkqueue_flow)(struct mm_chunkqueue *q, bool is_high, void *user_data);
 
 typedef struct mm_chunkqueue {
@@ -4047,12 +4049,20 @@ MM_API mm_status mm_chunked_append_fd(mm_chunkqueue *q, int fd, int64_t offset, 
 MM_API mm_status mm_chunked_append_queue(mm_chunkqueue *q, mm_chunkqueue *from)
 {
     mmi_chunked_frame frame;
-    int64_t length = mm_chunkqueue_length(from);
+    int64_t length = mm_chunkqueue_length(from), high = from->high;
+    bool is_high = from->is_high;
     mm_status status = q->status;
     MM_ASSERT(q != from && q->pool == from->pool);
     if (status == MM_STATUS_OK && length > 0) status = mmi_chunked_begin(q, length, &frame);
     if (status != MM_STATUS_OK || length == 0) return status;
-    return mmi_chunked_close(q, &frame, mm_chunkqueue_append_queue(q, from));
+    from->high = INT64_MAX; /* its watermarks are told of when the frame is whole */
+    from->is_high = false;
+    status = mm_chunkqueue_append_queue(q, from);
+    from->high = high;
+    from->is_high = is_high;
+    status = mmi_chunked_close(q, &frame, status);
+    mmi_queue_flow(from);
+    return status;
 }
 
 static bool mmi_chunked_is_text(char c)

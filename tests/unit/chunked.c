@@ -261,6 +261,55 @@ TEST(encoder_refuses)
     CHECK_SUB(finish());
 }
 
+/* ---- watermarks ---- */
+
+static int told; /* how often a callback has seen `to` whole */
+
+static void see_whole(mm_chunkqueue *q, bool is_high, void *user_data)
+{
+    mm_chunked_decoder d = {0};
+    mm_chunkqueue seen;
+    (void)q;
+    mm_chunkqueue_init(&seen, &pool);
+    if (!mm_chunkqueue_check(&to) || mm_chunkqueue_status(&to) != MM_STATUS_OK) return;
+    if (mm_chunkqueue_append_range(&seen, &to, 0, mm_chunkqueue_length(&to)) != MM_STATUS_OK)
+        return;
+    if (mm_chunked_decode_queue(&d, &seen, NULL) == MM_STATUS_AGAIN && d.digits == 0 &&
+        d.state == MMI_CHUNKED_SIZE) /* between two chunks */
+        told++;
+    mm_chunkqueue_deinit(&seen);
+    if (is_high && user_data != NULL) /* from within: the low edge, and another frame */
+        (void)!mm_chunkqueue_mark_written(&to, mm_chunkqueue_length(&to));
+    if (!is_high && user_data != NULL) mm_chunked_append_mem(&to, "more", 4);
+}
+
+/* A callback never sees a part of a frame, whatever is framed, and may use the queue. */
+TEST(watermarks_see_whole_frames)
+{
+    static char bytes[5000];
+    mm_buffer b = {0};
+    int i;
+    for (i = 0; i < 5; i++) {
+        CHECK_EQ(start(0), MM_STATUS_OK);
+        told = 0;
+        mm_buffer_append(&b, bytes, 3000);
+        mm_chunkqueue_append_mem(&from, bytes, 5000);
+        mm_chunkqueue_set_flow(&from, 0, 10, NULL, NULL);
+        mm_chunkqueue_set_flow(&from, 0, 10, see_whole, NULL);
+        mm_chunkqueue_set_flow(&to, 10, 100, see_whole, &told);
+        if (i == 0) CHECK_EQ(mm_chunked_append_mem(&to, bytes, 200), MM_STATUS_OK);
+        if (i == 1) CHECK_EQ(mm_chunked_append_mem(&to, bytes, 5000), MM_STATUS_OK);
+        if (i == 2) CHECK_EQ(mm_chunked_append_buffer(&to, &b), MM_STATUS_OK);
+        if (i == 3) CHECK_EQ(mm_chunked_append_file(&to, file_name, 0, 500), MM_STATUS_OK);
+        if (i == 4) CHECK_EQ(mm_chunked_append_queue(&to, &from), MM_STATUS_OK);
+        CHECK_EQ(told, i == 4 ? 3 : 2); /* high, low within it, and that `from` is empty */
+        CHECK(holds(&to, LITERAL("4\r\nmore\r\n")));
+        CHECK(!mm_chunkqueue_is_high(&to) && mm_chunkqueue_check(&to));
+        mm_buffer_deinit(&b);
+        CHECK_SUB(finish());
+    }
+}
+
 /* The largest lengths: the frame is counted too, and nothing overflows. */
 TEST(hostile_sizes_are_not_framed)
 {
@@ -823,5 +872,5 @@ TEST_MAIN(T(encodes), T(encodes_files), T(encodes_every_size), T(large_data_is_n
           T(encoder_refuses), T(hostile_sizes_are_not_framed), T(decodes_at_every_split),
           T(decodes_at_every_two_cuts), T(limits_by_default), T(limits_of_the_caller),
           T(trailers_are_kept_on_request), T(content_is_moved), T(content_is_dropped),
-          T(decodes_through_files), T(every_failure_of_an_encoder),
+          T(decodes_through_files), T(watermarks_see_whole_frames), T(every_failure_of_an_encoder),
           T(every_failure_of_a_decoder), T(what_is_coded_decodes))
