@@ -414,6 +414,8 @@ typedef struct mm_chunk_pool_desc {
     size_t keep_oversized;         /* the same of larger blocks; 0: 1 MiB */
     size_t keep_files;             /* the same of chunk structures, which file chunks are;
                                       0: 64 KiB */
+    bool wipe;                     /* memory is zeroed when its last chunk or its loan ends, for
+                                      privacy: 8 KiB in 0.1 us; what a buffer outgrew is not */
     const char *const *temp_dirs;  /* where temp files go, tried in order; copied; NULL: $TMPDIR or
                                       /var/tmp, then /tmp */
     size_t temp_dir_count;         /* entries of temp_dirs */
@@ -466,6 +468,7 @@ typedef struct mm_chunk_pool {     /* what the queues of a thread share */
     mm_chunk_list regular;         /* blocks of chunk_size */
     mm_chunk_list oversized;       /* larger blocks */
     mm_chunk_list files;           /* structures, each a mm_chunk */
+    bool wipe;                     /* as in the desc */
     size_t held;                   /* structures that lie ready with blocks of these lists */
     mm_chunk_dir *temp_dirs;       /* in the order of the desc */
     size_t temp_dir_count;         /* entries of temp_dirs; >= 1 */
@@ -530,7 +533,9 @@ MM_API void mm_chunk_pool_trim(mm_chunk_pool *pool, size_t bytes) MM_NONNULL_ALL
 
 /* Gives back half of what each list has kept and nobody has needed since the last decay, at most
    64 pieces of each, and returns how many bytes that were. For a timer, once a second or so; it
-   also happens by itself each 4096 times that something is put on a list. */
+   also happens by itself each 4096 times that something is put on a list, but where nothing happens
+   any more, only a timer gives the memory of a peak back:
+       (void)mm_chunk_pool_decay(&worker->chunks);  (in the tick of each second) */
 MM_API size_t mm_chunk_pool_decay(mm_chunk_pool *pool) MM_NONNULL_ALL;
 
 /* For mm_budget_desc.reclaim_fn, with the pool as user data: frees `wanted` bytes of what is kept,
@@ -724,7 +729,11 @@ MM_NODISCARD MM_API mm_status mm_chunkqueue_peek(mm_chunkqueue *q, char *scratch
 /* The same without waiting for a disk: where a file's page is not in the system's cache it stops,
    and when that is the first byte the status is AGAIN and the chunk is `busy`: let others have
    their turn. The next peek of a busy chunk waits, so that there is progress. Where the system
-   cannot tell, as peek. */
+   cannot tell, as peek. In a writer:
+       status = mm_chunkqueue_peek_nowait(q, scratch, sizeof(scratch), &data, &length);
+       if (status == MM_STATUS_AGAIN) return later(connection);  (in the next turn, not at POLLOUT)
+       sent = status == MM_STATUS_OK ? send(fd, data, length, 0) : -1;
+       if (sent > 0) status = mm_chunkqueue_mark_written(q, sent); */
 MM_NODISCARD MM_API mm_status mm_chunkqueue_peek_nowait(mm_chunkqueue *q, char *scratch,
                                                         size_t size, const char **data,
                                                         size_t *length) MM_NONNULL_ALL;
@@ -761,7 +770,10 @@ MM_NODISCARD MM_API mm_status mm_chunkqueue_squash(mm_chunkqueue *q) MM_NONNULL_
 
 /* Reads files into memory when the queue has memory and at most `most` bytes (0: 16 KiB) of files,
    so that a small body leaves in one write with the headers before it. Otherwise, and where the
-   memory limit is in the way, does nothing. A file that cannot be read is an error, and stays. */
+   memory limit is in the way, does nothing. A file that cannot be read is an error, and stays. When
+   a response is whole, and before it is written:
+       mm_chunkqueue_append_fd_ref(q, entry->fd, 0, entry->size, entry_ref, entry);
+       status = mm_chunkqueue_join(q, 0);  (frames of the chunked coding: 32768) */
 MM_NODISCARD MM_API mm_status mm_chunkqueue_join(mm_chunkqueue *q, int64_t most) MM_NONNULL_ALL;
 
 /* ---- chunks, for those who write them out themselves ---- */
@@ -1498,12 +1510,22 @@ static mm_status mmi_block_get(mm_chunk_pool *pool, mm_buffer *mem, size_t least
     return MM_STATUS_OK;
 }
 
+/* All of the block: a read may have written more than was taken of it. By way of a pointer that may
+   have changed, so that no compiler leaves it out in front of a free. */
+static void mmi_block_wipe(void *ptr, size_t size)
+{
+    static void *(*const volatile wipe)(void *, int, size_t) = memset;
+    MM_TRACK_UNPOISON(ptr, size);
+    (void)wipe(ptr, 0, size);
+}
+
 /* Takes the buffer's memory back; the buffer is empty. */
 static void mmi_block_put(mm_chunk_pool *pool, mm_buffer *mem)
 {
     mm_chunk_list *list = mem->size == pool->chunk_size ? &pool->regular : &pool->oversized;
     if (mem->ptr == NULL) return;
     mmi_buffer_reveal(mem);
+    if (pool->wipe && !mem->is_borrowed) mmi_block_wipe(mem->ptr, mem->size);
     if (mem->is_borrowed || mem->allocator != pool->allocator || mem->size < pool->chunk_size)
         mm_buffer_deinit(mem);
     else mmi_list_push(pool, list, mem->ptr, mem->size);
@@ -1631,6 +1653,7 @@ static bool mmi_source_keep(mm_chunk_pool *pool, mm_chunk_source *source)
     if (size < pool->chunk_size || source->mem.allocator != pool->allocator ||
         source->mem.is_borrowed || !mmi_list_has_room(list, size))
         return false;
+    if (MM_UNLIKELY(pool->wipe)) mmi_block_wipe(source->mem.ptr, size);
     mmi_list_put(pool, list, source->holder, size, source->mem.ptr);
     return true;
 }
@@ -2188,6 +2211,7 @@ MM_API mm_status mm_chunk_pool_init(mm_chunk_pool *pool, const mm_chunk_pool_des
                                                      : desc->temp_file_size;
     pool->temp_quota = desc->temp_quota == 0 ? INT64_MAX : desc->temp_quota;
     pool->temp_budget = desc->temp_budget;
+    pool->wipe = desc->wipe;
     pool->spill_at = desc->spill_at == 0 ? INT64_MAX : desc->spill_at;
     return mmi_temp_dirs_init(pool, desc);
 }

@@ -674,6 +674,46 @@ TEST(structures_lie_ready_with_blocks)
     CHECK_SUB(end());
 }
 
+/* What one connection had in memory, the next one does not find there. */
+TEST(memory_is_wiped_on_request)
+{
+    mm_chunk_pool_desc desc;
+    mm_buffer b = {0};
+    size_t size, i;
+    char *to;
+    memset(&desc, 0, sizeof(desc));
+    desc.wipe = true;
+    test_allocator_init(&memory);
+    desc.allocator = &memory.base;
+    CHECK_EQ(mm_chunk_pool_init(&pool, &desc), MM_STATUS_OK);
+    mm_chunkqueue_init(&q, &pool);
+    mm_chunkqueue_init(&q2, &pool);
+    to = mm_chunkqueue_get_memory(&q, 8192, &size);
+    CHECK(to != NULL && size == 8192);
+    memset(to, 's', size);
+    mm_chunkqueue_use_memory(&q, 100); /* more than that was written */
+    mm_chunkqueue_append_exact(&q, file_bytes, 500); /* freed, not kept */
+    mm_chunkqueue_reset(&q);
+    CHECK_EQ(mm_chunk_buffer_acquire(&pool, &b, 100), MM_STATUS_OK);
+#ifndef MM_VALGRIND /* to which the bytes are undefined */
+    to = b.ptr;
+    MM_TRACK_UNPOISON(to, b.size);
+    for (i = 0; i < b.size; i++) CHECK(i < sizeof(mmi_unused) || to[i] == 0);
+#endif
+    mm_buffer_clear(&b);
+    mm_buffer_append(&b, file_bytes, 8000);
+    mm_chunk_buffer_release(&pool, &b);
+    to = mm_chunkqueue_get_memory(&q, 8192, &size);
+    CHECK(to != NULL);
+#ifndef MM_VALGRIND
+    for (i = 0; i < size; i++) CHECK(i < sizeof(mmi_unused) || to[i] == 0);
+#else
+    (void)i;
+#endif
+    mm_chunkqueue_use_memory(&q, 0);
+    CHECK_SUB(end());
+}
+
 /* The counts that the header states, in bytes per byte. */
 TEST(copies_are_what_the_header_says)
 {
@@ -2122,7 +2162,8 @@ TEST_MAIN(VIEW_TESTS NOWAIT_TESTS DIR_TESTS T(empty_queue), T(pool_desc_is_check
           T(full_disk_is_what_is_told), T(half_a_buffer_is_not_appended),
           T(every_call_of_a_spill_fails), T(every_allocation_of_a_spill_fails), T(model_holds),
           T(large_appends_take_large_blocks), T(structures_lie_ready_with_blocks),
-          T(copies_are_what_the_header_says), T(kept_memory_decays), T(kept_memory_decays_unasked),
+          T(copies_are_what_the_header_says), T(memory_is_wiped_on_request),
+          T(kept_memory_decays), T(kept_memory_decays_unasked),
           T(refused_memory_is_taken_from_what_is_kept), T(kept_memory_is_reclaimed),
           T(buffers_on_loan), T(references_are_released_once), T(shared_bytes_are_shared),
           T(exact_chunks_waste_nothing), T(open_buffers), T(prepends), T(spans_for_readv),

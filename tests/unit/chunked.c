@@ -283,6 +283,23 @@ static void see_whole(mm_chunkqueue *q, bool is_high, void *user_data)
     if (!is_high && user_data != NULL) mm_chunked_append_mem(&to, "more", 4);
 }
 
+/* lighttpd reads files of up to 32 KiB into memory when it frames them: here that is asked for. */
+TEST(small_framed_files_join_their_frames)
+{
+    mm_chunked_decoder d = {0};
+    CHECK_EQ(start(0), MM_STATUS_OK);
+    mm_chunkqueue_append_mem(&to, "HTTP/1.1 200 OK\r\n\r\n", 19);
+    CHECK_EQ(mm_chunked_append_file(&to, file_name, 0, 700), MM_STATUS_OK);
+    CHECK_EQ(mm_chunked_append_last(&to, LITERAL("")), MM_STATUS_OK);
+    CHECK(to.first != to.last);
+    CHECK_EQ(mm_chunkqueue_join(&to, 32768), MM_STATUS_OK);
+    CHECK(to.memory == mm_chunkqueue_length(&to) && shim.open_fds == 0);
+    CHECK_EQ(mm_chunkqueue_mark_written(&to, 19), MM_STATUS_OK);
+    CHECK_EQ(mm_chunked_decode_queue(&d, &to, NULL), MM_STATUS_OK);
+    CHECK_EQ(d.body, 700);
+    CHECK_SUB(finish());
+}
+
 /* A callback never sees a part of a frame, whatever is framed, and may use the queue. */
 TEST(watermarks_see_whole_frames)
 {
@@ -872,5 +889,7 @@ TEST_MAIN(T(encodes), T(encodes_files), T(encodes_every_size), T(large_data_is_n
           T(encoder_refuses), T(hostile_sizes_are_not_framed), T(decodes_at_every_split),
           T(decodes_at_every_two_cuts), T(limits_by_default), T(limits_of_the_caller),
           T(trailers_are_kept_on_request), T(content_is_moved), T(content_is_dropped),
-          T(decodes_through_files), T(watermarks_see_whole_frames), T(every_failure_of_an_encoder),
+          T(decodes_through_files), T(small_framed_files_join_their_frames),
+          T(watermarks_see_whole_frames),
+          T(every_failure_of_an_encoder),
           T(every_failure_of_a_decoder), T(what_is_coded_decodes))
