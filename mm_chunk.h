@@ -21,8 +21,8 @@ OPTIONAL DEFINES (before the first include; the MM_SYS_ ones only where the impl
     MM_STATIC, MM_ASSERT, MM_MALLOC, MM_REALLOC, MM_FREE   as in mm_buffer.h
     MM_SYS_OPEN(path, flags, mode)                  open
     MM_SYS_CLOSE(fd)                                close
-    MM_SYS_OPEN_TEMP(dir, name, flags, mode)        openat; the file of a temp file
-    MM_SYS_UNLINK_TEMP(dir, name)                   unlinkat
+    MM_SYS_OPEN_TEMP(dir, name, flags, mode)        openat, for temp files
+    MM_SYS_UNLINK_TEMP(dir, name)                   unlinkat, likewise
     MM_SYS_FSTAT(fd, stat)                          fstat
     MM_SYS_PREAD(fd, bytes, size, offset)           pread
     MM_SYS_PREAD_NOWAIT(fd, bytes, size, offset)    preadv2 with RWF_NOWAIT
@@ -456,7 +456,8 @@ typedef struct mm_chunk_dir { /* a folder for temp files */
     char *path;               /* a copy */
     size_t path_size;         /* bytes of it, the NUL included */
     int fd;                   /* of it, from the first use on; -1: not open */
-    bool was_open;            /* so it is opened anew only when it is gone, and through no link */
+    bool was_open;            /* so it is opened anew only when it is gone */
+    bool is_link;             /* the path was one at the first time, and may be one again */
     bool is_bad;              /* it refused when it was last tried: */
     int64_t bad_at;           /* when, in seconds */
     uint64_t attempt;         /* the last attempt that it was tried in */
@@ -2117,15 +2118,18 @@ static void mmi_dir_close(mm_chunk_dir *dir)
     dir->fd = -1;
 }
 
-/* Opens the folder unless it is open; false: errno. Who removed it may have put a link there. */
+/* Opens the folder unless it is open; false: errno. Through a link the first time only, or when it
+   was one then: who removed a folder may have put another one's link there. */
 static bool mmi_dir_open(mm_chunk_dir *dir)
 {
 #ifdef MMI_DIRS
-    int flags = MMI_O_PATH | MMI_O_DIRECTORY | MMI_O_CLOEXEC;
-    if (dir->was_open) flags |= MMI_O_NOFOLLOW;
+    const int flags = MMI_O_PATH | MMI_O_DIRECTORY | MMI_O_CLOEXEC;
     while (dir->fd < 0) {
-        dir->fd = MM_SYS_OPEN(dir->path, flags, 0);
-        if (dir->fd < 0 && errno != EINTR) return false;
+        dir->fd = MM_SYS_OPEN(dir->path, dir->is_link ? flags : flags | MMI_O_NOFOLLOW, 0);
+        if (dir->fd >= 0 || errno == EINTR) continue;
+        if (dir->was_open) return false;
+        dir->is_link = !dir->is_link && (errno == ENOTDIR || errno == ELOOP || errno == EMLINK);
+        if (!dir->is_link) return false; /* neither way */
     }
     dir->was_open = true;
 #else
@@ -2343,6 +2347,7 @@ static void mmi_queue_drop(mm_chunkqueue *q, mm_chunk *before, int64_t n)
 static void mmi_queue_flow(mm_chunkqueue *q)
 {
     int64_t length = mm_chunkqueue_length(q);
+    if (!q->is_high && q->high == INT64_MAX) return;
     if (q->is_high ? length > q->low : length < q->high) return;
     q->is_high = !q->is_high;
     if (q->flow != NULL) q->flow(q, q->is_high, q->user_data);

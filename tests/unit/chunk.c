@@ -1554,6 +1554,26 @@ TEST(directories_that_come_back)
     CHECK_SUB(end());
 }
 
+/* Where the path that was given is a link, it may be made anew as well. */
+TEST(directories_behind_links)
+{
+    char other[sizeof(second_dir) + 8];
+    CHECK_SUB(begin_second_dir());
+    snprintf(other, sizeof(other), "%s-other", second_dir);
+    CHECK_EQ(rename(second_dir, other), 0);
+    CHECK_EQ(symlink(other, second_dir), 0);
+    shim_fail(2, 0, EMFILE); /* the second try, which follows it */
+    CHECK_EQ(spills(), MM_STATUS_NO_FILES);
+    CHECK_EQ(spills(), MM_STATUS_OK);
+    CHECK_EQ(rmdir(other), 0);
+    CHECK_EQ(spills(), MM_STATUS_IO);
+    CHECK_EQ(mkdir(other, 0700), 0);
+    CHECK_EQ(spills(), MM_STATUS_OK);
+    CHECK_EQ(unlink(second_dir), 0);
+    CHECK_EQ(rmdir(other), 0);
+    CHECK_SUB(end());
+}
+
 /* In a child process, which stays there. */
 static int spills_in_chroot(void)
 {
@@ -1579,7 +1599,7 @@ TEST(directories_outlive_a_chroot)
 }
 
 #define DIR_TESTS T(directories_are_opened_once), T(directories_that_come_back), \
-    T(directories_outlive_a_chroot),
+    T(directories_behind_links), T(directories_outlive_a_chroot),
 #else
 #define DIR_TESTS
 #endif
