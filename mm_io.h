@@ -907,6 +907,70 @@ MM_NODISCARD MM_API mm_status mm_tls_tickets_attach(mm_tls_tickets *tickets, SSL
     MM_NONNULL_ALL;
 #endif
 
+/* ---- metrics of everything ---- */
+
+typedef enum mm_metrics_kind { /* what a source points to */
+    MM_METRICS_FILES,          /* mm_filecache */
+    MM_METRICS_RESPONSES,      /* mm_respcache */
+    MM_METRICS_MAPS,           /* mm_mapcache; needs MM_CHUNK_VIEWS */
+    MM_METRICS_SESSIONS,       /* mm_tls_sessions; needs MM_IO_OPENSSL */
+    MM_METRICS_CHUNKS,         /* mm_chunk_pool */
+    MM_METRICS_DESCRIPTORS     /* mm_fd_budget */
+} mm_metrics_kind;
+
+typedef struct mm_metrics_source {
+    mm_metrics_kind kind; /* the type of object */
+    const char *name;     /* label, UTF-8; NULL: empty. Within a kind no two may be alike */
+    void *object;         /* not NULL */
+} mm_metrics_source;
+
+typedef struct mm_metrics_value {        /* a figure of the user's own */
+    const char *metric;                  /* name by Prometheus' rules: "my_requests_total" */
+    const char *help;                    /* one line */
+    bool is_counter;                     /* never goes down; its name ends in _total */
+    const char *label;                   /* name of its label; NULL: none. Values that differ in the
+                                            label alone stand next to each other */
+    const char *label_value;             /* UTF-8 */
+    uint64_t (*read_fn)(void *user_data); /* the figure as it is now */
+    void *user_data;                     /* for read_fn */
+} mm_metrics_value;
+
+/* What is to be told. All zero: only the memory of the process. */
+typedef struct mm_metrics {
+    const mm_stats_source *stats;     /* of mm_pool.h: pools, slabs, tiers, budgets, pressures */
+    size_t stats_count;
+    const mm_metrics_source *sources; /* of mm_chunk.h and this header */
+    size_t source_count;
+    const mm_metrics_value *values;   /* anything else */
+    size_t value_count;
+    uint64_t (*heap_fn)(void *user_data); /* bytes in use of the heap, mm_heap's for example; NULL:
+                                             unknown */
+    void *heap_data;                  /* its user_data */
+    const size_t *active;             /* atomic: connections with a request; NULL: unknown */
+    const size_t *idle;               /* atomic: connections without; NULL: unknown */
+} mm_metrics;
+
+/* Writes all figures through the sink, in pieces of up to some 500 bytes; allocates nothing. As
+   Prometheus text, first the ten that dashboards for web servers know, each left out when nothing
+   tells it:
+     webserver_memory_total_bytes, resident (Linux, where /proc can be read);
+     webserver_memory_heap_bytes;
+     webserver_buffer_pool_allocated{pool,size} and webserver_buffer_pool_available{pool,size}, of
+       each tier in `stats`;
+     webserver_connections_active, webserver_connections_idle;
+     webserver_open_file_cache_entries, webserver_response_cache_bytes,
+       webserver_tls_session_cache_entries: the sums over the sources;
+     webserver_memory_pressure, 0 to 3: the highest in `stats`;
+   then those of each part, named mm_..., the user's, and what mm_stats_write has. As JSON an object
+   with the members webserver (the ten), an array for each kind of source (files, responses, maps,
+   sessions, chunks, descriptors), values, and memory (what mm_stats_write has).
+   Each source has to be readable by this thread: sessions and descriptors are from any, the others
+   belong to theirs. Returns OK, what the sink returned if not that, or INVALID, nothing written: an
+   unknown format or kind, an object or read_fn of NULL, a bad name of a metric or label. */
+MM_NODISCARD MM_API mm_status mm_metrics_write(const mm_metrics *metrics, mm_stats_format format,
+                                               mm_stats_sink sink, void *user_data)
+    MM_NONNULL(1) MM_NONNULL(3);
+
 #ifdef __cplusplus
 }
 #endif
@@ -3206,6 +3270,671 @@ MM_API mm_status mm_tls_tickets_attach(mm_tls_tickets *tickets, SSL_CTX *context
     return MM_STATUS_OK;
 }
 #endif
+
+// >>metrics
+
+typedef struct mmi_metrics_out { /* what is on its way to the sink */
+    mm_stats_sink sink;
+    void *user_data;
+    mm_stats_format format;
+    mm_status status; /* the first that was not OK; nothing is passed on after it */
+    bool comma;       /* JSON: the next member is not the first */
+    size_t used;      /* bytes in text */
+    char text[512];
+} mmi_metrics_out;
+
+static void mmi_metrics_flush(mmi_metrics_out *out)
+{
+    if (out->used != 0 && out->status == MM_STATUS_OK)
+        out->status = out->sink(out->user_data, out->text, out->used);
+    out->used = 0;
+}
+
+static void mmi_metrics_bytes(mmi_metrics_out *out, const char *bytes, size_t size)
+{
+    for (; size > 0; size--) {
+        if (out->used == sizeof(out->text)) mmi_metrics_flush(out);
+        out->text[out->used++] = *bytes++;
+    }
+}
+
+static void mmi_metrics_text(mmi_metrics_out *out, const char *text)
+{
+    mmi_metrics_bytes(out, text, strlen(text));
+}
+
+static void mmi_metrics_number(mmi_metrics_out *out, uint64_t number)
+{
+    char digits[24], *at = digits + sizeof(digits);
+    do {
+        *--at = (char)('0' + number % 10);
+        number /= 10;
+    } while (number != 0);
+    mmi_metrics_bytes(out, at, (size_t)(digits + sizeof(digits) - at));
+}
+
+/* The length of the UTF-8 sequence that begins here, in a string with a NUL (RFC 3629); 0: none. */
+static size_t mmi_metrics_sequence(const unsigned char *at)
+{
+    size_t length = at[0] < 0x80 ? 1 : at[0] < 0xE0 ? 2 : at[0] < 0xF0 ? 3 : 4, i;
+    uint32_t code;
+    if (length == 1) return 1;
+    if (at[0] < 0xC2 || at[0] > 0xF4) return 0;
+    code = at[0] & (0x7Fu >> length);
+    for (i = 1; i < length; i++) {
+        if ((at[i] & 0xC0) != 0x80) return 0;
+        code = code << 6 | (at[i] & 0x3Fu);
+    }
+    if (code < 0x80 || (length == 3 && code < 0x800) || (length == 4 && code < 0x10000)) return 0;
+    return code > 0x10FFFF || (code >= 0xD800 && code < 0xE000) ? 0 : length;
+}
+
+/* In quotes. What is no character becomes U+FFFD. */
+static void mmi_metrics_string(mmi_metrics_out *out, const char *string)
+{
+    static const char digits[] = "0123456789abcdef";
+    const unsigned char *at = (const unsigned char *)(string == NULL ? "" : string);
+    mmi_metrics_text(out, "\"");
+    while (*at != '\0') {
+        size_t length = mmi_metrics_sequence(at);
+        if (length == 0) {
+            mmi_metrics_text(out, "\xEF\xBF\xBD");
+            length = 1;
+        } else if (*at == '\n') {
+            mmi_metrics_text(out, "\\n");
+        } else if (*at < 0x20 && out->format == MM_STATS_JSON) {
+            mmi_metrics_text(out, "\\u00");
+            mmi_metrics_bytes(out, &digits[*at >> 4], 1);
+            mmi_metrics_bytes(out, &digits[*at & 15], 1);
+        } else {
+            if (*at == '"' || *at == '\\') mmi_metrics_text(out, "\\");
+            mmi_metrics_bytes(out, (const char *)at, length);
+        }
+        at += length;
+    }
+    mmi_metrics_text(out, "\"");
+}
+
+/* JSON: `"key":`, after a comma if it is not the first member. */
+static void mmi_metrics_key(mmi_metrics_out *out, const char *key)
+{
+    if (out->comma) mmi_metrics_text(out, ",");
+    out->comma = true;
+    mmi_metrics_string(out, key);
+    mmi_metrics_text(out, ":");
+}
+
+/* JSON: a bracket that opens an object or array. */
+static void mmi_metrics_open(mmi_metrics_out *out, const char *bracket)
+{
+    mmi_metrics_text(out, bracket);
+    out->comma = false;
+}
+
+static void mmi_metrics_close(mmi_metrics_out *out, const char *bracket)
+{
+    mmi_metrics_text(out, bracket);
+    out->comma = true;
+}
+
+static void mmi_metrics_help(mmi_metrics_out *out, const char *metric, const char *help,
+                             bool is_counter)
+{
+    mmi_metrics_text(out, "# HELP ");
+    mmi_metrics_text(out, metric);
+    mmi_metrics_text(out, " ");
+    for (; *help != '\0'; help++) {
+        if (*help == '\n') mmi_metrics_text(out, "\\n");
+        else if (*help == '\\') mmi_metrics_text(out, "\\\\");
+        else mmi_metrics_bytes(out, help, 1);
+    }
+    mmi_metrics_text(out, "\n# TYPE ");
+    mmi_metrics_text(out, metric);
+    mmi_metrics_text(out, is_counter ? " counter\n" : " gauge\n");
+}
+
+/* Prometheus: `name{label="value"} number`; no braces without a label. */
+static void mmi_metrics_line(mmi_metrics_out *out, const char *metric, const char *label,
+                             const char *label_value, uint64_t number)
+{
+    mmi_metrics_text(out, metric);
+    if (label != NULL) {
+        mmi_metrics_text(out, "{");
+        mmi_metrics_text(out, label);
+        mmi_metrics_text(out, "=");
+        mmi_metrics_string(out, label_value);
+        mmi_metrics_text(out, "}");
+    }
+    mmi_metrics_text(out, " ");
+    mmi_metrics_number(out, number);
+    mmi_metrics_text(out, "\n");
+}
+
+// >>parts
+
+typedef struct mmi_metrics_family { /* a figure of a kind; a key of NULL ends the list */
+    const char *key;                /* in JSON, */
+    const char *metric;             /* in Prometheus; a counter when it ends in _total */
+    const char *help;
+} mmi_metrics_family;
+
+#define MMI_METRICS_FIGURES 12
+#define MMI_METRICS_KINDS 6
+
+static const struct {
+    const char *key; /* of the array in JSON */
+    mmi_metrics_family families[MMI_METRICS_FIGURES];
+} mmi_metrics_kinds[MMI_METRICS_KINDS] = {
+    {"files",
+     {{"entries", "mm_file_cache_entries", "Open files that are kept."},
+      {"idle", "mm_file_cache_idle", "Of these, files that nobody uses."},
+      {"notes", "mm_file_cache_notes", "Paths remembered without a descriptor."},
+      {"open", "mm_file_cache_open", "Descriptors, of entries and of what replaced ones left."},
+      {"hits", "mm_file_cache_hits_total", "Lookups answered without opening."},
+      {"negative", "mm_file_cache_negative_total", "Lookups refused from memory."},
+      {"misses", "mm_file_cache_misses_total", "Lookups that opened or failed."},
+      {"evictions", "mm_file_cache_evictions_total", "Files closed to make room."},
+      {"expired", "mm_file_cache_expired_total", "Entries that nobody asked for in time."},
+      {"changed", "mm_file_cache_changed_total", "Files found to be others by now."},
+      {NULL, NULL, NULL},
+      {NULL, NULL, NULL}}},
+    {"responses",
+     {{"entries", "mm_response_cache_entries", "Responses ready to send."},
+      {"bytes", "mm_response_cache_bytes", "Bytes of these."},
+      {"leaving", "mm_response_cache_leaving_bytes", "Bytes dropped but still being sent."},
+      {"peak", "mm_response_cache_peak_bytes", "Most bytes of both at a time."},
+      {"hits", "mm_response_cache_hits_total", "Lookups answered."},
+      {"misses", "mm_response_cache_misses_total", "Lookups not answered."},
+      {"changed", "mm_response_cache_changed_total", "Misses because the file had changed."},
+      {"inserted", "mm_response_cache_inserted_total", "Responses added."},
+      {"returned", "mm_response_cache_returned_total", "Of these, evicted not long before."},
+      {"evictions", "mm_response_cache_evictions_total", "Responses dropped to make room."},
+      {"refused", "mm_response_cache_refused_total", "Responses not added."},
+      {NULL, NULL, NULL}}},
+    {"maps",
+     {{"entries", "mm_map_cache_entries", "Files mapped."},
+      {"bytes", "mm_map_cache_bytes", "Bytes mapped."},
+      {"hits", "mm_map_cache_hits_total", "Looks at what was mapped."},
+      {"misses", "mm_map_cache_misses_total", "Looks at what was not."},
+      {"evictions", "mm_map_cache_evictions_total", "Files unmapped to make room."},
+      {NULL, NULL, NULL},
+      {NULL, NULL, NULL},
+      {NULL, NULL, NULL},
+      {NULL, NULL, NULL},
+      {NULL, NULL, NULL},
+      {NULL, NULL, NULL},
+      {NULL, NULL, NULL}}},
+    {"sessions",
+     {{"entries", "mm_tls_session_cache_entries", "TLS sessions held."},
+      {"bytes", "mm_tls_session_cache_bytes", "Bytes of these."},
+      {"hits", "mm_tls_session_cache_hits_total", "Lookups answered."},
+      {"misses", "mm_tls_session_cache_misses_total", "Lookups not answered."},
+      {"inserted", "mm_tls_session_cache_inserted_total", "Sessions added."},
+      {"evictions", "mm_tls_session_cache_evictions_total", "Sessions dropped to make room."},
+      {"expired", "mm_tls_session_cache_expired_total", "Sessions whose time was over."},
+      {"refused", "mm_tls_session_cache_refused_total", "Sessions not added."},
+      {NULL, NULL, NULL},
+      {NULL, NULL, NULL},
+      {NULL, NULL, NULL},
+      {NULL, NULL, NULL}}},
+    {"chunks",
+     {{"chunks", "mm_chunks", "Chunks in queues."},
+      {"memory", "mm_chunk_memory_bytes", "Bytes of chunk memory in queues."},
+      {"memory_peak", "mm_chunk_memory_peak_bytes", "Most there were at a time."},
+      {"cached", "mm_chunk_cached_bytes", "Bytes of chunk memory kept for reuse."},
+      {"loans", "mm_chunk_loans", "Buffers lent out."},
+      {"failures", "mm_chunk_failures_total", "Requests for memory refused."},
+      {"copied", "mm_chunk_copied_bytes_total", "Bytes copied from memory to memory."},
+      {"temp_files", "mm_chunk_temp_files", "Temp files open."},
+      {"temp_live", "mm_chunk_temp_bytes", "Bytes in temp files."},
+      {"temp_opened", "mm_chunk_temp_files_total", "Temp files created."},
+      {"temp_bytes", "mm_chunk_temp_written_bytes_total", "Bytes written to temp files."},
+      {"temp_failed", "mm_chunk_temp_failures_total", "Times a temp directory refused."}}},
+    {"descriptors",
+     {{"limit", "mm_descriptors_limit", "Descriptors that may be taken."},
+      {"taken", "mm_descriptors_taken", "Descriptors taken."},
+      {"peak", "mm_descriptors_peak", "Most taken at a time."},
+      {"refused", "mm_descriptors_refused_total", "Descriptors refused."},
+      {"other", "mm_descriptors_other", "Taken for no special use."},
+      {"connections", "mm_descriptors_connections", "Taken for connections."},
+      {"files", "mm_descriptors_files", "Taken for open files."},
+      {"temp_files", "mm_descriptors_temp_files", "Taken for temp files."},
+      {NULL, NULL, NULL},
+      {NULL, NULL, NULL},
+      {NULL, NULL, NULL},
+      {NULL, NULL, NULL}}}};
+
+static void mmi_metrics_of_files(const mm_filecache_stats *stats, uint64_t *figures)
+{
+    figures[0] = stats->entries;
+    figures[1] = stats->idle;
+    figures[2] = stats->notes;
+    figures[3] = stats->open;
+    figures[4] = stats->hits;
+    figures[5] = stats->negative;
+    figures[6] = stats->misses;
+    figures[7] = stats->evictions;
+    figures[8] = stats->expired;
+    figures[9] = stats->changed;
+}
+
+static void mmi_metrics_of_responses(const mm_respcache_stats *stats, uint64_t *figures)
+{
+    figures[0] = stats->entries;
+    figures[1] = stats->bytes;
+    figures[2] = stats->leaving;
+    figures[3] = stats->peak;
+    figures[4] = stats->hits;
+    figures[5] = stats->misses;
+    figures[6] = stats->changed;
+    figures[7] = stats->inserted;
+    figures[8] = stats->returned;
+    figures[9] = stats->evictions;
+    figures[10] = stats->refused;
+}
+
+static void mmi_metrics_of_chunks(const mm_chunk_pool *pool, uint64_t *figures)
+{
+    mm_chunk_pool_stats stats = mm_chunk_pool_get_stats(pool);
+    figures[0] = stats.chunks;
+    figures[1] = stats.memory;
+    figures[2] = stats.memory_peak;
+    figures[3] = stats.cached;
+    figures[4] = stats.loans;
+    figures[5] = stats.failures;
+    figures[6] = stats.copied;
+    figures[7] = stats.temp_files;
+    figures[8] = (uint64_t)stats.temp_live;
+    figures[9] = stats.temp_opened;
+    figures[10] = (uint64_t)stats.temp_bytes;
+    figures[11] = stats.temp_failed;
+}
+
+static void mmi_metrics_of_descriptors(const mm_fd_budget *budget, uint64_t *figures)
+{
+    figures[0] = budget->limit;
+    figures[1] = mmi_atomic_load(&budget->taken);
+    figures[2] = mmi_atomic_load(&budget->peak);
+    figures[3] = mmi_atomic_load(&budget->refused);
+    figures[4] = mmi_atomic_load(&budget->by_use[MM_FD_OTHER]);
+    figures[5] = mmi_atomic_load(&budget->by_use[MM_FD_CONNECTION]);
+    figures[6] = mmi_atomic_load(&budget->by_use[MM_FD_FILE]);
+    figures[7] = mmi_atomic_load(&budget->by_use[MM_FD_TEMP]);
+}
+
+#ifdef MM_IO_OPENSSL
+static void mmi_metrics_of_sessions(mm_tls_sessions *sessions, uint64_t *figures)
+{
+    mm_tls_sessions_stats stats = mm_tls_sessions_get_stats(sessions);
+    figures[0] = stats.entries;
+    figures[1] = stats.bytes;
+    figures[2] = stats.hits;
+    figures[3] = stats.misses;
+    figures[4] = stats.inserted;
+    figures[5] = stats.evictions;
+    figures[6] = stats.expired;
+    figures[7] = stats.refused;
+}
+#endif
+
+#ifdef MM_CHUNK_VIEWS
+static void mmi_metrics_of_maps(const mm_mapcache_stats *stats, uint64_t *figures)
+{
+    figures[0] = stats->entries;
+    figures[1] = (uint64_t)stats->bytes;
+    figures[2] = stats->hits;
+    figures[3] = stats->misses;
+    figures[4] = stats->evictions;
+}
+#endif
+
+/* The figures of a source, in the order of its families; false: its kind is none here. */
+static bool mmi_metrics_read(const mm_metrics_source *source, uint64_t *figures)
+{
+    void *object = source->object;
+    if (object == NULL) return false;
+    switch (source->kind) {
+    case MM_METRICS_FILES: mmi_metrics_of_files(&((mm_filecache *)object)->stats, figures); break;
+    case MM_METRICS_RESPONSES:
+        mmi_metrics_of_responses(&((mm_respcache *)object)->stats, figures);
+        break;
+    case MM_METRICS_CHUNKS: mmi_metrics_of_chunks((mm_chunk_pool *)object, figures); break;
+    case MM_METRICS_DESCRIPTORS: mmi_metrics_of_descriptors((mm_fd_budget *)object, figures); break;
+#ifdef MM_IO_OPENSSL
+    case MM_METRICS_SESSIONS: mmi_metrics_of_sessions((mm_tls_sessions *)object, figures); break;
+#else
+    case MM_METRICS_SESSIONS: return false;
+#endif
+#ifdef MM_CHUNK_VIEWS
+    case MM_METRICS_MAPS: mmi_metrics_of_maps(&((mm_mapcache *)object)->stats, figures); break;
+#else
+    case MM_METRICS_MAPS: return false;
+#endif
+    default: return false;
+    }
+    return true;
+}
+
+static bool mmi_metrics_is_total(const char *metric)
+{
+    size_t size = strlen(metric);
+    return size > 6 && memcmp(metric + size - 6, "_total", 6) == 0;
+}
+
+/* Prometheus: one figure of all sources of a kind. A family of no rows is left out. */
+static void mmi_metrics_family_out(mmi_metrics_out *out, const mm_metrics *m, size_t kind,
+                                   size_t figure)
+{
+    const mmi_metrics_family *family = &mmi_metrics_kinds[kind].families[figure];
+    uint64_t figures[MMI_METRICS_FIGURES];
+    bool begun = false;
+    size_t i;
+    for (i = 0; i < m->source_count; i++) {
+        if ((size_t)m->sources[i].kind != kind || !mmi_metrics_read(&m->sources[i], figures))
+            continue;
+        if (!begun)
+            mmi_metrics_help(out, family->metric, family->help,
+                             mmi_metrics_is_total(family->metric));
+        begun = true;
+        mmi_metrics_line(out, family->metric, "name", m->sources[i].name, figures[figure]);
+    }
+}
+
+static void mmi_metrics_array_out(mmi_metrics_out *out, const mm_metrics *m, size_t kind)
+{
+    const mmi_metrics_family *families = mmi_metrics_kinds[kind].families;
+    uint64_t figures[MMI_METRICS_FIGURES];
+    size_t i, f;
+    mmi_metrics_key(out, mmi_metrics_kinds[kind].key);
+    mmi_metrics_open(out, "[");
+    for (i = 0; i < m->source_count; i++) {
+        if ((size_t)m->sources[i].kind != kind || !mmi_metrics_read(&m->sources[i], figures))
+            continue;
+        if (out->comma) mmi_metrics_text(out, ",");
+        mmi_metrics_open(out, "{");
+        mmi_metrics_key(out, "name");
+        mmi_metrics_string(out, m->sources[i].name);
+        for (f = 0; f < MMI_METRICS_FIGURES && families[f].key != NULL; f++) {
+            mmi_metrics_key(out, families[f].key);
+            mmi_metrics_number(out, figures[f]);
+        }
+        mmi_metrics_close(out, "}");
+    }
+    mmi_metrics_close(out, "]");
+}
+
+static void mmi_metrics_sources_out(mmi_metrics_out *out, const mm_metrics *m)
+{
+    size_t kind, f;
+    for (kind = 0; kind < MMI_METRICS_KINDS; kind++) {
+        const mmi_metrics_family *families = mmi_metrics_kinds[kind].families;
+        if (out->format == MM_STATS_JSON) {
+            mmi_metrics_array_out(out, m, kind);
+            continue;
+        }
+        for (f = 0; f < MMI_METRICS_FIGURES && families[f].key != NULL; f++)
+            mmi_metrics_family_out(out, m, kind, f);
+    }
+}
+
+static void mmi_metrics_value_object(mmi_metrics_out *out, const mm_metrics_value *value,
+                                     uint64_t number)
+{
+    if (out->comma) mmi_metrics_text(out, ",");
+    mmi_metrics_open(out, "{");
+    mmi_metrics_key(out, "metric");
+    mmi_metrics_string(out, value->metric);
+    if (value->label != NULL) {
+        mmi_metrics_key(out, "labels");
+        mmi_metrics_open(out, "{");
+        mmi_metrics_key(out, value->label);
+        mmi_metrics_string(out, value->label_value);
+        mmi_metrics_close(out, "}");
+    }
+    mmi_metrics_key(out, "value");
+    mmi_metrics_number(out, number);
+    mmi_metrics_close(out, "}");
+}
+
+static void mmi_metrics_values_out(mmi_metrics_out *out, const mm_metrics *m)
+{
+    const char *before = "";
+    size_t i;
+    if (out->format == MM_STATS_JSON) {
+        mmi_metrics_key(out, "values");
+        mmi_metrics_open(out, "[");
+    }
+    for (i = 0; i < m->value_count; i++) {
+        const mm_metrics_value *value = &m->values[i];
+        uint64_t number = value->read_fn(value->user_data);
+        if (out->format == MM_STATS_JSON) {
+            mmi_metrics_value_object(out, value, number);
+            continue;
+        }
+        if (strcmp(before, value->metric) != 0)
+            mmi_metrics_help(out, value->metric, value->help == NULL ? "" : value->help,
+                             value->is_counter);
+        before = value->metric;
+        mmi_metrics_line(out, value->metric, value->label, value->label_value, number);
+    }
+    if (out->format == MM_STATS_JSON) mmi_metrics_close(out, "]");
+}
+
+// >>webserver: the ten figures
+
+/* A gauge without labels: `webserver_` and the key are its name. */
+static void mmi_metrics_gauge(mmi_metrics_out *out, const char *key, const char *help,
+                              uint64_t number)
+{
+    char metric[64] = "webserver_";
+    if (out->format == MM_STATS_JSON) {
+        mmi_metrics_key(out, key);
+        mmi_metrics_number(out, number);
+        return;
+    }
+    memcpy(metric + 10, key, strlen(key) + 1);
+    mmi_metrics_help(out, metric, help, false);
+    mmi_metrics_line(out, metric, NULL, NULL, number);
+}
+
+/* Bytes of this process that are in memory; false where the system does not tell. */
+static bool mmi_metrics_resident(uint64_t *bytes)
+{
+    char text[64];
+    ssize_t n = -1, i = 0;
+    long page = sysconf(_SC_PAGESIZE);
+    int fd = MM_SYS_OPEN("/proc/self/statm", O_RDONLY | MMI_O_CLOEXEC, 0);
+    if (fd < 0) return false;
+    do {
+        n = MM_SYS_READ(fd, text, sizeof(text));
+    } while (n < 0 && errno == EINTR);
+    (void)MM_SYS_CLOSE(fd);
+    while (i < n && text[i] != ' ') i++;
+    if (i + 1 >= n || page <= 0) return false;
+    *bytes = 0;
+    for (i++; i < n && text[i] >= '0' && text[i] <= '9'; i++)
+        *bytes = *bytes * 10 + (uint64_t)(text[i] - '0');
+    *bytes *= (uint64_t)page;
+    return true;
+}
+
+/* One row of a tier: which of its figures, under the name of the metric. */
+static void mmi_metrics_buffers_row(mmi_metrics_out *out, const char *metric, const char *pool,
+                                    const mm_tier_stats *stats, uint64_t number)
+{
+    mmi_metrics_text(out, metric);
+    mmi_metrics_text(out, "{pool=");
+    mmi_metrics_string(out, pool);
+    mmi_metrics_text(out, ",size=\"");
+    if (stats->size == 0) mmi_metrics_text(out, "direct");
+    else mmi_metrics_number(out, stats->size);
+    mmi_metrics_text(out, "\"} ");
+    mmi_metrics_number(out, number);
+    mmi_metrics_text(out, "\n");
+}
+
+static void mmi_metrics_buffers_object(mmi_metrics_out *out, const char *pool,
+                                       const mm_tier_stats *stats)
+{
+    if (out->comma) mmi_metrics_text(out, ",");
+    mmi_metrics_open(out, "{");
+    mmi_metrics_key(out, "pool");
+    mmi_metrics_string(out, pool);
+    mmi_metrics_key(out, "size");
+    mmi_metrics_number(out, stats->size);
+    mmi_metrics_key(out, "allocated");
+    mmi_metrics_number(out, stats->live);
+    mmi_metrics_key(out, "available");
+    mmi_metrics_number(out, stats->cached);
+    mmi_metrics_close(out, "}");
+}
+
+/* Buffers in use, or those kept, of all tiers; both in an object each as JSON. */
+static void mmi_metrics_buffers_out(mmi_metrics_out *out, const mm_metrics *m, const char *metric,
+                                    const char *help, bool available)
+{
+    bool begun = false;
+    size_t i, row;
+    for (i = 0; i < m->stats_count; i++) {
+        mm_tier *tier = (mm_tier *)m->stats[i].object;
+        if (m->stats[i].kind != MM_STATS_TIER) continue;
+        if (!begun && out->format != MM_STATS_JSON) mmi_metrics_help(out, metric, help, false);
+        begun = true;
+        for (row = 0; row <= mm_tier_class_count(tier); row++) {
+            mm_tier_stats stats;
+            mm_tier_get_stats(tier, row, &stats);
+            if (row == mm_tier_class_count(tier)) stats.size = 0;
+            if (out->format == MM_STATS_JSON)
+                mmi_metrics_buffers_object(out, m->stats[i].name, &stats);
+            else
+                mmi_metrics_buffers_row(out, metric, m->stats[i].name, &stats,
+                                        available ? stats.cached : stats.live);
+        }
+    }
+}
+
+/* The sum of one figure over the sources of a kind; false: there are none. */
+static bool mmi_metrics_sum(const mm_metrics *m, mm_metrics_kind kind, size_t figure, uint64_t *sum)
+{
+    uint64_t figures[MMI_METRICS_FIGURES];
+    bool found = false;
+    size_t i;
+    *sum = 0;
+    for (i = 0; i < m->source_count; i++) {
+        if (m->sources[i].kind != kind || !mmi_metrics_read(&m->sources[i], figures)) continue;
+        *sum += figures[figure];
+        found = true;
+    }
+    return found;
+}
+
+static void mmi_metrics_caches_out(mmi_metrics_out *out, const mm_metrics *m)
+{
+    uint64_t number, level = 0;
+    bool found = false;
+    size_t i;
+    if (mmi_metrics_sum(m, MM_METRICS_FILES, 0, &number))
+        mmi_metrics_gauge(out, "open_file_cache_entries", "Cached file descriptors.", number);
+    if (mmi_metrics_sum(m, MM_METRICS_RESPONSES, 1, &number))
+        mmi_metrics_gauge(out, "response_cache_bytes", "Response cache memory.", number);
+    if (mmi_metrics_sum(m, MM_METRICS_SESSIONS, 0, &number))
+        mmi_metrics_gauge(out, "tls_session_cache_entries", "TLS session cache size.", number);
+    for (i = 0; i < m->stats_count; i++) {
+        if (m->stats[i].kind != MM_STATS_PRESSURE) continue;
+        number = (uint64_t)mm_pressure_get((const mm_pressure *)m->stats[i].object);
+        if (number > level) level = number;
+        found = true;
+    }
+    if (found)
+        mmi_metrics_gauge(out, "memory_pressure", "0 normal, 1 elevated, 2 high, 3 critical.",
+                          level);
+}
+
+static void mmi_metrics_webserver_out(mmi_metrics_out *out, const mm_metrics *m)
+{
+    uint64_t number;
+    if (mmi_metrics_resident(&number))
+        mmi_metrics_gauge(out, "memory_total_bytes", "Memory of the process, resident.", number);
+    if (m->heap_fn != NULL)
+        mmi_metrics_gauge(out, "memory_heap_bytes", "Heap usage.", m->heap_fn(m->heap_data));
+    if (out->format == MM_STATS_JSON) {
+        mmi_metrics_key(out, "buffer_pool");
+        mmi_metrics_open(out, "[");
+        mmi_metrics_buffers_out(out, m, "", "", false);
+        mmi_metrics_close(out, "]");
+    } else {
+        mmi_metrics_buffers_out(out, m, "webserver_buffer_pool_allocated",
+                                "Buffers currently in use.", false);
+        mmi_metrics_buffers_out(out, m, "webserver_buffer_pool_available",
+                                "Buffers available in pool.", true);
+    }
+    if (m->active != NULL)
+        mmi_metrics_gauge(out, "connections_active", "Current active connections.",
+                          mmi_atomic_load(m->active));
+    if (m->idle != NULL)
+        mmi_metrics_gauge(out, "connections_idle", "Keep-alive idle connections.",
+                          mmi_atomic_load(m->idle));
+    mmi_metrics_caches_out(out, m);
+}
+
+/* [a-zA-Z_:][a-zA-Z0-9_:]*, for labels without colons. */
+static bool mmi_metrics_name_is_good(const char *name, bool is_label)
+{
+    const char *at = name;
+    if (name == NULL || *name == '\0' || (*name >= '0' && *name <= '9')) return false;
+    for (; *at != '\0'; at++) {
+        bool letter = (*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') || *at == '_';
+        if (!letter && !(*at >= '0' && *at <= '9') && (is_label || *at != ':')) return false;
+    }
+    return true;
+}
+
+static bool mmi_metrics_is_good(const mm_metrics *m)
+{
+    uint64_t figures[MMI_METRICS_FIGURES];
+    size_t i;
+    for (i = 0; i < m->stats_count; i++)
+        if (m->stats[i].object == NULL || m->stats[i].kind > MM_STATS_PRESSURE) return false;
+    for (i = 0; i < m->source_count; i++)
+        if (!mmi_metrics_read(&m->sources[i], figures)) return false;
+    for (i = 0; i < m->value_count; i++) {
+        const mm_metrics_value *value = &m->values[i];
+        if (value->read_fn == NULL || !mmi_metrics_name_is_good(value->metric, false)) return false;
+        if (value->label != NULL && !mmi_metrics_name_is_good(value->label, true)) return false;
+    }
+    return true;
+}
+
+MM_API mm_status mm_metrics_write(const mm_metrics *metrics, mm_stats_format format,
+                                  mm_stats_sink sink, void *user_data)
+{
+    mmi_metrics_out out;
+    bool json = format == MM_STATS_JSON;
+    if ((!json && format != MM_STATS_PROMETHEUS) || !mmi_metrics_is_good(metrics))
+        return MM_STATUS_INVALID;
+    out.sink = sink;
+    out.user_data = user_data;
+    out.format = format;
+    out.status = MM_STATUS_OK;
+    out.comma = false;
+    out.used = 0;
+    if (json) {
+        mmi_metrics_open(&out, "{");
+        mmi_metrics_key(&out, "webserver");
+        mmi_metrics_open(&out, "{");
+    }
+    mmi_metrics_webserver_out(&out, metrics);
+    if (json) mmi_metrics_close(&out, "}");
+    mmi_metrics_sources_out(&out, metrics);
+    mmi_metrics_values_out(&out, metrics);
+    if (json) mmi_metrics_key(&out, "memory");
+    mmi_metrics_flush(&out);
+    if (out.status == MM_STATUS_OK)
+        out.status = mm_stats_write(metrics->stats, metrics->stats_count, format, sink, user_data);
+    if (json) mmi_metrics_text(&out, "}\n");
+    mmi_metrics_flush(&out);
+    return out.status;
+}
 
 #ifdef __cplusplus
 }

@@ -219,6 +219,8 @@ def run_all():
     with Group("preload, large") as group:
         group.make("heap")
         group.preload(BUILD, "all_*.py")
+    with Group("check/metrics") as group:
+        group.run("check/metrics", [sys.executable, TOP / "tests/check-metrics.py"])
     with Group("check/windows") as group:
         group.run("check/windows", [sys.executable, TOP / "tests/check-windows.py"])
     with Group("server, large") as group:

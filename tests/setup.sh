@@ -66,6 +66,7 @@ look() { # sets $missing
     has g++-mingw-w64-x86-64 compiles x86_64-w64-mingw32-g++ "" c++
     has "wine wine64" command -v wine
     has testssl.sh command -v testssl
+    has prometheus command -v promtool
     # what runs on our heap in the place of malloc
     has sqlite3 command -v sqlite3
     has nodejs command -v node
