@@ -136,9 +136,9 @@ $(BUILD)/tests/server/%: tests/server/%.c $(filter-out %/main.o %/mm.o,$(objects
 # Loops of a nanosecond run up to 1.5 times as long at an unlucky address: let all have a good one.
 BENCH_ALIGN := -falign-functions=64 -falign-loops=64
 # The others' flags are asked for late, as those of OpenSSL above.
-BENCH_CFLAGS = $$(pkg-config --cflags libevent_core apr-1) $(BENCH_ALIGN) \
+BENCH_CFLAGS = $$(pkg-config --cflags libevent_core apr-1 openssl) -DMM_IO_OPENSSL $(BENCH_ALIGN) \
     -DBENCH_FLAGS='"$(strip $(CFLAGS) $(BENCH_ALIGN))"'
-BENCH_LIBS = $$(pkg-config --libs libevent_core apr-1) -lm -ldl
+BENCH_LIBS = -Wl,--as-needed $$(pkg-config --libs libevent_core apr-1 openssl) -lm -ldl
 
 $(BUILD)/tests/bench/%.o: tests/bench/%.c $(BUILD)/flags | setup-bench
 	@echo "  CC   $<"; mkdir -p $(@D)

@@ -19,13 +19,16 @@ DO THIS
 
 OPTIONAL DEFINES (before the first include, alike in every file)
     MM_STATIC, MM_ASSERT, MM_MALLOC, MM_REALLOC, MM_FREE   as in mm_buffer.h
-    MM_IO_OPENSSL        adds mm_io_tls_read and mm_io_tls_write; includes <openssl/ssl.h>
+    MM_IO_OPENSSL        adds mm_io_tls_read and mm_io_tls_write, TLS sessions and tickets;
+                         includes <openssl/ssl.h>
+    MM_CHUNK_VIEWS       adds mm_mapcache; see mm_chunk.h
   (only where the implementation is)
     MM_IO_NO_SENDFILE    files are sent by pread and write; the way of systems without sendfile
     MM_IO_NO_OPENAT2     files are opened component by component; the way of older kernels
+    MM_IO_OPENSSL_1_1    the ticket callback of OpenSSL 1.1.1 also where 3 has its successor
     MM_SYS_READ(fd, bytes, size), MM_SYS_WRITEV(fd, iov, count), MM_SYS_SENDMSG(fd, msg, flags),
     MM_SYS_SENDFILE(to, from, offset, size), MM_SYS_OPENAT(dir, path, flags),
-    MM_SYS_OPENAT2(dir, path, flags, resolve),
+    MM_SYS_OPENAT2(dir, path, flags, resolve), MM_SYS_ACCEPT(fd),
     MM_SYS_GETRLIMIT(what, limit), MM_SYS_SETRLIMIT(what, limit), and those of mm_chunk.h
                          the system calls, for tests and sandboxes
 
@@ -46,7 +49,18 @@ OVERVIEW
     precious: a scan of many paths can be kept from filling the cache (`min_uses`), paths that
     fail can be remembered (`negative_ms`), what nobody asks for is closed (`inactive_ms`).
 
-    An mm_fd_budget counts descriptors, from several threads, against one limit.
+    An mm_respcache has small files with their headers ready in memory, each bound to the mm_file
+    that it was made of: get the file first, then the response. An mm_mapcache keeps large files
+    mapped. mm_file_append puts a range of a file into a queue, read or to be sent from the file.
+
+    An mm_fd_budget counts descriptors, from several threads, against one limit, and an mm_fd_spare
+    is the one descriptor that is left to hang up with when all others are taken.
+
+    mm_tls_sessions and mm_tls_tickets let clients resume TLS sessions, on all threads: those that
+    take tickets at no cost, the others within a bound of entries and bytes.
+
+    All of them shrink on demand (mm_pressure_trim_...), as mm_pressure of mm_pool.h does it, and
+    mm_metrics_write tells their figures, with those of mm_pool.h and the user's own.
 
 EXAMPLE
     ---8<---
@@ -70,14 +84,19 @@ EXAMPLE
 
 COMPLEXITY AND STABILITY
     Reads and writes are O(bytes) with O(1) memory of their own (16 KiB of stack where a file must
-    be copied). A cache lookup is O(1) on average whatever the paths are (seeded hash). An mm_file
-    holds until it is released.
+    be copied). A lookup in any cache but mm_mapcache is O(1) on average whatever the paths are
+    (seeded hash), and so is making room, however much is in use. An mm_file, an mm_response and a
+    look at a map hold until they are released. Caches must not move while anything of them is used.
 
 THREADS
-    Queues and caches belong to one thread; an mm_fd_budget is for all.
+    Queues, caches of files, responses and maps, and an mm_fd_spare belong to one thread;
+    mm_fd_budget, mm_tls_sessions and mm_tls_tickets are for all, but for init and deinit.
 
 MEMORY
-    The cache allocates from its desc's allocator: one block per entry and the table.
+    A cache allocates from its desc's allocator: one block per entry and the tables. What it hands
+    out is its own and stays until the last user has released it, in the table or not. A budget's
+    reclaim function may trim a cache while that very cache asks for memory. Sessions and keys are
+    wiped when they go.
 
 ERRORS
     As in mm_chunk.h, and
@@ -85,6 +104,8 @@ ERRORS
     MM_STATUS_YIELD    `most` bytes have moved; there is more to do
     MM_STATUS_CLOSED   the peer has gone (or, reading, has sent its last byte)
     MM_STATUS_DENIED   a path that leaves the root, no permission, or not a file or folder
+    MM_STATUS_LIMIT    caches: too large, or no room but for what is in use; do without
+    MM_STATUS_TRUNCATED  the file is another by now: what was read of it must not be sent
     Memory is sent without SIGPIPE, but sendfile and OpenSSL can raise it, and so can pipes:
     programs that queue files or use TLS ignore SIGPIPE.
 
@@ -543,7 +564,7 @@ MM_NODISCARD MM_API mm_status mm_file_read(const mm_file *file, char *bytes, siz
 
 /* Adds `length` bytes at `offset` of the file to a queue: up to `most` of them are read into its
    memory, so that they leave with the headers in one call and one segment; more are left to
-   sendfile, with a reference to the file. most 0: 16 KiB, up to where reading took less time in
+   sendfile, with a reference to the file. most 0: 32 KiB, up to where reading took no longer in
    tests/bench/io_cache.c. TRUNCATED: see mm_file_read; INVALID: a range that the file does not
    have, or a folder. The queue is unchanged unless OK. */
 MM_NODISCARD MM_API mm_status mm_file_append(mm_chunkqueue *q, mm_file *file, int64_t offset,
@@ -1072,7 +1093,7 @@ extern long syscall(long number, ...); /* hidden by -std=c11; otherwise said twi
 #define MMI_IO_SENDFILE 0x7ffff000        /* what one call takes at most: sendfile(2) */
 #define MMI_IO_OPENS 8                    /* tries when a rename races with the check of a path */
 #define MMI_IO_COPY 16384                 /* bytes of stack for copies; the largest TLS record */
-#define MMI_IO_APPEND 16384               /* bytes read rather than sent from the file; measured */
+#define MMI_IO_APPEND 32768               /* bytes: up to here reading took no longer; io_cache.c */
 #define MMI_IO_EXPIRE 2                   /* dropped per lookup: twice what a lookup can add */
 #define MMI_IO_PATH_MAX 4095              /* PATH_MAX of Linux without the NUL */
 

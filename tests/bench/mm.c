@@ -5,4 +5,5 @@
 #include "../../mm_buffer.h"
 #include "../../mm_chunk.h"
 #include "../../mm_heap.h"
+#include "../../mm_io.h"
 #include "../../mm_pool.h"
