@@ -420,9 +420,26 @@ MM_NODISCARD MM_API mm_status mm_fd_spare_shed(mm_fd_spare *spare, int listener)
 struct mm_filecache;
 
 typedef struct mm_file {        /* an open file or folder, and what fstat said when it was opened */
+    /* the cache's own, first so that a lookup meets few cache lines: */
+    struct mm_file *next;       /* in its bucket */
+    struct mm_file *newer;      /* towards the most recently used, */
+    struct mm_file *older;      /* towards the least: while nobody uses it, or it is a note */
+    uint64_t hash;              /* of the path */
+    size_t path_size;           /* bytes of the path */
+    const char *path;           /* behind this structure; no NUL */
+    size_t refs;                /* users, and one while it is in the table */
+    /* the user's to read: */
     int fd;                     /* open for reading; use pread, the position is shared */
     bool is_directory;          /* a folder, to be listed */
+    bool cached;                /* it is in the table */
+    uint64_t uses;              /* lookups that were answered with it, or counted before it */
+    int64_t used;               /* when it was asked for last; ms */
+    int64_t looked;             /* when fstat was asked last; ms */
+    int64_t checked;            /* when the path was looked up last; ms */
+    mm_status status;           /* of a note (fd < 0): the answer; OK: lookups are counted only */
     int64_t size;               /* in bytes */
+    const char *type;           /* what the desc's type_fn answered: a MIME type; or NULL */
+    struct mm_filecache *cache; /* where it was opened */
     int64_t mtime;              /* last change of content, seconds since 1970 */
     int64_t mtime_ns;           /* and its nanoseconds */
     int64_t ctime;              /* last change of content or attributes, seconds since 1970 */
@@ -431,22 +448,6 @@ typedef struct mm_file {        /* an open file or folder, and what fstat said w
     uint64_t ino;               /* and number of the file on it */
     char etag[72];              /* validator of RFC 9110, 8.8.3, quotes included: of number, size,
                                    mtime and ctime */
-    const char *type;           /* what the desc's type_fn answered: a MIME type; or NULL */
-    uint64_t uses;              /* lookups that were answered with it, or counted before it */
-    /* the cache's own: */
-    struct mm_filecache *cache; /* where it was opened */
-    struct mm_file *next;       /* in its bucket */
-    struct mm_file *newer;      /* towards the most recently used, */
-    struct mm_file *older;      /* towards the least: while nobody uses it, or it is a note */
-    uint64_t hash;              /* of the path */
-    int64_t checked;            /* when the path was looked up last; ms */
-    int64_t looked;             /* when fstat was asked last; ms */
-    int64_t used;               /* when it was asked for last; ms */
-    size_t refs;                /* users, and one while it is in the table */
-    bool cached;                /* it is in the table */
-    mm_status status;           /* of a note (fd < 0): the answer; OK: lookups are counted only */
-    size_t path_size;           /* bytes of the path */
-    const char *path;           /* behind this structure; no NUL */
 } mm_file;
 
 /* The MIME type, or what the user likes to remember, of a path beneath the root; asked once for

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 /* The n-th system call fails. */
@@ -288,6 +289,28 @@ TEST(types_are_asked_for_once)
     CHECK_EQ(asked, 1);
     mm_file_release(file);
     unlink(in_root("x.html"));
+    CHECK_SUB(end());
+}
+
+/* Neither opened for good nor waited for, whatever leads to them. */
+TEST(devices_and_pipes_are_refused)
+{
+    static const char *const bad[] = {"null", "zero", "tty", "pipe", "device"};
+    size_t i;
+    begin();
+    desc.follow = true;
+    CHECK_SUB(open_cache());
+    CHECK_EQ(symlink("/dev/null", in_root("null")), 0);
+    CHECK_EQ(symlink("/dev/zero", in_root("zero")), 0);
+    CHECK_EQ(symlink("/dev/tty", in_root("tty")), 0);
+    CHECK_EQ(mkfifo(in_root("pipe"), 0600), 0);
+    if (mknod(in_root("device"), S_IFCHR | 0600, makedev(1, 3)) != 0) /* root alone may */
+        CHECK_EQ(symlink("/dev/full", in_root("device")), 0);
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        CHECK_EQ(touch(bad[i], 0), MM_STATUS_DENIED);
+        CHECK_EQ(fds.taken, 0);
+        unlink(in_root(bad[i]));
+    }
     CHECK_SUB(end());
 }
 
@@ -701,7 +724,7 @@ TEST(many_files_few_descriptors)
 TEST_MAIN(T(failures_are_remembered), T(passing_failures_are_not_remembered),
           T(files_are_kept_when_asked_for_often), T(idle_files_are_closed),
           T(fstat_is_asked_as_often_as_wanted), T(types_are_asked_for_once),
-          T(full_of_files_in_use), T(pressure_trims_to_percent),
+          T(devices_and_pipes_are_refused), T(full_of_files_in_use), T(pressure_trims_to_percent),
           T(trimmed_by_the_allocation_of_an_entry), T(as_a_model_has_it),
           T(every_call_and_every_allocation_fails), T(sizes_that_cannot_be),
           T(many_files_few_descriptors))
