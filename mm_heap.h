@@ -50,10 +50,15 @@ OPTIONAL DEFINES
                           MM_ASSERT, with MM_HEAP_OVERRIDE a line to stderr and abort(), as in the
                           C library. It may not return; when it does, the call has no effect, and
                           mm_heap_stats.misuses counts it. Builds with NDEBUG should define it: a
-                          double free that is only counted is still a bug. No lock is held then.
+                          double free that is only counted is still a bug. No lock is held then, but
+                          that of a heap of one's own in which a damaged list was found.
 
 OVERVIEW
     malloc for a whole process, as functions of its own: nothing is replaced behind your back.
+    Beside the process's heap there can be others (mm_heap_create), for a request, a plugin or a
+    cache: all their blocks go at once, they have a limit and statistics of their own, and share
+    nothing with it but the memory that nobody uses.
+
     Layers, bottom up, each a section of the implementation:
 
         operating system   zeroed mappings, and letting go of pages, through four macros
@@ -132,6 +137,11 @@ COMPLEXITY AND STABILITY
 THREADS
     All functions may be called by all threads at any time, before main and in constructors, after
     main, and in destructors of thread-specific data. Not in signal handlers.
+    So may those of a heap of one's own (named _in), one thread at a time being inside the heap, by
+    a lock of its own. If it is unshared there is no lock, and it belongs to one thread at a time: the
+    program sees to that, also when another thread takes the heap over. Either way, mm_heap_free
+    frees blocks of any heap from any thread without a lock. Before a heap is reset or destroyed all
+    other threads must be done with it and with its blocks, the free of one included.
     After fork the child has the heap as it was; the caches of the threads that it lacks stay as
     they are: their blocks can be freed, but the memory is not used again by the child.
     A C library function that the heap calls may itself be built upon this heap.
@@ -143,8 +153,9 @@ MEMORY
     last, and more if what was given back was needed again soon. A quarter of what was not touched
     for 250 ms goes back, as long as there are calls: who goes to sleep for long calls mm_heap_trim
     before, which gives back all of it, and pages of the system that lie between small live blocks,
-    too. A thread keeps up to 64 KiB of each class, and an empty area. Records about spans and
-    threads (some 0.3 %) are never given back, only used again.
+    too. A thread keeps up to 64 KiB of each class, and an empty area. Records about spans, threads
+    and heaps (some 0.3 %) are never given back, only used again. A heap of one's own keeps some
+    free pages of each size to itself, and after a reset all of them.
 
 ERRORS
     Out of memory, and sizes above PTRDIFF_MAX: NULL and errno ENOMEM; nothing else has changed.
@@ -360,25 +371,50 @@ MM_INLINE bool mmi_atomic_cas(size_t *p, size_t *expected, size_t desired)
 extern "C" {
 #endif
 
-/* A heap. There is one for now, the process's own, and NULL stands for it. */
+/* A heap of one's own, made by mm_heap_create. NULL stands for the process's, which always is. */
 typedef struct mm_heap mm_heap;
 
-/* What the heap holds, in bytes unless said otherwise. Exact when no other thread is inside the
-   heap; otherwise each figure is near the truth. live + cached + metadata = committed. */
+/* What a heap is to be. All zero is a heap without a limit that all threads may use. */
+typedef struct mm_heap_desc {
+    const char *name; /* for statistics; the first 31 bytes are copied; NULL: "" */
+    size_t limit;     /* bytes that it may take for its pages, chunks and huge blocks in all (see
+                         mm_heap_create); 0: no limit */
+    bool unshared;    /* one thread at a time uses the heap, so that its functions take no lock;
+                         mm_heap_free may be called by all threads as ever */
+} mm_heap_desc;
+
+/* What a heap holds, in bytes unless said otherwise. Exact when no other thread is inside the heap;
+   otherwise each figure is near the truth. live + cached + metadata = committed <= reserved. */
 typedef struct mm_heap_stats {
+    const char *name;   /* of a heap of one's own, valid as long as it; else "" */
     size_t live;        /* in blocks that are handed out, by the size of the block */
     size_t live_blocks; /* number of those blocks */
     size_t huge;        /* the part of live in blocks with a mapping of their own */
-    size_t cached;      /* mapped for blocks and not live; of this, what was never touched costs
-                           address space only */
-    size_t metadata;    /* mapped for the heap's own records */
-    size_t committed;   /* mapped from the system in all */
-    size_t peak;        /* highest value of committed so far */
-    size_t spans;       /* number of spans */
+    size_t cached;      /* not live, but ready for use: free blocks, and what is kept of pages */
+    size_t metadata;    /* mapped for records; 0 for one heap, whose record is the process's */
+    size_t committed;   /* in memory, or promised to a live block: what is reserved less what costs
+                           address space only, as it was never touched, or was given back */
+    size_t reserved;    /* mapped from the system in all; of one heap: what it took of that */
+    size_t peak;        /* highest value of reserved so far */
+    size_t limit;       /* on reserved; 0: none */
+    size_t returned;    /* bytes given back to the system so far; 0 for one heap */
+    size_t spans;       /* number of spans; 0 for one heap */
     size_t caches;      /* number of frontend caches: about the most threads at a time so far */
+    size_t heaps;       /* number of heaps that mm_heap_create made and that are still there */
     size_t failures;    /* number of requests that were refused */
     size_t misuses;     /* number of calls with a pointer that was no live block */
 } mm_heap_stats;
+
+/* What a heap holds of one size of block. The last two rows are the chunks, of any size up to
+   MM_HEAP_HUGE, and the huge blocks. */
+#define MM_HEAP_CLASS_ROWS 42
+typedef struct mm_heap_class_stats {
+    size_t size;        /* of the largest block in this row; SIZE_MAX: any */
+    size_t live;        /* bytes in blocks that are handed out */
+    size_t live_blocks; /* number of those blocks */
+    size_t cached;      /* the other bytes of the row's pages, touched or not */
+    size_t pages;       /* number of pages, areas of chunks, mappings of huge blocks */
+} mm_heap_class_stats;
 
 /* Allocate and free -------------------------------------------------------------------------- */
 
@@ -459,10 +495,50 @@ MM_API size_t mm_heap_usable_size(const void *ptr);
 /* The size of the block that mm_heap_alloc(size) would return; size itself when it is too large. */
 MM_API size_t mm_heap_good_size(size_t size);
 
+/* Heaps of one's own ------------------------------------------------------------------------- */
+
+/* A new heap, whose blocks all go at once when it is reset or destroyed. desc NULL: all zero. NULL
+   with ENOMEM, and nothing has changed. It takes pages of 64 KiB for each size of block up to
+   8 KiB, and of 512 KiB for larger ones, of which as much is touched as is used; a limit should
+   allow for that. Some 4 KiB of records, which a heap that comes after it is destroyed uses again.
+   After fork the child has the heap, if it was not destroyed and the thread that forked was allowed
+   to use it. */
+MM_NODISCARD MM_API mm_heap *mm_heap_create(const mm_heap_desc *desc);
+
+/* The heap and all its blocks are gone: O(pages), whatever lives in them. What it had goes to the
+   process's heap, for all to use, and back to the system as what is freed. Nobody may be inside the
+   heap, and no block of it may be used or freed from now on, by any thread: a stale free is found
+   as a foreign pointer (see ERRORS), until the memory is used for other blocks. NULL is ignored. */
+MM_API void mm_heap_destroy(mm_heap *heap);
+
+/* The same for all blocks, but the heap remains, and keeps its pages and chunks for what is
+   allocated next: as fast as the first time, without page faults. Huge blocks go to the process's
+   heap. mm_heap_trim_in gives back what is kept. heap: not NULL. */
+MM_NONNULL_ALL MM_API void mm_heap_reset(mm_heap *heap);
+
+/* As the functions without _in, from that heap. NULL with ENOMEM also when its limit is reached;
+   then what other threads have freed and what is idle in it was used first. */
+MM_NODISCARD MM_MALLOC_LIKE MM_ALLOC_SIZE(2)
+    MM_API void *mm_heap_alloc_in(mm_heap *heap, size_t size);
+MM_NODISCARD MM_MALLOC_LIKE MM_ALLOC_SIZE2(2, 3)
+    MM_API void *mm_heap_calloc_in(mm_heap *heap, size_t count, size_t size);
+MM_NODISCARD MM_MALLOC_LIKE MM_ALLOC_SIZE(3)
+    MM_API void *mm_heap_aligned_alloc_in(mm_heap *heap, size_t alignment, size_t size);
+
+/* ptr: NULL, or a block of that heap (asserted). mm_heap_realloc does the same for a block of any
+   heap: it stays in its heap, and the call counts as a use of that. */
+MM_NODISCARD MM_ALLOC_SIZE(3)
+    MM_API void *mm_heap_realloc_in(mm_heap *heap, void *ptr, size_t size);
+
+/* Frees a block of that heap (of another: as mm_heap_free) for its next allocation. mm_heap_free
+   does so for a block of any heap, from any thread and without a lock, by way of a list that the
+   heap takes in when it needs memory; who is allowed to use the heap is faster with this. */
+MM_API void mm_heap_free_in(mm_heap *heap, void *ptr);
+
 /* As an allocator ---------------------------------------------------------------------------- */
 
-/* The heap for everything in mm that takes an allocator; valid for ever. heap: NULL, the
-   process's own (asserted). Its functions may be called by all threads. */
+/* The heap for everything in mm that takes an allocator; valid as long as the heap. Its functions
+   may be called by whoever may use the heap: all threads, if it is not unshared. */
 MM_API const mm_allocator *mm_heap_allocator(mm_heap *heap);
 
 /* Looking after it --------------------------------------------------------------------------- */
@@ -472,13 +548,21 @@ MM_API const mm_allocator *mm_heap_allocator(mm_heap *heap);
    blocks. O(blocks in these caches + spans); its next use costs a fault for each page. */
 MM_API void mm_heap_trim(void);
 
-/* Maps no more from the system while that would exceed so many bytes in all (stats.committed, which
+/* Maps no more from the system while that would exceed so many bytes in all (stats.reserved, which
    counts address space: 4 or 32 MiB at a time); requests fail when what is mapped already does not
    serve them. What exceeds the limit when it is set stays. 0: no limit, as at first. */
 MM_API void mm_heap_set_limit(size_t bytes);
 
-/* Fills *stats. O(granules + blocks that wait to go home); takes the page heap's lock. */
+/* Fills *stats, for the whole process, with all its heaps. O(granules + blocks that wait to go
+   home); takes the page heap's lock. */
 MM_NONNULL_ALL MM_API void mm_heap_get_stats(mm_heap_stats *stats);
+
+/* The same for one heap, by any thread as long as it is there; NULL: for the whole process. */
+MM_NONNULL(2) MM_API void mm_heap_get_stats_in(mm_heap *heap, mm_heap_stats *stats);
+
+/* The same by size of block: MM_HEAP_CLASS_ROWS rows, the sizes ascending. Up to 32 KiB for each
+   pair of threads, which the one has freed and not yet sent home to the other, count as live. */
+MM_NONNULL(2) MM_API void mm_heap_get_class_stats(mm_heap *heap, mm_heap_class_stats *rows);
 
 /* Whether the page heap, the calling thread's cache and the caches of ended threads are sound.
    O(granules + free blocks in these); for tests and for finding out who wrote where he should not.
@@ -626,7 +710,7 @@ typedef struct mmi_heap_mapping {
 /* A run of granules. Fields are fixed while blocks of it are live, unless they say who writes.
    "atomic": others read it at any time, so it is only read and written with peek and poke. */
 typedef struct mmi_heap_page {
-    size_t owner;               /* the mmi_heap_cache, + 1 for areas, 0 if huge; atomic: adoption */
+    size_t owner;               /* the mmi_heap_cache + MMI_HEAP_OWNER_..., 0 if huge; atomic */
     struct mmi_heap_fast *fast; /* the owner's list of its class; owner only */
     mmi_heap_block *free;       /* blocks that came home; owner only */
     size_t used;                /* carved blocks not in free; area: bytes; owner writes, atomic */
@@ -646,8 +730,14 @@ typedef struct mmi_heap_page {
     struct mmi_heap_span *span;        /* NULL for a huge block */
     uint64_t holes[2]; /* a bit for each page of the system that was let go of; owner only */
     size_t dropped;    /* free blocks in holes, and so in no list; owner only */
-    char apart[40];    /* whole cache lines */
+    struct mmi_heap_page *own_prev, *own_next; /* among all that a first-class heap has */
+    size_t hollow;                             /* bytes in holes; owner writes, atomic */
+    size_t clean;  /* 1: what was never carved is not in memory; owner writes, atomic */
+    char apart[8]; /* whole cache lines */
 } mmi_heap_page;
+#define MMI_HEAP_OWNER_AREA ((size_t)1) /* so that mm_heap_free, which compares the field to the */
+#define MMI_HEAP_OWNER_HEAP ((size_t)2) /* thread's cache, takes the slow path for these */
+#define MMI_HEAP_OWNER_FLAGS ((size_t)3)
 
 /* A mapping that is cut into pages. All fields belong to the page heap's lock. */
 typedef struct mmi_heap_span {
@@ -665,7 +755,8 @@ typedef struct mmi_heap_span {
 typedef struct mmi_heap_huge {
     mmi_heap_page page; /* first: the page map points here */
     mmi_heap_mapping mapping;
-    size_t room; /* bytes from page.start to the end of the mapping */
+    size_t room;          /* bytes from page.start to the end of the mapping */
+    struct mm_heap *heap; /* whose block it is; NULL: the process's, or none */
     struct mmi_heap_huge *region_prev, *region_next; /* while it is an area */
 } mmi_heap_huge;
 
@@ -705,7 +796,8 @@ typedef struct mmi_heap_parcel {
     size_t count, bytes; /* atomic */
 } mmi_heap_parcel;
 
-/* The frontend cache of one thread, or of none: then it lies on the shelf. Never freed. */
+/* The frontend cache of one thread, or of none: then it lies on the shelf. Never freed. Or of a
+   first-class heap, which is no thread's, and has neither parcels nor a place on the shelf. */
 typedef struct mmi_heap_cache {
     mmi_heap_fast fast[MMI_HEAP_CLASSES];
     mmi_heap_parcel parcels[MMI_HEAP_PARCELS];       /* by the owner's number */
@@ -717,9 +809,11 @@ typedef struct mmi_heap_cache {
     uint64_t sorted_bits[(MMI_HEAP_BINS + 63) / 64]; /* which lists have a chunk */
     mmi_heap_chunk *sorted[MMI_HEAP_BINS];
     mmi_heap_page *areas;
+    struct mm_heap *heap;  /* NULL: of a thread; fixed */
     size_t idle, idle_low; /* bytes in sorted chunks that are not clean; the least since ticked */
     size_t idle_high;      /* the most since then */
     size_t idle_limit;     /* as in the page heap */
+    size_t clean;          /* bytes in sorted chunks that are clean; owner writes, atomic */
     size_t purged;
     uint64_t ticked;
     size_t until_tick;                 /* chunks to be freed before the clock is read again */
@@ -728,6 +822,30 @@ typedef struct mmi_heap_cache {
     char apart[64]; /* what others write is to lie in another cache line than the lists */
     size_t remote;  /* list of blocks that other threads freed; atomic, see remote_push */
 } mmi_heap_cache;
+
+#ifdef _WIN32
+typedef SRWLOCK mmi_heap_lock_type;
+#else
+typedef pthread_mutex_t mmi_heap_lock_type;
+#endif
+
+/* A first-class heap: a cache that is used under a lock, and a list of all it has, by which this
+   can be given back at once. The record stays when the heap is destroyed, and becomes another one. */
+struct mm_heap {
+    mmi_heap_cache cache;   /* first, so that an owner leads here; under the heap's lock */
+    mmi_heap_page *pages;   /* pages, areas, huge blocks; under the page heap's lock */
+    size_t held, peak;      /* bytes in these; written under the page heap's lock, atomic */
+    size_t limit;           /* on held; 0: none */
+    size_t failures;        /* atomic */
+    size_t live;            /* 0: it was destroyed; atomic */
+    mm_allocator allocator; /* what mm_heap_allocator returns */
+    struct mm_heap *next;   /* all records, the newest first; fixed */
+    struct mm_heap *spare_next;
+    bool unshared;
+    bool has_lock;
+    mmi_heap_lock_type lock;
+    char name[32];
+};
 
 typedef char mmi_heap_assert_chunk[offsetof(mmi_heap_chunk, prev) == 16 ? 1 : -1];
 typedef char mmi_heap_assert_block[sizeof(mmi_heap_block) <= MMI_HEAP_ALIGN ? 1 : -1];
@@ -755,11 +873,14 @@ typedef struct mmi_heap_central {
     mmi_heap_span *purge_at; /* the span to look at next, NULL: the first */
     mmi_heap_cache *caches;
     mmi_heap_cache *shelf, *shelf_last; /* caches without a thread; taken first, put last */
+    size_t heaps;                       /* first of the list of all mm_heap records; atomic */
+    struct mm_heap *spare_heaps;        /* those that are destroyed */
     char *meta;                         /* rest of the newest chunk of records */
     size_t meta_left;
     size_t committed, peak, metadata; /* bytes */
     size_t huge_bytes, huge_blocks;
     size_t failures, misuses; /* atomic, not under the lock */
+    size_t returned;          /* likewise */
     size_t limit;             /* on committed; 0: none; atomic */
     mm_heap_handler handler;  /* set by the program, before it is needed */
     void *handler_data;
@@ -793,6 +914,12 @@ static MM_COLD void mmi_heap_misuse(const char *message, const void *ptr)
     (void)message, (void)ptr;
 }
 
+/* So many bytes were given back to the system. */
+static void mmi_heap_returned(size_t bytes)
+{
+    mmi_atomic_add(&mmi_heap_here.returned, bytes);
+}
+
 static MM_COLD void *mmi_heap_refuse(int error)
 {
     mmi_atomic_add(&mmi_heap_here.failures, 1);
@@ -818,6 +945,23 @@ static MM_UNUSED void mmi_heap_munmap(void *base, size_t size)
 static SRWLOCK mmi_heap_mutex = SRWLOCK_INIT;
 static DWORD mmi_heap_key;
 #define MMI_HEAP_CALLBACK WINAPI
+
+static bool mmi_heap_lock_make(mmi_heap_lock_type *lock)
+{
+    InitializeSRWLock(lock);
+    return true;
+}
+
+/* The lock of a first-class heap; NULL: the process's, which has none. */
+static void mmi_heap_lock_of(mm_heap *heap)
+{
+    if (heap != NULL && !heap->unshared) AcquireSRWLockExclusive(&heap->lock);
+}
+
+static void mmi_heap_unlock_of(mm_heap *heap)
+{
+    if (heap != NULL && !heap->unshared) ReleaseSRWLockExclusive(&heap->lock);
+}
 
 static void mmi_heap_lock(void)
 {
@@ -888,6 +1032,23 @@ static void mmi_heap_unlock(void)
     if (!mmi_heap_forking) pthread_mutex_unlock(&mmi_heap_mutex);
 }
 
+static bool mmi_heap_lock_make(mmi_heap_lock_type *lock)
+{
+    return pthread_mutex_init(lock, NULL) == 0;
+}
+
+/* The lock of a first-class heap; NULL: the process's, which has none. Taken before the one above,
+   and no other with it. */
+static void mmi_heap_lock_of(mm_heap *heap)
+{
+    if (heap != NULL && !heap->unshared && !mmi_heap_forking) pthread_mutex_lock(&heap->lock);
+}
+
+static void mmi_heap_unlock_of(mm_heap *heap)
+{
+    if (heap != NULL && !heap->unshared && !mmi_heap_forking) pthread_mutex_unlock(&heap->lock);
+}
+
 static void mmi_heap_thread_end(void *cache);
 
 static bool mmi_heap_key_make(void)
@@ -905,16 +1066,25 @@ static void *mmi_heap_key_get(void)
     return pthread_getspecific(mmi_heap_key);
 }
 
+/* No thread is inside a heap that the child may use, nor inside the page heap. A heap that is made
+   meanwhile is unknown to the thread that forks. */
+static mm_heap *mmi_heap_forked; /* the heaps that are locked for it; under the lock */
+
 static void mmi_heap_before_fork(void)
 {
+    mm_heap *first = (mm_heap *)mmi_atomic_load(&mmi_heap_here.heaps), *heap;
+    for (heap = first; heap != NULL; heap = heap->next) pthread_mutex_lock(&heap->lock);
     mmi_heap_lock();
+    mmi_heap_forked = first;
     mmi_heap_forking = true;
 }
 
 static void mmi_heap_after_fork(void)
 {
+    mm_heap *heap = mmi_heap_forked;
     mmi_heap_forking = false;
     mmi_heap_unlock();
+    for (; heap != NULL; heap = heap->next) pthread_mutex_unlock(&heap->lock);
 }
 #endif
 
@@ -1281,6 +1451,7 @@ static void mmi_heap_span_release(mmi_heap_span *span)
     h->empty--;
     mmi_heap_uncommit(span->mapping.size);
     mmi_heap_idle_less(mmi_heap_count(span->dirty) * MMI_HEAP_GRANULE);
+    mmi_heap_returned(mmi_heap_count(span->dirty) * MMI_HEAP_GRANULE);
     mmi_heap_unmap(&span->mapping);
     span->next = h->spare_spans;
     h->spare_spans = span;
@@ -1328,7 +1499,7 @@ static mmi_heap_page *mmi_heap_page_take(size_t granules, bool *clean)
 
 static void mmi_heap_settle(void);
 
-static void mmi_heap_page_give(mmi_heap_page *page)
+static void mmi_heap_page_put_back(mmi_heap_page *page)
 {
     mmi_heap_span *span = page->span;
     size_t first = (size_t)(page - span->pages), granules = page->granules;
@@ -1339,6 +1510,11 @@ static void mmi_heap_page_give(mmi_heap_page *page)
     page->granules = 0;
     if (span->free == MMI_HEAP_ALL_FREE) mmi_heap_here.empty++;
     mmi_heap_idle_more(granules * MMI_HEAP_GRANULE);
+}
+
+static void mmi_heap_page_give(mmi_heap_page *page)
+{
+    mmi_heap_page_put_back(page);
     mmi_heap_settle();
 }
 
@@ -1401,6 +1577,7 @@ static size_t mmi_heap_span_purge(mmi_heap_span *span, size_t keep_empty)
         idle &= ~mmi_heap_run(first, length);
         span->dirty &= ~mmi_heap_run(first, length);
         mmi_heap_idle_less(length * MMI_HEAP_GRANULE);
+        mmi_heap_returned(length * MMI_HEAP_GRANULE);
     }
     return bytes;
 }
@@ -1456,6 +1633,7 @@ static size_t mmi_heap_kept_drop(void)
     bytes = huge->page.block_size;
     mmi_heap_kept_unlink(huge);
     mmi_heap_uncommit(huge->mapping.size);
+    mmi_heap_returned(bytes);
     mmi_heap_unmap(&huge->mapping);
     huge->page.next = h->spare_huge;
     h->spare_huge = &huge->page;
@@ -1517,6 +1695,42 @@ static void mmi_heap_give_all(void)
     h->idle_limit = h->purged = 0;
 }
 
+// >>owners
+
+/* What a first-class heap has, so that it can be given back at once, and is counted. */
+
+static bool mmi_heap_may_take(const mm_heap *heap, size_t bytes)
+{
+    size_t held;
+    if (heap == NULL) return true;
+    held = mmi_heap_peek(&heap->held);
+    if (mmi_heap_peek(&heap->live) == 0) return false;
+    return heap->limit == 0 || (bytes <= heap->limit && held <= heap->limit - bytes);
+}
+
+/* A page, an area or a huge block becomes the heap's. Lock held. */
+static void mmi_heap_own(mm_heap *heap, mmi_heap_page *page)
+{
+    size_t held;
+    if (heap == NULL) return;
+    held = mmi_heap_peek(&heap->held) + page->granules * MMI_HEAP_GRANULE;
+    mmi_heap_poke(&heap->held, held);
+    if (held > mmi_heap_peek(&heap->peak)) mmi_heap_poke(&heap->peak, held);
+    page->own_prev = NULL;
+    page->own_next = heap->pages;
+    if (heap->pages != NULL) heap->pages->own_prev = page;
+    heap->pages = page;
+}
+
+static void mmi_heap_disown(mm_heap *heap, mmi_heap_page *page)
+{
+    if (heap == NULL) return;
+    if (page->own_next != NULL) page->own_next->own_prev = page->own_prev;
+    if (page->own_prev != NULL) page->own_prev->own_next = page->own_next;
+    else heap->pages = page->own_next;
+    mmi_heap_poke(&heap->held, mmi_heap_peek(&heap->held) - page->granules * MMI_HEAP_GRANULE);
+}
+
 // >>huge
 
 /* A block above MM_HEAP_HUGE is a mapping. Freed ones are kept for a while, for it is the first
@@ -1539,6 +1753,7 @@ static void mmi_heap_huge_enter(mmi_heap_huge *huge, size_t size)
     huge->page.block_size = size;
     huge->page.granules = size / MMI_HEAP_GRANULE;
     mmi_heap_huge_link(&huge->page, &h->huge);
+    mmi_heap_own(huge->heap, &huge->page);
     h->huge_bytes += size;
     h->huge_blocks++;
     mmi_heap_enter(huge->page.start, 1, &huge->page);
@@ -1556,6 +1771,7 @@ static void mmi_heap_huge_leave(mmi_heap_huge *huge)
 {
     mmi_heap_central *h = &mmi_heap_here;
     mmi_heap_huge_unlink(&huge->page, &h->huge);
+    mmi_heap_disown(huge->heap, &huge->page);
     h->huge_bytes -= huge->page.block_size;
     h->huge_blocks--;
     mmi_heap_enter(huge->page.start, 1, NULL);
@@ -1575,7 +1791,7 @@ static mmi_heap_huge *mmi_heap_kept_find(size_t size, size_t alignment)
     return best;
 }
 
-static void *mmi_heap_kept_take(size_t size, size_t alignment)
+static void *mmi_heap_kept_take(mm_heap *heap, size_t size, size_t alignment)
 {
     mmi_heap_huge *huge;
     char *start = NULL;
@@ -1583,6 +1799,7 @@ static void *mmi_heap_kept_take(size_t size, size_t alignment)
     huge = mmi_heap_kept_find(size, alignment);
     if (huge != NULL) {
         mmi_heap_kept_unlink(huge);
+        huge->heap = heap;
         mmi_heap_huge_enter(huge, size);
         mmi_heap_huge_track(huge, 0, size);
         start = huge->page.start;
@@ -1602,7 +1819,7 @@ static void mmi_heap_huge_init(mmi_heap_huge *huge, char *start, const mmi_heap_
 }
 
 /* A new mapping, made outside the lock. */
-static void *mmi_heap_huge_map(size_t size, size_t alignment)
+static void *mmi_heap_huge_map(mm_heap *heap, size_t size, size_t alignment)
 {
     mmi_heap_mapping mapping;
     mmi_heap_huge *huge = NULL;
@@ -1612,6 +1829,7 @@ static void *mmi_heap_huge_map(size_t size, size_t alignment)
     if (mmi_heap_leaf_make(start)) huge = mmi_heap_huge_record();
     if (huge != NULL) {
         mmi_heap_huge_init(huge, start, &mapping);
+        huge->heap = heap;
         mmi_heap_huge_enter(huge, size);
         mmi_heap_huge_track(huge, 0, size);
         mmi_heap_commit(mapping.size);
@@ -1631,14 +1849,16 @@ static void mmi_heap_give_all_locked(void)
 }
 
 /* size: a multiple of the granule. */
-static void *mmi_heap_alloc_huge(size_t size, size_t alignment, bool *zero)
+static void *mmi_heap_alloc_huge(mm_heap *heap, size_t size, size_t alignment, bool *zero)
 {
-    void *ptr = mmi_heap_kept_take(size, alignment);
+    void *ptr;
+    if (!mmi_heap_may_take(heap, size)) return NULL;
+    ptr = mmi_heap_kept_take(heap, size, alignment);
     *zero = ptr == NULL;
-    if (ptr == NULL) ptr = mmi_heap_huge_map(size, alignment);
+    if (ptr == NULL) ptr = mmi_heap_huge_map(heap, size, alignment);
     if (ptr == NULL) { /* what is kept may be in the way */
         mmi_heap_give_all_locked();
-        ptr = mmi_heap_huge_map(size, alignment);
+        ptr = mmi_heap_huge_map(heap, size, alignment);
     }
     return ptr;
 }
@@ -1648,6 +1868,7 @@ static void mmi_heap_huge_keep(mmi_heap_huge *huge)
 {
     mmi_heap_central *h = &mmi_heap_here;
     mmi_heap_huge_leave(huge);
+    huge->heap = NULL;
     MM_TRACK_POISON(huge->page.start, huge->room);
     mmi_heap_huge_link(&huge->page, &h->kept);
     if (h->kept_last == NULL) h->kept_last = &huge->page;
@@ -1679,6 +1900,7 @@ static bool mmi_heap_huge_resize(mmi_heap_page *page, size_t size)
     mmi_heap_huge *huge = (mmi_heap_huge *)(void *)page;
     size_t old = page->block_size;
     if (size > huge->room) return false;
+    if (size > old && !mmi_heap_may_take(huge->heap, size - old)) return false;
     mmi_heap_lock();
     mmi_heap_huge_leave(huge);
     mmi_heap_huge_enter(huge, size);
@@ -1704,8 +1926,10 @@ static void *mmi_heap_huge_move(mmi_heap_page *page, size_t size)
     mmi_heap_huge *huge = (mmi_heap_huge *)(void *)page;
     mmi_heap_mapping mapping, old = huge->mapping;
     size_t used = page->block_size;
-    char *start = mmi_heap_map(size + mmi_heap_huge_size(size / 2), MMI_HEAP_GRANULE, &mapping);
     bool moved = false;
+    char *start;
+    if (!mmi_heap_may_take(huge->heap, size - used)) return NULL;
+    start = mmi_heap_map(size + mmi_heap_huge_size(size / 2), MMI_HEAP_GRANULE, &mapping);
     if (start == NULL) return NULL;
     mmi_heap_lock();
     if (mmi_heap_leaf_make(start) && MM_SYS_MOVE(page->start, start, used)) {
@@ -1736,7 +1960,7 @@ static void *mmi_heap_huge_move(mmi_heap_page *page, size_t size)
 static mmi_heap_page *mmi_heap_region_take(bool *clean)
 {
     mmi_heap_central *h = &mmi_heap_here;
-    char *start = (char *)mmi_heap_alloc_huge(MMI_HEAP_REGION, MMI_HEAP_GRANULE, clean);
+    char *start = (char *)mmi_heap_alloc_huge(NULL, MMI_HEAP_REGION, MMI_HEAP_GRANULE, clean);
     mmi_heap_huge *huge;
     if (start == NULL) return NULL;
     mmi_heap_lock();
@@ -1866,11 +2090,24 @@ static inline bool mmi_heap_is_block(mmi_heap_page *page, const void *ptr)
            number < mmi_heap_peek(&page->carved);
 }
 
-/* The cache that a page belongs to; NULL for a huge block. An area's owner field is one more than
-   the cache's address, so that mm_heap_free, which compares it, takes the slow path. */
+/* The cache that a page belongs to; NULL for a huge block. */
 static inline mmi_heap_cache *mmi_heap_owner(mmi_heap_page *page)
 {
-    return (mmi_heap_cache *)(mmi_heap_peek(&page->owner) & ~(size_t)1);
+    return (mmi_heap_cache *)(mmi_heap_peek(&page->owner) & ~MMI_HEAP_OWNER_FLAGS);
+}
+
+/* What the owner field of a page says, with a flag or none for an area. */
+static inline size_t mmi_heap_owner_word(const mmi_heap_cache *cache, size_t flag)
+{
+    return (size_t)cache + flag + (cache->heap != NULL ? MMI_HEAP_OWNER_HEAP : 0);
+}
+
+/* The first-class heap that a live block's page belongs to; NULL: the process's. */
+static inline mm_heap *mmi_heap_of(mmi_heap_page *page)
+{
+    size_t owner = mmi_heap_peek(&page->owner);
+    if (owner == 0) return ((mmi_heap_huge *)(void *)page)->heap;
+    return (owner & MMI_HEAP_OWNER_HEAP) != 0 ? mmi_heap_owner(page)->heap : NULL;
 }
 
 // >>chunks
@@ -2002,7 +2239,10 @@ static void mmi_heap_sorted_put(mmi_heap_cache *cache, mmi_heap_chunk *chunk)
     }
     cache->sorted[bin] = chunk;
     cache->sorted_bits[bin / 64] |= (uint64_t)1 << bin % 64;
-    if ((chunk->size & MMI_HEAP_CHUNK_CLEAN) != 0) return;
+    if ((chunk->size & MMI_HEAP_CHUNK_CLEAN) != 0) {
+        mmi_heap_poke(&cache->clean, mmi_heap_peek(&cache->clean) + size);
+        return;
+    }
     cache->idle += size;
     if (cache->idle > cache->idle_high) cache->idle_high = cache->idle;
 }
@@ -2026,7 +2266,10 @@ static void mmi_heap_sorted_take(mmi_heap_cache *cache, mmi_heap_chunk *chunk)
     } else if ((cache->sorted[bin] = next) == NULL) {
         cache->sorted_bits[bin / 64] &= ~((uint64_t)1 << bin % 64);
     }
-    if ((chunk->size & MMI_HEAP_CHUNK_CLEAN) != 0) return;
+    if ((chunk->size & MMI_HEAP_CHUNK_CLEAN) != 0) {
+        mmi_heap_poke(&cache->clean, mmi_heap_peek(&cache->clean) - size);
+        return;
+    }
     cache->idle -= size;
     if (cache->idle < cache->idle_low) cache->idle_low = cache->idle;
 }
@@ -2068,6 +2311,7 @@ static void mmi_heap_area_give(mmi_heap_cache *cache, mmi_heap_page *page)
     else cache->areas = page->next;
     MM_TRACK_POISON(page->start, page->granules * MMI_HEAP_GRANULE);
     mmi_heap_lock();
+    mmi_heap_disown(cache->heap, page);
     if (page->span != NULL) mmi_heap_page_give(page);
     else mmi_heap_region_give(page);
     mmi_heap_unlock();
@@ -2109,6 +2353,7 @@ static bool mmi_heap_chunk_purge(mmi_heap_chunk *chunk)
         memset(start, 0, (size_t)(first - start));
         memset(last, 0, (size_t)(end - last));
         chunk->size |= MMI_HEAP_CHUNK_CLEAN;
+        mmi_heap_returned((size_t)(last - first));
     }
     MM_TRACK_POISON(start, (size_t)(end - start));
     return done;
@@ -2285,19 +2530,38 @@ static void mmi_heap_area_init(mmi_heap_cache *cache, mmi_heap_page *page, bool 
     mmi_heap_sorted_put(cache, chunk);
 }
 
+/* How long an area is to be where a chunk of the size fits; 0: the heap's limit is in the way. A
+   first-class heap may be small, and one of many: it begins with half a MiB. */
+static size_t mmi_heap_area_granules(const mmi_heap_cache *cache, size_t need)
+{
+    const mm_heap *heap = cache->heap;
+    size_t least = (need + MMI_HEAP_CHUNK_UNIT + MMI_HEAP_GRANULE - 1) / MMI_HEAP_GRANULE, length;
+    if (need > MMI_HEAP_SPAN_CHUNK) length = least = MMI_HEAP_REGION / MMI_HEAP_GRANULE;
+    else if (heap == NULL) length = MMI_HEAP_SPAN_GRANULES;
+    else length = MMI_HEAP_MEDIUM_GRANULES + mmi_heap_peek(&heap->held) / MMI_HEAP_GRANULE;
+    if (need <= MMI_HEAP_SPAN_CHUNK && length > MMI_HEAP_SPAN_GRANULES) {
+        length = MMI_HEAP_SPAN_GRANULES;
+    }
+    if (length < least || !mmi_heap_may_take(heap, length * MMI_HEAP_GRANULE)) length = least;
+    return mmi_heap_may_take(heap, length * MMI_HEAP_GRANULE) ? length : 0;
+}
+
 /* A new area where a chunk of the size fits; false when there is no memory. */
 static bool mmi_heap_area_new(mmi_heap_cache *cache, size_t need)
 {
+    size_t granules = mmi_heap_area_granules(cache, need);
     mmi_heap_page *page = NULL;
     bool clean;
+    if (granules == 0) return false;
     if (need > MMI_HEAP_SPAN_CHUNK && (page = mmi_heap_region_take(&clean)) == NULL) return false;
     mmi_heap_lock();
-    if (page == NULL) page = mmi_heap_page_take(MMI_HEAP_SPAN_GRANULES, &clean);
+    if (page == NULL) page = mmi_heap_page_take(granules, &clean);
     if (page != NULL) {
         page->index = MMI_HEAP_AREA;
         page->block_size = 1; /* of no meaning, but not 0 */
-        page->owner = (size_t)cache + 1;
+        page->owner = mmi_heap_owner_word(cache, MMI_HEAP_OWNER_AREA);
         mmi_heap_enter(page->start, page->granules, page);
+        mmi_heap_own(cache->heap, page);
     }
     mmi_heap_unlock();
     if (page != NULL) mmi_heap_area_init(cache, page, clean);
@@ -2311,7 +2575,7 @@ static void mmi_heap_areas_adopt(mmi_heap_cache *cache, mmi_heap_cache *other)
     size_t bin;
     for (page = other->areas; page != NULL; page = next) {
         next = page->next;
-        mmi_heap_poke(&page->owner, (size_t)cache + 1);
+        mmi_heap_poke(&page->owner, mmi_heap_owner_word(cache, MMI_HEAP_OWNER_AREA));
         page->prev = NULL;
         page->next = cache->areas;
         if (cache->areas != NULL) cache->areas->prev = page;
@@ -2473,6 +2737,7 @@ static void mmi_heap_page_drop(mmi_heap_cache *cache, mmi_heap_page *page)
 {
     mmi_heap_unlist(cache, page);
     mmi_heap_lock();
+    mmi_heap_disown(cache->heap, page);
     mmi_heap_page_give(page);
     mmi_heap_unlock();
 }
@@ -2709,6 +2974,13 @@ static size_t mmi_heap_hole_next(const mmi_heap_page *page, size_t *first)
     return end - *first;
 }
 
+/* Counts what the holes are worth, after they have changed. */
+static void mmi_heap_hollow(mmi_heap_page *page)
+{
+    size_t holes = mmi_heap_count(page->holes[0]) + mmi_heap_count(page->holes[1]);
+    mmi_heap_poke(&page->hollow, holes * mmi_heap_here.os_page);
+}
+
 /* Cuts the holes of a run into blocks, which are put before a list. */
 static mmi_heap_block *mmi_heap_hole_cut(mmi_heap_page *page, size_t first, size_t length,
                                          mmi_heap_block *list, size_t *count)
@@ -2723,6 +2995,7 @@ static mmi_heap_block *mmi_heap_hole_cut(mmi_heap_page *page, size_t first, size
         list = block;
     }
     page->dropped -= to - from;
+    mmi_heap_hollow(page);
     *count = to - from;
     return list;
 }
@@ -2788,34 +3061,42 @@ static void mmi_heap_page_forget(mmi_heap_page *page)
 static void mmi_heap_page_purge(mmi_heap_page *page)
 {
     uint64_t free[MMI_HEAP_PAGE_BLOCKS / 64];
-    size_t os_page = mmi_heap_here.os_page, first, length, count;
+    size_t os_page = mmi_heap_here.os_page, first, length, count, before, after;
     if (MMI_HEAP_CHECKED || page->free == NULL) return;
     memset(free, 0, sizeof(free));
     mmi_heap_page_mark(page, free);
     if (!mmi_heap_page_dig(page, free)) return;
     mmi_heap_page_forget(page);
+    before = mmi_heap_peek(&page->hollow);
+    mmi_heap_hollow(page);
     for (first = 0; (length = mmi_heap_hole_next(page, &first)) > 0; first += length) {
         if (MM_SYS_PURGE(page->start + first * os_page, length * os_page)) continue;
         page->free = mmi_heap_hole_cut(page, first, length, page->free, &count);
     }
+    after = mmi_heap_peek(&page->hollow);
+    if (after > before) mmi_heap_returned(after - before);
 }
 
 /* A page for a class straight from the page heap, or NULL. */
 static mmi_heap_page *mmi_heap_page_new(mmi_heap_cache *cache, size_t index)
 {
     size_t size = mmi_heap_class_size(index);
+    size_t granules = size <= MMI_HEAP_SMALL_MAX ? 1 : MMI_HEAP_MEDIUM_GRANULES;
     mmi_heap_page *page;
     bool clean;
+    if (!mmi_heap_may_take(cache->heap, granules * MMI_HEAP_GRANULE)) return NULL;
     mmi_heap_lock();
-    page = mmi_heap_page_take(size <= MMI_HEAP_SMALL_MAX ? 1 : MMI_HEAP_MEDIUM_GRANULES, &clean);
+    page = mmi_heap_page_take(granules, &clean);
     if (page != NULL) {
         page->index = index;
         page->block_size = size;
         page->units = size / MMI_HEAP_ALIGN;
         page->inverse = (((uint64_t)1 << 32) + page->units - 1) / page->units;
         page->capacity = page->granules * MMI_HEAP_GRANULE / size;
-        page->owner = (size_t)cache;
+        page->owner = mmi_heap_owner_word(cache, 0);
+        mmi_heap_poke(&page->clean, (size_t)(clean ? 1 : 0));
         mmi_heap_enter(page->start, page->granules, page);
+        mmi_heap_own(cache->heap, page);
     }
     mmi_heap_unlock();
     if (page != NULL) mmi_heap_list(cache, page);
@@ -2823,6 +3104,15 @@ static mmi_heap_page *mmi_heap_page_new(mmi_heap_cache *cache, size_t index)
 }
 
 // >>threads
+
+static void mmi_heap_secret_make(const void *record)
+{
+    mmi_heap_central *h = &mmi_heap_here;
+    if (h->secret != 0) return; /* where things lie differs from run to run */
+    h->secret = (uint64_t)(uintptr_t)record * 0x9e3779b97f4a7c15u +
+                (uint64_t)(uintptr_t)&record * 0xc2b2ae3d27d4eb4fu;
+    h->secret |= 1;
+}
 
 static mmi_heap_cache *mmi_heap_cache_record(void)
 {
@@ -2832,11 +3122,7 @@ static mmi_heap_cache *mmi_heap_cache_record(void)
     cache->number = h->caches == NULL ? 0 : h->caches->number + 1;
     cache->next = h->caches;
     h->caches = cache;
-    if (h->secret == 0) { /* where things lie differs from run to run */
-        h->secret = (uint64_t)(uintptr_t)cache * 0x9e3779b97f4a7c15u +
-                    (uint64_t)(uintptr_t)&cache * 0xc2b2ae3d27d4eb4fu;
-        h->secret |= 1;
-    }
+    mmi_heap_secret_make(cache);
     return cache;
 }
 
@@ -2936,7 +3222,7 @@ static mmi_heap_cache *mmi_heap_cache_get(bool *borrowed)
    what ended threads left is used up, one cache for each new page, and no call takes long. */
 static mmi_heap_page *mmi_heap_adopt(mmi_heap_cache *cache, size_t index)
 {
-    mmi_heap_cache *other = mmi_heap_shelf_take(false);
+    mmi_heap_cache *other = cache->heap != NULL ? NULL : mmi_heap_shelf_take(false);
     mmi_heap_page *page;
     if (other == NULL) return NULL;
     mmi_heap_collect(other);
@@ -3049,7 +3335,7 @@ static inline void *mmi_heap_alloc_class(size_t index)
 /* Takes the areas of a cache on the shelf, one cache each time; a chunk of theirs that fits. */
 static mmi_heap_chunk *mmi_heap_chunk_adopt(mmi_heap_cache *cache, size_t need)
 {
-    mmi_heap_cache *other = mmi_heap_shelf_take(false);
+    mmi_heap_cache *other = cache->heap != NULL ? NULL : mmi_heap_shelf_take(false);
     if (other == NULL) return NULL;
     mmi_heap_collect(other);
     if (other->areas != NULL) mmi_heap_areas_adopt(cache, other);
@@ -3073,39 +3359,51 @@ static mmi_heap_chunk *mmi_heap_chunk_get(mmi_heap_cache *cache, size_t need)
 }
 
 /* A block in an area; NULL when there is no memory. *zero: all of it is zero. */
+static void *mmi_heap_chunk_alloc(mmi_heap_cache *cache, size_t size, size_t alignment, bool *zero)
+{
+    size_t need = mmi_heap_chunk_need(size), extra = 0;
+    mmi_heap_chunk *chunk;
+    if (alignment > MMI_HEAP_CHUNK_UNIT) extra = alignment + MMI_HEAP_CHUNK_MIN;
+    chunk = mmi_heap_chunk_get(cache, need + extra);
+    if (chunk != NULL && extra != 0) chunk = mmi_heap_chunk_align(cache, chunk, alignment);
+    return chunk == NULL ? NULL : mmi_heap_chunk_give(cache, chunk, need, zero);
+}
+
 static void *mmi_heap_alloc_chunk(size_t size, size_t alignment, bool *zero)
 {
     mmi_heap_cache *cache = mmi_heap_mine;
-    size_t need = mmi_heap_chunk_need(size), extra = 0;
-    mmi_heap_chunk *chunk;
-    void *block = NULL;
     bool borrowed = false;
-    if (alignment > MMI_HEAP_CHUNK_UNIT) extra = alignment + MMI_HEAP_CHUNK_MIN;
+    void *block;
     if (mmi_heap_has_none(cache)) cache = mmi_heap_cache_get(&borrowed);
     if (cache == NULL) return NULL;
-    chunk = mmi_heap_chunk_get(cache, need + extra);
-    if (chunk != NULL && extra != 0) chunk = mmi_heap_chunk_align(cache, chunk, alignment);
-    if (chunk != NULL) block = mmi_heap_chunk_give(cache, chunk, need, zero);
+    block = mmi_heap_chunk_alloc(cache, size, alignment, zero);
     if (borrowed) mmi_heap_shelf_put(cache);
     return block;
 }
 
 // >>large
 
-/* What has no class. *zero: the block is zero. */
-static MMI_HEAP_NOINLINE void *mmi_heap_alloc_large(size_t size, size_t alignment, bool *zero)
+/* What has no class, or NULL. *zero: the block is zero. The lock of the heap is held. */
+static void *mmi_heap_large_in(mm_heap *heap, size_t size, size_t alignment, bool *zero)
 {
     size_t slack = alignment + MMI_HEAP_SPAN_SIZE;
     void *ptr = NULL;
-    if (alignment > PTRDIFF_MAX / 2 || size > PTRDIFF_MAX - slack) return mmi_heap_refuse(ENOMEM);
+    if (alignment > PTRDIFF_MAX / 2 || size > PTRDIFF_MAX - slack) return NULL;
     mmi_heap_start();
     if (size <= MM_HEAP_HUGE && size + alignment <= MMI_HEAP_CHUNK_MAX) {
-        ptr = mmi_heap_alloc_chunk(size, alignment, zero);
+        if (heap == NULL) ptr = mmi_heap_alloc_chunk(size, alignment, zero);
+        else ptr = mmi_heap_chunk_alloc(&heap->cache, size, alignment, zero);
     }
     if (ptr == NULL) { /* or there is no room for an area, but perhaps for the block */
         if (alignment < MMI_HEAP_GRANULE) alignment = MMI_HEAP_GRANULE;
-        ptr = mmi_heap_alloc_huge(mmi_heap_huge_size(size + (size == 0)), alignment, zero);
+        ptr = mmi_heap_alloc_huge(heap, mmi_heap_huge_size(size + (size == 0)), alignment, zero);
     }
+    return ptr;
+}
+
+static MMI_HEAP_NOINLINE void *mmi_heap_alloc_large(size_t size, size_t alignment, bool *zero)
+{
+    void *ptr = mmi_heap_large_in(NULL, size, alignment, zero);
     return ptr != NULL ? ptr : mmi_heap_refuse(ENOMEM);
 }
 
@@ -3153,8 +3451,12 @@ static MMI_HEAP_NOINLINE void mmi_heap_free_slow(void *ptr, mmi_heap_page *page)
     } else {
         size = mmi_heap_block_size(page, ptr);
         mmi_heap_block_close(block, NULL, size);
-        if (mmi_heap_has_none(cache)) mmi_heap_remote_push(owner, block, block);
-        else mmi_heap_parcel_put(cache, owner, block, size);
+        /* No parcel may be left for a first-class heap when it is destroyed. */
+        if (owner->heap != NULL || mmi_heap_has_none(cache)) {
+            mmi_heap_remote_push(owner, block, block);
+        } else {
+            mmi_heap_parcel_put(cache, owner, block, size);
+        }
     }
 }
 
@@ -3238,6 +3540,14 @@ static void mmi_heap_wipe(char *ptr, size_t size)
    64 KiB to 4 MiB whose every second page is written took 68 us with the question, 46 without. */
 #define MMI_HEAP_WIPE_MIN ((size_t)4 << 20)
 
+static void *mmi_heap_zeroed(void *ptr, size_t size, bool zero)
+{
+    if (!zero && size < MMI_HEAP_WIPE_MIN) return memset(ptr, 0, size);
+    if (!zero) mmi_heap_wipe((char *)ptr, size);
+    mmi_heap_defined(ptr, size);
+    return ptr;
+}
+
 MM_API void *mm_heap_calloc(size_t count, size_t size)
 {
     size_t total;
@@ -3251,9 +3561,7 @@ MM_API void *mm_heap_calloc(size_t count, size_t size)
     }
     if (ptr == NULL) return NULL;
     if (!zero && total < MMI_HEAP_WIPE_MIN) return memset(ptr, 0, total);
-    if (!zero) mmi_heap_wipe((char *)ptr, total);
-    mmi_heap_defined(ptr, total);
-    return ptr;
+    return mmi_heap_zeroed(ptr, total, zero);
 }
 
 /* The page of a block, or NULL after telling that ptr is none. */
@@ -3265,13 +3573,15 @@ static mmi_heap_page *mmi_heap_page_of(const void *ptr)
     return NULL;
 }
 
-/* Makes a live block larger or smaller where it is, if it can. */
+/* Makes a live block larger or smaller where it is, if it can. The lock of its heap is held. */
 static bool mmi_heap_resize(mmi_heap_page *page, void *ptr, size_t size)
 {
+    mmi_heap_cache *owner;
     if (page->index < MMI_HEAP_CLASSES || size > PTRDIFF_MAX - MMI_HEAP_SPAN_SIZE) return false;
     if (page->index == MMI_HEAP_DIRECT) return mmi_heap_huge_resize(page, mmi_heap_huge_size(size));
-    if (mmi_heap_owner(page) != mmi_heap_mine || size > MM_HEAP_HUGE) return false;
-    return mmi_heap_chunk_resize(mmi_heap_mine, page, ptr, mmi_heap_chunk_need(size));
+    owner = mmi_heap_owner(page);
+    if ((owner != mmi_heap_mine && owner->heap == NULL) || size > MM_HEAP_HUGE) return false;
+    return mmi_heap_chunk_resize(owner, page, ptr, mmi_heap_chunk_need(size));
 }
 
 /* Shrinks to less than half give the rest back. */
@@ -3287,25 +3597,34 @@ static bool mmi_heap_realloc_stays(mmi_heap_page *page, void *ptr, size_t size, 
     return mmi_heap_resize(page, ptr, size);
 }
 
-/* The block is not in a page of a class, or no block at all. */
+/* Resizes without copying: where the block is now, or NULL. */
+static void *mmi_heap_realloc_cheap(mmi_heap_page *page, void *ptr, size_t size, size_t usable)
+{
+    if (mmi_heap_realloc_stays(page, ptr, size, usable)) return ptr;
+    if (page->index != MMI_HEAP_DIRECT || size <= usable || size > PTRDIFF_MAX / 2) return NULL;
+    return mmi_heap_huge_move(page, mmi_heap_huge_size(size));
+}
+
+/* The block is not in a page of a class, or of a first-class heap, or no block at all. */
 static MMI_HEAP_NOINLINE void *mmi_heap_realloc_slow(void *ptr, size_t size)
 {
     mmi_heap_page *page;
+    mm_heap *heap;
     size_t usable;
     void *moved;
     if (ptr == NULL) return mm_heap_alloc(size);
     page = mmi_heap_page_of(ptr);
     if (page == NULL) return mmi_heap_refuse(EINVAL);
     usable = mmi_heap_block_size(page, ptr);
-    if (mmi_heap_realloc_stays(page, ptr, size, usable)) return ptr;
-    if (page->index == MMI_HEAP_DIRECT && size > usable && size <= PTRDIFF_MAX / 2) {
-        moved = mmi_heap_huge_move(page, mmi_heap_huge_size(size));
-        if (moved != NULL) return moved;
-    }
-    moved = mm_heap_alloc(size);
+    heap = mmi_heap_of(page);
+    mmi_heap_lock_of(heap);
+    moved = mmi_heap_realloc_cheap(page, ptr, size, usable);
+    mmi_heap_unlock_of(heap);
+    if (moved != NULL) return moved;
+    moved = mm_heap_alloc_in(heap, size);
     if (moved == NULL) return size <= usable ? ptr : NULL;
     memcpy(moved, ptr, size < usable ? size : usable);
-    mm_heap_free(ptr);
+    mm_heap_free_in(heap, ptr);
     return moved;
 }
 
@@ -3315,6 +3634,7 @@ MM_API void *mm_heap_realloc(void *ptr, size_t size)
     size_t usable;
     void *moved;
     if (MM_UNLIKELY(page == NULL || page->index >= MMI_HEAP_CLASSES) ||
+        MM_UNLIKELY((mmi_heap_peek(&page->owner) & MMI_HEAP_OWNER_HEAP) != 0) ||
         MM_UNLIKELY(!mmi_heap_is_block(page, ptr))) {
         return mmi_heap_realloc_slow(ptr, size);
     }
@@ -3327,20 +3647,25 @@ MM_API void *mm_heap_realloc(void *ptr, size_t size)
     return moved;
 }
 
+/* The class for a size at a multiple of alignment. Pages start at a multiple of 64 KiB, so blocks
+   of a multiple of the alignment do. The search ends: the last class is a multiple of all
+   alignments up to its size. */
+static size_t mmi_heap_class_aligned(size_t size, size_t alignment)
+{
+    size_t index = mmi_heap_class_of(size > alignment ? size : alignment);
+    while ((mmi_heap_class_size(index) & (alignment - 1)) != 0) index++;
+    return index;
+}
+
 MM_API void *mm_heap_aligned_alloc(size_t alignment, size_t size)
 {
-    size_t index;
     bool zero;
     if (alignment == 0 || (alignment & (alignment - 1)) != 0) return mmi_heap_refuse(EINVAL);
     if (alignment <= MMI_HEAP_ALIGN) return mm_heap_alloc(size);
     if (alignment > MMI_HEAP_CLASS_MAX || !mmi_heap_has_class(size)) {
         return mmi_heap_alloc_large(size, alignment, &zero);
     }
-    /* Pages start at a multiple of 64 KiB, so blocks of a multiple of the alignment do. The search
-       ends: the last class is a multiple of all alignments up to its size. */
-    index = mmi_heap_class_of(size > alignment ? size : alignment);
-    while ((mmi_heap_class_size(index) & (alignment - 1)) != 0) index++;
-    return mmi_heap_alloc_class(index);
+    return mmi_heap_alloc_class(mmi_heap_class_aligned(size, alignment));
 }
 
 MM_API void *mm_heap_reallocarray(void *ptr, size_t count, size_t size)
@@ -3353,8 +3678,14 @@ MM_API void *mm_heap_reallocarray(void *ptr, size_t count, size_t size)
 MM_API bool mm_heap_expand(void *ptr, size_t size)
 {
     mmi_heap_page *page = mmi_heap_page_of(ptr);
+    mm_heap *heap;
+    bool done;
     if (page == NULL) return false;
-    return size <= mmi_heap_block_size(page, ptr) || mmi_heap_resize(page, ptr, size);
+    heap = mmi_heap_of(page);
+    mmi_heap_lock_of(heap);
+    done = size <= mmi_heap_block_size(page, ptr) || mmi_heap_resize(page, ptr, size);
+    mmi_heap_unlock_of(heap);
+    return done;
 }
 
 MM_API void *mm_heap_alloc_add(size_t a, size_t b)
@@ -3486,9 +3817,286 @@ MM_API const mm_allocator *mm_heap_allocator(mm_heap *heap)
 {
     static const mm_allocator allocator = {mmi_heap_alloc_fn, mmi_heap_realloc_fn, mmi_heap_free_fn,
                                            NULL};
-    MM_ASSERT(heap == NULL);
-    (void)heap;
-    return &allocator;
+    return heap == NULL ? &allocator : &heap->allocator;
+}
+
+// >>heaps
+
+static MM_COLD void *mmi_heap_refuse_in(mm_heap *heap, int error)
+{
+    if (mmi_atomic_load(&heap->live) == 0) {
+        mmi_heap_misuse("mm_heap: the heap was destroyed", heap);
+    }
+    mmi_atomic_add(&heap->failures, 1);
+    return mmi_heap_refuse(error);
+}
+
+/* The lock of the heap is held. */
+static void *mmi_heap_alloc_at(mm_heap *heap, size_t size, size_t alignment, bool *zero)
+{
+    mmi_heap_cache *cache = &heap->cache;
+    if (MM_LIKELY(mmi_heap_has_class(size) && alignment <= MMI_HEAP_CLASS_MAX)) {
+        size_t index = alignment <= MMI_HEAP_ALIGN ? mmi_heap_class_of(size)
+                                                   : mmi_heap_class_aligned(size, alignment);
+        *zero = false;
+        if (MM_LIKELY(cache->fast[index].list != NULL) || mmi_heap_refill(cache, index)) {
+            return mmi_heap_fast_pop(&cache->fast[index], index);
+        }
+        if (mmi_heap_class_size(index) <= MMI_HEAP_SMALL_MAX) return NULL;
+    }
+    return mmi_heap_large_in(heap, size, alignment, zero);
+}
+
+MM_API void *mm_heap_alloc_in(mm_heap *heap, size_t size)
+{
+    bool zero;
+    void *ptr;
+    if (heap == NULL) return mm_heap_alloc(size);
+    mmi_heap_lock_of(heap);
+    ptr = mmi_heap_alloc_at(heap, size, MMI_HEAP_ALIGN, &zero);
+    mmi_heap_unlock_of(heap);
+    return MM_LIKELY(ptr != NULL) ? ptr : mmi_heap_refuse_in(heap, ENOMEM);
+}
+
+MM_API void *mm_heap_calloc_in(mm_heap *heap, size_t count, size_t size)
+{
+    size_t total;
+    bool zero;
+    void *ptr;
+    if (heap == NULL) return mm_heap_calloc(count, size);
+    if (!mm_size_mul(count, size, &total)) return mmi_heap_refuse_in(heap, ENOMEM);
+    mmi_heap_lock_of(heap);
+    ptr = mmi_heap_alloc_at(heap, total, MMI_HEAP_ALIGN, &zero);
+    mmi_heap_unlock_of(heap);
+    return ptr != NULL ? mmi_heap_zeroed(ptr, total, zero) : mmi_heap_refuse_in(heap, ENOMEM);
+}
+
+MM_API void *mm_heap_aligned_alloc_in(mm_heap *heap, size_t alignment, size_t size)
+{
+    bool zero;
+    void *ptr;
+    if (heap == NULL) return mm_heap_aligned_alloc(alignment, size);
+    if (alignment == 0 || (alignment & (alignment - 1)) != 0) {
+        return mmi_heap_refuse_in(heap, EINVAL);
+    }
+    if (alignment < MMI_HEAP_ALIGN) alignment = MMI_HEAP_ALIGN;
+    mmi_heap_lock_of(heap);
+    ptr = mmi_heap_alloc_at(heap, size, alignment, &zero);
+    mmi_heap_unlock_of(heap);
+    return ptr != NULL ? ptr : mmi_heap_refuse_in(heap, ENOMEM);
+}
+
+MM_API void *mm_heap_realloc_in(mm_heap *heap, void *ptr, size_t size)
+{
+    if (ptr == NULL) return mm_heap_alloc_in(heap, size);
+    MM_ASSERT(mmi_heap_page_at(ptr) == NULL || mmi_heap_of(mmi_heap_page_at(ptr)) == heap);
+    return mm_heap_realloc(ptr, size);
+}
+
+/* The lock of the heap is held. False: the block was freed last. */
+static bool mmi_heap_free_at(mmi_heap_cache *cache, mmi_heap_page *page, mmi_heap_block *block)
+{
+    if (page->index == MMI_HEAP_AREA) {
+        mmi_heap_chunk_free(cache, page, block);
+    } else if (mmi_heap_fast_takes(page->fast, page)) {
+        if (page->fast->list == block) return false;
+        mmi_heap_fast_push(page->fast, block, page->block_size);
+    } else {
+        if (page->free == block) return false;
+        mmi_heap_block_close(block, page->free, page->block_size);
+        mmi_heap_page_put(cache, page, block);
+    }
+    return true;
+}
+
+MM_API void mm_heap_free_in(mm_heap *heap, void *ptr)
+{
+    mmi_heap_page *page = mmi_heap_page_at(ptr);
+    mmi_heap_block *block = (mmi_heap_block *)ptr;
+    bool done;
+    if (heap == NULL || page == NULL || mmi_heap_owner(page) != &heap->cache) {
+        mm_heap_free(ptr);
+        return;
+    }
+    if (!mmi_heap_may_free(page, block)) return;
+    mmi_heap_lock_of(heap);
+    done = mmi_heap_free_at(&heap->cache, page, block);
+    mmi_heap_unlock_of(heap);
+    if (!done) mmi_heap_freed_twice(ptr);
+}
+
+static void *mmi_heap_own_alloc_fn(size_t size, void *user_data)
+{
+    return mm_heap_alloc_in((mm_heap *)user_data, size);
+}
+
+static void *mmi_heap_own_realloc_fn(void *ptr, size_t old_size, size_t new_size, void *user_data)
+{
+    (void)old_size;
+    return mm_heap_realloc_in((mm_heap *)user_data, ptr, new_size);
+}
+
+static void mmi_heap_own_free_fn(void *ptr, size_t size, void *user_data)
+{
+    MM_ASSERT(size <= mm_heap_usable_size(ptr));
+    (void)size;
+    mm_heap_free_in((mm_heap *)user_data, ptr);
+}
+
+/* A record with its lock, or NULL. */
+static mm_heap *mmi_heap_heap_record(void)
+{
+    mmi_heap_central *h = &mmi_heap_here;
+    mm_heap *heap;
+    mmi_heap_lock();
+    heap = h->spare_heaps;
+    if (heap != NULL) h->spare_heaps = heap->spare_next;
+    else heap = (mm_heap *)mmi_heap_record(sizeof(*heap));
+    if (heap != NULL) mmi_heap_secret_make(heap);
+    if (heap != NULL && !heap->has_lock) {
+        heap->has_lock = mmi_heap_lock_make(&heap->lock);
+        if (heap->has_lock) {
+            heap->cache.heap = heap;
+            heap->next = (mm_heap *)mmi_atomic_load(&h->heaps);
+            mmi_atomic_store(&h->heaps, (size_t)heap);
+        } else {
+            heap->spare_next = h->spare_heaps;
+            h->spare_heaps = heap;
+            heap = NULL;
+        }
+    }
+    mmi_heap_unlock();
+    return heap;
+}
+
+MM_API mm_heap *mm_heap_create(const mm_heap_desc *desc)
+{
+    const char *name = desc == NULL || desc->name == NULL ? "" : desc->name;
+    mm_heap *heap;
+    size_t length;
+    mmi_heap_start();
+    heap = mmi_heap_heap_record();
+    if (heap == NULL) return (mm_heap *)mmi_heap_refuse(ENOMEM);
+    for (length = 0; length + 1 < sizeof(heap->name) && name[length] != 0;) length++;
+    memcpy(heap->name, name, length);
+    heap->name[length] = 0;
+    heap->limit = desc == NULL ? 0 : desc->limit;
+    heap->unshared = desc != NULL && desc->unshared;
+    heap->allocator.alloc_fn = mmi_heap_own_alloc_fn;
+    heap->allocator.realloc_fn = mmi_heap_own_realloc_fn;
+    heap->allocator.free_fn = mmi_heap_own_free_fn;
+    heap->allocator.user_data = heap;
+    mmi_heap_poke(&heap->peak, (size_t)0);
+    mmi_atomic_store(&heap->failures, (size_t)0);
+    mmi_atomic_store(&heap->live, (size_t)1);
+    return heap;
+}
+
+/* Forgets all blocks and chunks that a cache has. */
+static void mmi_heap_cache_clear(mmi_heap_cache *cache)
+{
+    size_t index;
+    mmi_heap_lock(); /* or the statistics may just have taken the list off */
+    (void)mmi_heap_remote_take(cache);
+    mmi_heap_unlock();
+    for (index = 0; index < MMI_HEAP_CLASSES; index++) {
+        mmi_heap_fast *fast = &cache->fast[index];
+        fast->list = NULL;
+        fast->page = NULL;
+        mmi_heap_poke(&fast->limit, (size_t)0);
+        mmi_heap_poke(&fast->over, (size_t)0);
+        cache->partial[index] = NULL;
+        cache->listed[index] = 0;
+    }
+    memset(cache->unsorted, 0, sizeof(cache->unsorted));
+    memset(cache->sorted, 0, sizeof(cache->sorted));
+    memset(cache->sorted_bits, 0, sizeof(cache->sorted_bits));
+    cache->areas = NULL;
+    cache->idle = cache->idle_low = cache->idle_high = cache->idle_limit = cache->purged = 0;
+    mmi_heap_poke(&cache->clean, (size_t)0);
+}
+
+/* Makes a page or an area what it was when it was new, but for what it contains. */
+static void mmi_heap_page_reset(mmi_heap_cache *cache, mmi_heap_page *page)
+{
+    MM_TRACK_POISON(page->start, page->granules * MMI_HEAP_GRANULE);
+    mmi_heap_poke(&page->used, (size_t)0);
+    mmi_heap_poke(&page->carved, (size_t)0);
+    if (page->index == MMI_HEAP_AREA) {
+        mmi_heap_area_init(cache, page, false);
+        return;
+    }
+    page->free = NULL;
+    page->dropped = 0;
+    mmi_heap_poke(&page->clean, (size_t)0);
+    memset(page->holes, 0, sizeof(page->holes));
+    mmi_heap_hollow(page);
+    mmi_heap_list(cache, page);
+}
+
+static bool mmi_heap_is_alive(mm_heap *heap)
+{
+    if (mmi_atomic_load(&heap->live) != 0) return true;
+    mmi_heap_misuse("mm_heap: the heap was destroyed", heap);
+    return false;
+}
+
+static void mmi_heap_keep_locked(mmi_heap_page *page)
+{
+    mmi_heap_lock();
+    mmi_heap_huge_keep((mmi_heap_huge *)(void *)page);
+    mmi_heap_unlock();
+}
+
+MM_API void mm_heap_reset(mm_heap *heap)
+{
+    mmi_heap_page *page, *next;
+    if (!mmi_heap_is_alive(heap)) return;
+    mmi_heap_lock_of(heap);
+    mmi_heap_cache_clear(&heap->cache);
+    for (page = heap->pages; page != NULL; page = next) {
+        next = page->own_next;
+        if (page->index == MMI_HEAP_DIRECT) mmi_heap_keep_locked(page);
+        else mmi_heap_page_reset(&heap->cache, page);
+    }
+    mmi_heap_unlock_of(heap);
+}
+
+#define MMI_HEAP_DESTROY_STEP 64 /* pages that are given back while the lock is held: a span's */
+
+/* Gives some of a heap's pages to the page heap; false: there were none. */
+static bool mmi_heap_destroy_step(mm_heap *heap)
+{
+    mmi_heap_page *page;
+    size_t count;
+    mmi_heap_lock();
+    for (count = 0; count < MMI_HEAP_DESTROY_STEP && (page = heap->pages) != NULL; count++) {
+        if (page->index == MMI_HEAP_DIRECT) {
+            mmi_heap_huge_keep((mmi_heap_huge *)(void *)page);
+            continue;
+        }
+        MM_TRACK_POISON(page->start, page->granules * MMI_HEAP_GRANULE);
+        mmi_heap_disown(heap, page);
+        if (page->span != NULL) mmi_heap_page_put_back(page);
+        else mmi_heap_region_give(page);
+    }
+    if (count > 0) mmi_heap_settle();
+    mmi_heap_unlock();
+    return count > 0;
+}
+
+MM_API void mm_heap_destroy(mm_heap *heap)
+{
+    if (heap == NULL || !mmi_heap_is_alive(heap)) return;
+    mmi_heap_lock_of(heap);
+    mmi_atomic_store(&heap->live, (size_t)0);
+    mmi_heap_cache_clear(&heap->cache);
+    while (mmi_heap_destroy_step(heap)) continue;
+    mmi_heap_unlock_of(heap);
+    mmi_heap_lock();
+    heap->spare_next = mmi_heap_here.spare_heaps;
+    mmi_heap_here.spare_heaps = heap;
+    mmi_heap_unlock();
 }
 
 /* Lets go of all free memory of a cache that need not be resident. */
@@ -3530,81 +4138,183 @@ MM_API void mm_heap_set_limit(size_t bytes)
 
 // >>stats
 
-/* Adds up the blocks that are not in their pages but not live either: in the list and on the way
-   home. The latter's list is taken off for the while, so that no block of it can vanish. */
-static size_t mmi_heap_idle(mmi_heap_cache *cache, size_t *blocks)
+/* What was found so far, in a row for each class, the chunks and the huge blocks: live is what is
+   in use in the pages, and what turns out to be free is taken off again. */
+typedef struct mmi_heap_sum {
+    mm_heap_class_stats rows[MM_HEAP_CLASS_ROWS];
+    size_t parcel_bytes, parcel_blocks; /* free, but in a parcel: of no known class */
+    size_t untouched;                   /* bytes of pages that are not in memory */
+} mmi_heap_sum;
+
+typedef char mmi_heap_assert_rows[MM_HEAP_CLASS_ROWS == MMI_HEAP_DIRECT + 1 ? 1 : -1];
+
+/* A block is not in its page but not live either. */
+static void mmi_heap_sum_free(mm_heap_class_stats *row, size_t bytes, size_t blocks)
+{
+    if (bytes > row->live) bytes = row->live; /* another thread was quicker */
+    if (blocks > row->live_blocks) blocks = row->live_blocks;
+    row->live -= bytes;
+    row->live_blocks -= blocks;
+    row->cached += bytes;
+}
+
+/* Adds what is in the lists and on the way home. The latter's list is taken off for the while, so
+   that no block of it can vanish. The pages were added before. */
+static void mmi_heap_sum_cache(mmi_heap_sum *sum, mmi_heap_cache *cache)
 {
     mmi_heap_block *first = mmi_heap_remote_take(cache), *last = NULL, *block;
-    size_t bytes = 0, index;
+    size_t index;
     for (block = first; block != NULL; block = mmi_heap_block_next(block)) {
         mmi_heap_page *page = mmi_heap_page_at(block);
         if (page == NULL) break; /* damaged: cut off */
-        bytes += mmi_heap_block_size(page, block);
-        ++*blocks;
+        mmi_heap_sum_free(&sum->rows[page->index], mmi_heap_block_size(page, block), 1);
         last = block;
     }
     if (last != NULL) mmi_heap_remote_push(cache, first, last);
     for (index = 0; index < MMI_HEAP_PARCELS; index++) {
-        bytes += mmi_heap_peek(&cache->parcels[index].bytes);
-        *blocks += mmi_heap_peek(&cache->parcels[index].count);
+        sum->parcel_bytes += mmi_heap_peek(&cache->parcels[index].bytes);
+        sum->parcel_blocks += mmi_heap_peek(&cache->parcels[index].count);
     }
     for (index = 0; index < MMI_HEAP_CLASSES; index++) {
         size_t count = mmi_heap_fast_count(&cache->fast[index]);
-        bytes += count * mmi_heap_class_size(index);
-        *blocks += count;
+        mmi_heap_sum_free(&sum->rows[index], count * mmi_heap_class_size(index), count);
     }
-    return bytes;
+    sum->untouched += mmi_heap_peek(&cache->clean);
 }
 
-static size_t mmi_heap_span_used(mmi_heap_span *span, size_t *blocks)
+static void mmi_heap_sum_page(mmi_heap_sum *sum, mmi_heap_page *page)
 {
-    size_t bytes = 0, i;
+    mm_heap_class_stats *row = &sum->rows[page->index];
+    size_t used = mmi_heap_peek(&page->used), carved = mmi_heap_peek(&page->carved);
+    size_t size = page->granules * MMI_HEAP_GRANULE, live = used, rest;
+    if (page->index != MMI_HEAP_AREA) live = used * page->block_size;
+    row->live += live;
+    row->live_blocks += page->index == MMI_HEAP_AREA ? carved : used;
+    row->cached += live < size ? size - live : 0;
+    row->pages++;
+    sum->untouched += mmi_heap_peek(&page->hollow);
+    if (page->index >= MMI_HEAP_CLASSES || mmi_heap_peek(&page->clean) == 0) return;
+    rest = size - carved * page->block_size;
+    sum->untouched += rest - rest % mmi_heap_here.os_page;
+}
+
+static void mmi_heap_sum_span(mmi_heap_sum *sum, mmi_heap_span *span)
+{
+    size_t i;
     for (i = 0; i < MMI_HEAP_SPAN_GRANULES; i++) {
-        mmi_heap_page *page = &span->pages[i];
-        size_t used = mmi_heap_peek(&page->used);
-        if (page->granules == 0) continue;
-        if (page->index == MMI_HEAP_AREA) {
-            bytes += used;
-            *blocks += mmi_heap_peek(&page->carved);
-        } else {
-            bytes += used * page->block_size;
-            *blocks += used;
-        }
+        if (span->pages[i].granules != 0) mmi_heap_sum_page(sum, &span->pages[i]);
     }
-    return bytes;
+    sum->untouched += mmi_heap_count(span->free & ~span->dirty) * MMI_HEAP_GRANULE;
+}
+
+/* All that there is. Lock held. */
+static void mmi_heap_sum_process(mmi_heap_sum *sum)
+{
+    mmi_heap_central *h = &mmi_heap_here;
+    mmi_heap_huge *region;
+    mmi_heap_cache *cache;
+    mmi_heap_span *span;
+    mmi_heap_page *page;
+    mm_heap *heap = (mm_heap *)mmi_atomic_load(&h->heaps);
+    for (span = h->spans; span != NULL; span = span->next) mmi_heap_sum_span(sum, span);
+    for (region = h->regions; region != NULL; region = region->region_next) {
+        mmi_heap_sum_page(sum, &region->page);
+    }
+    for (page = h->huge; page != NULL; page = page->next) mmi_heap_sum_page(sum, page);
+    for (page = h->kept; page != NULL; page = page->next) {
+        sum->rows[MMI_HEAP_DIRECT].cached += page->block_size;
+        sum->rows[MMI_HEAP_DIRECT].pages++;
+    }
+    for (cache = h->caches; cache != NULL; cache = cache->next) mmi_heap_sum_cache(sum, cache);
+    for (; heap != NULL; heap = heap->next) mmi_heap_sum_cache(sum, &heap->cache);
+}
+
+/* A heap's (NULL: the process's). Lock held. */
+static void mmi_heap_sum_up(mmi_heap_sum *sum, mm_heap *heap)
+{
+    mmi_heap_page *page;
+    size_t index;
+    memset(sum, 0, sizeof(*sum));
+    for (index = 0; index < MMI_HEAP_CLASSES; index++) {
+        sum->rows[index].size = mmi_heap_class_size(index);
+    }
+    sum->rows[MMI_HEAP_AREA].size = mm_heap_good_size(MM_HEAP_HUGE);
+    sum->rows[MMI_HEAP_DIRECT].size = SIZE_MAX;
+    if (heap == NULL) {
+        mmi_heap_sum_process(sum);
+        return;
+    }
+    for (page = heap->pages; page != NULL; page = page->own_next) mmi_heap_sum_page(sum, page);
+    mmi_heap_sum_cache(sum, &heap->cache);
+}
+
+static void mmi_heap_stats_of_process(mm_heap_stats *stats)
+{
+    mmi_heap_central *h = &mmi_heap_here;
+    mm_heap *heap = (mm_heap *)mmi_atomic_load(&h->heaps);
+    mmi_heap_cache *cache;
+    mmi_heap_span *span;
+    for (cache = h->caches; cache != NULL; cache = cache->next) stats->caches++;
+    for (span = h->spans; span != NULL; span = span->next) stats->spans++;
+    for (; heap != NULL; heap = heap->next) stats->heaps += mmi_atomic_load(&heap->live);
+    stats->name = "";
+    stats->metadata = h->metadata;
+    stats->reserved = h->committed;
+    stats->peak = h->peak;
+    stats->limit = mmi_heap_peek(&h->limit);
+    stats->returned = mmi_atomic_load(&h->returned);
+    stats->failures = mmi_atomic_load(&h->failures);
+    stats->misuses = mmi_atomic_load(&h->misuses);
+}
+
+static void mmi_heap_stats_of_heap(mm_heap *heap, mm_heap_stats *stats)
+{
+    stats->name = heap->name;
+    stats->reserved = mmi_heap_peek(&heap->held);
+    stats->peak = mmi_heap_peek(&heap->peak);
+    stats->limit = heap->limit;
+    stats->caches = stats->heaps = 1;
+    stats->failures = mmi_atomic_load(&heap->failures);
+}
+
+MM_API void mm_heap_get_stats_in(mm_heap *heap, mm_heap_stats *stats)
+{
+    mmi_heap_sum sum;
+    size_t i;
+    memset(stats, 0, sizeof(*stats));
+    mmi_heap_lock();
+    mmi_heap_sum_up(&sum, heap);
+    if (heap == NULL) mmi_heap_stats_of_process(stats);
+    else mmi_heap_stats_of_heap(heap, stats);
+    mmi_heap_unlock();
+    for (i = 0; i < MM_HEAP_CLASS_ROWS; i++) {
+        stats->live += sum.rows[i].live;
+        stats->live_blocks += sum.rows[i].live_blocks;
+    }
+    stats->live -= sum.parcel_bytes < stats->live ? sum.parcel_bytes : stats->live;
+    stats->live_blocks -=
+        sum.parcel_blocks < stats->live_blocks ? sum.parcel_blocks : stats->live_blocks;
+    stats->huge = sum.rows[MMI_HEAP_DIRECT].live;
+    stats->committed = stats->reserved;
+    stats->committed -= sum.untouched < stats->committed ? sum.untouched : stats->committed;
+    if (stats->committed < stats->live + stats->metadata) { /* another thread was quicker */
+        stats->committed = stats->live + stats->metadata;
+    }
+    stats->cached = stats->committed - stats->metadata - stats->live;
 }
 
 MM_API void mm_heap_get_stats(mm_heap_stats *stats)
 {
-    mmi_heap_central *h = &mmi_heap_here;
-    mmi_heap_cache *cache;
-    mmi_heap_huge *region;
-    mmi_heap_span *span;
-    size_t used = 0, used_blocks = 0, idle = 0, idle_blocks = 0;
-    memset(stats, 0, sizeof(*stats));
+    mm_heap_get_stats_in(NULL, stats);
+}
+
+MM_API void mm_heap_get_class_stats(mm_heap *heap, mm_heap_class_stats *rows)
+{
+    mmi_heap_sum sum;
     mmi_heap_lock();
-    for (cache = h->caches; cache != NULL; cache = cache->next, stats->caches++) {
-        idle += mmi_heap_idle(cache, &idle_blocks);
-    }
-    for (span = h->spans; span != NULL; span = span->next, stats->spans++) {
-        used += mmi_heap_span_used(span, &used_blocks);
-    }
-    for (region = h->regions; region != NULL; region = region->region_next) {
-        used += mmi_heap_peek(&region->page.used);
-        used_blocks += mmi_heap_peek(&region->page.carved);
-    }
-    stats->live = (used > idle ? used - idle : 0) + h->huge_bytes;
-    stats->live_blocks = used_blocks > idle_blocks ? used_blocks - idle_blocks : 0;
-    stats->live_blocks += h->huge_blocks;
-    stats->huge = h->huge_bytes;
-    stats->metadata = h->metadata;
-    stats->committed = h->committed;
-    stats->cached = h->committed - h->metadata;
-    stats->cached -= stats->live < stats->cached ? stats->live : stats->cached;
-    stats->peak = h->peak;
+    mmi_heap_sum_up(&sum, heap);
     mmi_heap_unlock();
-    stats->failures = mmi_atomic_load(&h->failures);
-    stats->misuses = mmi_atomic_load(&h->misuses);
+    memcpy(rows, sum.rows, sizeof(sum.rows));
 }
 
 // >>check
@@ -3888,15 +4598,14 @@ MMI_HEAP_NAME size_t malloc_usable_size(void *ptr) MMI_HEAP_NOTHROW
     return mm_heap_usable_size(ptr);
 }
 
-/* Whether anything was given back. The pad is glibc's affair. */
+/* Whether anything was given back, be it pages of a mapping that stays. The pad is glibc's
+   affair. */
 MMI_HEAP_NAME int malloc_trim(size_t pad) MMI_HEAP_NOTHROW
 {
-    mm_heap_stats before, after;
+    size_t before = mmi_atomic_load(&mmi_heap_here.returned);
     (void)pad;
-    mm_heap_get_stats(&before);
     mm_heap_trim();
-    mm_heap_get_stats(&after);
-    return after.committed < before.committed;
+    return mmi_atomic_load(&mmi_heap_here.returned) != before;
 }
 
 #if defined(__GLIBC__) && defined(__GLIBC_MINOR__) && __GLIBC__ == 2 && __GLIBC_MINOR__ < 26

@@ -453,11 +453,11 @@ TEST(limit_is_kept)
     size_t count = 0, limit;
     void *blocks[64];
     mm_heap_trim();
-    limit = stats_now().committed + 20000000;
+    limit = stats_now().reserved + 20000000;
     mm_heap_set_limit(limit);
     while (count < 64 && (blocks[count] = mm_heap_alloc(1000000)) != NULL) count++;
     CHECK(count >= 10 && count < 20);
-    CHECK(stats_now().committed <= limit && stats_now().peak >= stats_now().committed);
+    CHECK(stats_now().reserved <= limit && stats_now().peak >= stats_now().reserved);
     CHECK_REFUSED(mm_heap_alloc(HUGE_SIZE * 4), ENOMEM);
     mm_heap_free(blocks[--count]);
     CHECK((blocks[count++] = mm_heap_alloc(1000000)) != NULL);
@@ -745,7 +745,7 @@ TEST(model_on_one_thread)
             CHECK_EQ(stats.live, m.live);
             CHECK_EQ(stats.live_blocks, m.blocks);
             CHECK_EQ(stats.live + stats.cached + stats.metadata, stats.committed);
-            CHECK(stats.peak >= stats.committed && stats.huge <= stats.live);
+            CHECK(stats.peak >= stats.reserved && stats.huge <= stats.live);
             CHECK(mm_heap_check());
         }
         if (step % 9000 == 0) mm_heap_trim();
@@ -814,7 +814,7 @@ TEST(threads_free_each_others_blocks)
     pthread_t threads[4];
     size_t i;
     for (i = 0; i < 4; i++) start(&threads[i], exchange_run, (void *)(uintptr_t)(77 + i));
-    for (i = 0; i < 100; i++) CHECK(stats_now().committed > 0); /* while they run */
+    for (i = 0; i < 100; i++) CHECK(stats_now().reserved > 0); /* while they run */
     for (i = 0; i < 4; i++) join(threads[i]);
     for (i = 0; i < SHARED; i++) {
         mm_heap_free((void *)shared[i]);
@@ -885,7 +885,7 @@ static void *consume(void *value)
         mmi_atomic_store(&pipe_place[i % 64], (size_t)0);
         EXPECT(*(size_t *)full == i);
         mm_heap_free((void *)full);
-        if (i % 1000 == 0 && stats_now().committed > pipe_peak) pipe_peak = stats_now().committed;
+        if (i % 1000 == 0 && stats_now().reserved > pipe_peak) pipe_peak = stats_now().reserved;
     }
     return value;
 }
@@ -897,7 +897,7 @@ TEST(one_thread_allocates_the_other_frees)
     pthread_t producer, consumer;
     size_t before;
     mm_heap_trim();
-    before = stats_now().committed;
+    before = stats_now().reserved;
     start(&producer, produce, NULL);
     start(&consumer, consume, NULL);
     join(producer);
@@ -979,7 +979,7 @@ TEST(pages_of_ended_threads_are_adopted)
     mm_heap_free(mm_heap_alloc(1));
     start(&thread, make_orphans, blocks);
     join(thread);
-    committed = stats_now().committed;
+    committed = stats_now().reserved;
     for (i = 0; i < ORPHANS / 2; i++) {
         CHECK((mine[i] = mm_heap_alloc(96)) != NULL);
         page = mmi_heap_page_at(mine[i]);
@@ -988,7 +988,7 @@ TEST(pages_of_ended_threads_are_adopted)
         if (k < ORPHANS) adopted++;
     }
     CHECK_EQ(adopted, ORPHANS / 2);
-    CHECK_EQ(stats_now().committed, committed);
+    CHECK_EQ(stats_now().reserved, committed);
     CHECK_EQ(stats_now().live_blocks, ORPHANS / 8 + ORPHANS / 2);
     for (i = 0; i < ORPHANS; i += 8) mm_heap_free(blocks[i]);
     for (i = 0; i < ORPHANS / 2; i++) mm_heap_free(mine[i]);
@@ -1123,7 +1123,7 @@ static int child_run(void **parents, size_t count)
         mm_heap_free(ptr);
     }
     mm_heap_trim();
-    if (stats_now().committed == 0) return 3;
+    if (stats_now().reserved == 0) return 3;
     return mm_heap_check() ? 0 : 4;
 }
 
@@ -1637,9 +1637,9 @@ TEST(stats_tell_what_is_held)
     CHECK_EQ(b.live, 112 + mm_heap_usable_size(run) + size);
     CHECK_EQ(b.huge, size);
     CHECK_EQ(b.spans, 2); /* pages, chunks */
-    CHECK(b.committed >= MMI_HEAP_SPAN_SIZE + size + b.metadata);
+    CHECK(b.reserved >= MMI_HEAP_SPAN_SIZE + size + b.metadata);
     CHECK_EQ(b.cached, b.committed - b.metadata - b.live);
-    CHECK(b.caches >= 1 && b.peak >= b.committed);
+    CHECK(b.caches >= 1 && b.peak >= b.reserved);
     mm_heap_free(small);
     mm_heap_free(run);
     mm_heap_free(huge);

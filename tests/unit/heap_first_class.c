@@ -1,0 +1,775 @@
+/* First-class heaps of mm_heap: a model over several, limits, reset and destroy with everything
+ * live, every mapping that fails, threads that share a heap or free into another's, fork. */
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+static bool system_refuses(void);
+static void fatal(const char *message, const void *ptr);
+#define MM_SYS_MMAP(size) (system_refuses() ? NULL : mmi_heap_mmap(size))
+#define MM_SYS_MUNMAP(ptr, size) mmi_heap_munmap((ptr), (size))
+#define MM_SYS_PURGE(ptr, size) mmi_heap_purge((ptr), (size))
+#define MM_SYS_MOVE(from, to, size) mmi_heap_move((from), (to), (size))
+#define MM_HEAP_FATAL(message, ptr) fatal((message), (ptr))
+
+#define MM_IMPLEMENTATION
+#include "../../mm_heap.h"
+#include "../harness.h"
+#define HUGE_SIZE ((size_t)MM_HEAP_HUGE + 600000)
+#ifndef _WIN32
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
+#ifdef MM_VALGRIND
+#define SLOW 20 /* times as slow */
+#else
+#define SLOW 1
+#endif
+
+static size_t system_calls, system_fail_at, system_failed;
+static bool system_fail_for_ever;
+static size_t fatals, errors;
+
+/* Lets the n-th mapping from now fail (once, or for ever after); 0: none. */
+static void system_fail(size_t n, bool for_ever)
+{
+    system_calls = system_failed = 0;
+    system_fail_for_ever = for_ever;
+    system_fail_at = n;
+}
+
+static bool system_refuses(void)
+{
+    size_t call = mmi_atomic_add(&system_calls, 1) + 1;
+    if (system_fail_at == 0 || call < system_fail_at) return false;
+    if (call > system_fail_at && !system_fail_for_ever) return false;
+    system_failed++;
+    return true;
+}
+
+static void fatal(const char *message, const void *ptr)
+{
+    (void)message, (void)ptr;
+    mmi_atomic_add(&fatals, 1);
+}
+
+/* In threads, where CHECK cannot end the test: the test checks that errors is 0. */
+#define EXPECT(condition) \
+    do { \
+        if (!(condition)) { \
+            mmi_atomic_add(&errors, 1); \
+            printf("      %s:%d: %s\n", __FILE__, __LINE__, #condition); \
+        } \
+    } while (0)
+
+static mm_heap_stats stats_now(void)
+{
+    mm_heap_stats stats;
+    mm_heap_get_stats(&stats);
+    return stats;
+}
+
+/* Everything is gone, nothing was wrong. */
+#define CHECK_QUIET() \
+    do { \
+        mm_heap_stats quiet = stats_now(); \
+        CHECK_EQ(quiet.live, 0); \
+        CHECK_EQ(quiet.live_blocks, 0); \
+        CHECK_EQ(quiet.huge, 0); \
+        CHECK(mm_heap_check()); \
+        CHECK_EQ(errors, 0); \
+        CHECK_EQ(fatals, 0); \
+    } while (0)
+
+/* Hides from the compiler where a pointer comes from, as it would warn of all misuse below. */
+static void *hide(const void *ptr)
+{
+    volatile uintptr_t address = (uintptr_t)ptr;
+    return (void *)address;
+}
+
+static bool is_filled(const void *ptr, int byte, size_t size)
+{
+    const unsigned char *p = (const unsigned char *)ptr;
+    return size == 0 || (p[0] == (unsigned char)byte && memcmp(p, p + 1, size - 1) == 0);
+}
+
+static mm_heap *heap_of(const char *name, size_t limit, bool unshared)
+{
+    mm_heap_desc desc = {0};
+    desc.name = name;
+    desc.limit = limit;
+    desc.unshared = unshared;
+    return mm_heap_create(&desc);
+}
+
+static const size_t all_kinds[] = {0,     1,      16,     100,     1000,      8192,    8193, 32768,
+                                   32769, 100000, 300000, 1500000, HUGE_SIZE, 4000000, 40};
+#define KINDS (sizeof(all_kinds) / sizeof(all_kinds[0]))
+
+// ---- create, use, destroy ----
+
+TEST(heap_lives_and_goes_at_once)
+{
+    mm_heap *heap = mm_heap_create(NULL);
+    size_t i, round;
+    CHECK(heap != NULL);
+    for (round = 0; round < 3; round++) {
+        for (i = 0; i < KINDS; i++) {
+            char *ptr = (char *)mm_heap_alloc_in(heap, all_kinds[i]);
+            CHECK(ptr != NULL && (uintptr_t)ptr % 16 == 0);
+            CHECK(mm_heap_usable_size(ptr) >= all_kinds[i]);
+            memset(hide(ptr), 1, mm_heap_usable_size(ptr));
+        }
+    }
+    CHECK_EQ(stats_now().live_blocks, 3 * KINDS);
+    mm_heap_destroy(heap);
+    mm_heap_destroy(NULL);
+    CHECK_QUIET();
+}
+
+TEST(null_is_the_heap_of_the_process)
+{
+    char *a = (char *)mm_heap_alloc_in(NULL, 100), *b = (char *)mm_heap_calloc_in(NULL, 10, 10);
+    char *c = (char *)mm_heap_aligned_alloc_in(NULL, 256, 10);
+    CHECK(a != NULL && b != NULL && c != NULL && (uintptr_t)c % 256 == 0);
+    a = (char *)mm_heap_realloc_in(NULL, a, 70000);
+    CHECK(a != NULL);
+    mm_heap_free_in(NULL, a);
+    mm_heap_free_in(NULL, b);
+    mm_heap_free_in(NULL, c);
+    mm_heap_free_in(NULL, NULL);
+    CHECK_QUIET();
+}
+
+TEST(every_function_works_in_a_heap)
+{
+    mm_heap *heap = heap_of("functions", 0, false);
+    size_t i, alignment;
+    CHECK(heap != NULL);
+    for (i = 0; i < KINDS; i++) {
+        char *ptr = (char *)mm_heap_calloc_in(heap, 1, all_kinds[i]), *moved;
+        CHECK(ptr != NULL && is_filled(ptr, 0, all_kinds[i]));
+        memset(hide(ptr), 5, all_kinds[i]);
+        moved = (char *)mm_heap_realloc_in(heap, ptr, all_kinds[i] * 2 + 9);
+        CHECK(moved != NULL && is_filled(moved, 5, all_kinds[i]));
+        CHECK(mmi_heap_of(mmi_heap_page_at(moved)) == heap);
+        moved = (char *)mm_heap_realloc(moved, all_kinds[i] / 3); /* stays in its heap */
+        CHECK(moved != NULL && is_filled(moved, 5, all_kinds[i] / 3));
+        CHECK(mmi_heap_of(mmi_heap_page_at(moved)) == heap);
+        CHECK(mm_heap_expand(moved, mm_heap_usable_size(moved)));
+        if (i % 2 == 0) mm_heap_free_in(heap, moved);
+        else mm_heap_free(moved);
+    }
+    for (alignment = 1; alignment <= (size_t)4 << 20; alignment *= 2) {
+        for (i = 0; i < KINDS; i++) {
+            char *ptr = (char *)mm_heap_aligned_alloc_in(heap, alignment, all_kinds[i]);
+            CHECK(ptr != NULL && (uintptr_t)ptr % alignment == 0);
+            CHECK(mm_heap_usable_size(ptr) >= all_kinds[i]);
+            mm_heap_free_in(heap, ptr);
+        }
+    }
+    CHECK_EQ(stats_now().live_blocks, 0);
+    mm_heap_destroy(heap);
+    CHECK_QUIET();
+}
+
+#define CHECK_REFUSED(call, error) \
+    do { \
+        errno = 0; \
+        CHECK((call) == NULL); \
+        CHECK_EQ(errno, error); \
+    } while (0)
+
+TEST(impossible_sizes_are_refused)
+{
+    volatile size_t most = SIZE_MAX, half = (size_t)PTRDIFF_MAX + 1;
+    mm_heap *heap = mm_heap_create(NULL);
+    void *ptr = mm_heap_alloc_in(heap, 50);
+    CHECK(ptr != NULL);
+    CHECK_REFUSED(mm_heap_alloc_in(heap, most), ENOMEM);
+    CHECK_REFUSED(mm_heap_alloc_in(heap, half), ENOMEM);
+    CHECK_REFUSED(mm_heap_calloc_in(heap, half, 2), ENOMEM);
+    CHECK_REFUSED(mm_heap_calloc_in(heap, most, 1), ENOMEM);
+    CHECK_REFUSED(mm_heap_aligned_alloc_in(heap, 3, 1), EINVAL);
+    CHECK_REFUSED(mm_heap_aligned_alloc_in(heap, 0, 1), EINVAL);
+    CHECK_REFUSED(mm_heap_aligned_alloc_in(heap, half, 1), ENOMEM);
+    CHECK_REFUSED(mm_heap_aligned_alloc_in(heap, 64, most), ENOMEM);
+    CHECK_REFUSED(mm_heap_realloc_in(heap, ptr, most), ENOMEM);
+    CHECK_REFUSED(mm_heap_realloc_in(heap, NULL, half), ENOMEM);
+    mm_heap_destroy(heap);
+    CHECK_QUIET();
+}
+
+TEST(heap_is_an_allocator)
+{
+    mm_heap *heap = mm_heap_create(NULL);
+    const mm_allocator *allocator = mm_heap_allocator(heap);
+    char *ptr = (char *)mmi_alloc(allocator, 1000), *moved;
+    CHECK(ptr != NULL && mmi_heap_of(mmi_heap_page_at(ptr)) == heap);
+    memset(ptr, 3, 1000);
+    moved = (char *)mmi_realloc(allocator, ptr, 1000, 50000);
+    CHECK(moved != NULL && is_filled(moved, 3, 1000));
+    mmi_free(allocator, moved, 50000);
+    CHECK_EQ(stats_now().live, 0);
+    CHECK(mm_heap_allocator(NULL) != allocator);
+    mm_heap_destroy(heap);
+    CHECK_QUIET();
+}
+
+TEST(reset_keeps_the_memory)
+{
+    mm_heap *heap = mm_heap_create(NULL);
+    size_t round, i, calls = 0;
+    CHECK(heap != NULL);
+    for (round = 0; round < 5; round++) {
+        for (i = 0; i < 20000 / SLOW; i++) {
+            size_t size = i % 1000 == 999 ? 50000 + i : i % 2000;
+            char *ptr = (char *)mm_heap_alloc_in(heap, size);
+            CHECK(ptr != NULL);
+            memset(ptr, (int)round, size);
+            if (i % 3 == 0) mm_heap_free_in(heap, ptr);
+            else if (i % 7 == 1) mm_heap_free(ptr);
+        }
+        CHECK(mm_heap_alloc_in(heap, HUGE_SIZE) != NULL);
+        mm_heap_reset(heap);
+        CHECK_EQ(stats_now().live, 0);
+        CHECK_EQ(stats_now().live_blocks, 0);
+        CHECK(mm_heap_check());
+        if (round == 1) calls = system_calls;
+    }
+    CHECK_EQ(system_calls, calls); /* the later rounds needed nothing from the system */
+    CHECK(mmi_heap_peek(&heap->held) > 0);
+    mm_heap_destroy(heap);
+    CHECK_QUIET();
+}
+
+TEST(calloc_is_zero_after_reset)
+{
+    mm_heap *heap = mm_heap_create(NULL);
+    size_t i, round;
+    for (round = 0; round < 3; round++) {
+        for (i = 0; i < KINDS; i++) {
+            char *ptr = (char *)mm_heap_calloc_in(heap, 1, all_kinds[i]);
+            CHECK(ptr != NULL && is_filled(ptr, 0, all_kinds[i]));
+            memset(hide(ptr), 0xFF, mm_heap_usable_size(ptr));
+        }
+        mm_heap_reset(heap);
+    }
+    mm_heap_destroy(heap);
+    CHECK_QUIET();
+}
+
+TEST(destroy_gives_everything_back)
+{
+    size_t i;
+    mm_heap *heap = mm_heap_create(NULL);
+    CHECK(heap != NULL);
+    for (i = 0; i < 100000 / SLOW; i++) CHECK(mm_heap_alloc_in(heap, i % 5000) != NULL);
+    for (i = 0; i < 200; i++) CHECK(mm_heap_alloc_in(heap, 40000 + i * 9000) != NULL);
+    for (i = 0; i < 10; i++) CHECK(mm_heap_alloc_in(heap, HUGE_SIZE) != NULL);
+    mm_heap_destroy(heap);
+    mm_heap_trim();
+    CHECK_EQ(stats_now().spans, 0);
+    CHECK_EQ(stats_now().committed, stats_now().metadata);
+    CHECK_QUIET();
+}
+
+TEST(records_are_used_again)
+{
+    size_t i, metadata;
+    mm_heap_destroy(mm_heap_create(NULL));
+    metadata = stats_now().metadata;
+    for (i = 0; i < 1000; i++) {
+        mm_heap *heap = mm_heap_create(NULL);
+        CHECK(heap != NULL && mm_heap_alloc_in(heap, 100) != NULL);
+        mm_heap_destroy(heap);
+    }
+    CHECK_EQ(stats_now().metadata, metadata);
+    CHECK_QUIET();
+}
+
+TEST(names_are_copied)
+{
+    char name[] = "0123456789012345678901234567890123456789";
+    mm_heap *heap = heap_of(name, 0, false);
+    CHECK(heap != NULL);
+    name[0] = 'x';
+    CHECK_STR(heap->name, "0123456789012345678901234567890");
+    mm_heap_destroy(heap);
+    CHECK_QUIET();
+}
+
+// ---- limit ----
+
+TEST(limit_of_a_heap_is_kept)
+{
+    static const size_t sizes[] = {16, 1000, 10000, 40000, 900000, 1300000, HUGE_SIZE};
+    size_t k, limit, count, again;
+    for (k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++) {
+        void **chain, **next;
+        mm_heap *heap;
+        limit = sizes[k] < 100000 ? 4000000 : sizes[k] * 6;
+        heap = heap_of("limited", limit, k % 2 == 0);
+        CHECK(heap != NULL);
+        for (again = 0; again < 2; again++) {
+            for (chain = NULL, count = 0;; count++) {
+                next = (void **)mm_heap_alloc_in(heap, sizes[k]);
+                CHECK(mmi_heap_peek(&heap->held) <= limit);
+                if (next == NULL) break;
+                *next = (void *)chain;
+                chain = next;
+            }
+            CHECK_EQ(errno, ENOMEM);
+            CHECK(count * sizes[k] <= limit && (count + 1) * sizes[k] > limit / 2);
+            for (; chain != NULL; chain = next) {
+                next = (void **)*chain;
+                if (count-- % 2 == 0) mm_heap_free(chain);
+                else mm_heap_free_in(heap, chain);
+            }
+        }
+        /* what one size left is there for another */
+        next = (void **)mm_heap_alloc_in(heap, limit / 2);
+        CHECK(next != NULL);
+        mm_heap_destroy(heap);
+    }
+    mm_heap_trim();
+    CHECK_EQ(errors, 0);
+}
+
+TEST(limit_stops_growth_but_no_other_heap)
+{
+    mm_heap *heap = heap_of("", HUGE_SIZE * 2, false);
+    char *ptr = (char *)mm_heap_alloc_in(heap, HUGE_SIZE), *other;
+    CHECK(ptr != NULL);
+    memset(ptr, 9, HUGE_SIZE);
+    CHECK_REFUSED(mm_heap_realloc_in(heap, ptr, HUGE_SIZE * 4), ENOMEM);
+    CHECK_REFUSED(mm_heap_alloc_in(heap, HUGE_SIZE * 2), ENOMEM);
+    CHECK(!mm_heap_expand(ptr, HUGE_SIZE * 4));
+    CHECK(is_filled(ptr, 9, HUGE_SIZE));
+    other = (char *)mm_heap_alloc(HUGE_SIZE * 4);
+    CHECK(other != NULL);
+    mm_heap_free(other);
+    mm_heap_free(ptr); /* by the other way */
+    ptr = (char *)mm_heap_alloc_in(heap, HUGE_SIZE + HUGE_SIZE / 2);
+    CHECK(ptr != NULL);
+    mm_heap_destroy(heap);
+    CHECK_QUIET();
+}
+
+// ---- misuse ----
+
+TEST(misuse_is_found)
+{
+    mm_heap *heap = mm_heap_create(NULL);
+    char *small = (char *)mm_heap_alloc_in(heap, 100), *chunk, *huge;
+    chunk = (char *)mm_heap_alloc_in(heap, 100000);
+    huge = (char *)mm_heap_alloc_in(heap, HUGE_SIZE);
+    CHECK(small != NULL && chunk != NULL && huge != NULL);
+    mm_heap_free_in(heap, small);
+    mm_heap_free_in(heap, hide(small));
+    CHECK_EQ(fatals, 1);
+    mm_heap_free_in(heap, chunk);
+    mm_heap_free_in(heap, hide(chunk));
+    CHECK_EQ(fatals, 2);
+    mm_heap_free_in(heap, hide(chunk + 100));
+    CHECK_EQ(fatals, 3);
+    CHECK_EQ(stats_now().live_blocks, 1);
+    small = (char *)mm_heap_alloc_in(heap, 100);
+    mm_heap_destroy(heap);
+    mm_heap_free(hide(small)); /* stale */
+    mm_heap_free(hide(chunk));
+    mm_heap_free(hide(huge));
+    CHECK_EQ(fatals, 6);
+    CHECK_REFUSED(mm_heap_alloc_in((mm_heap *)hide(heap), 10), ENOMEM);
+    CHECK_REFUSED(mm_heap_alloc_in((mm_heap *)hide(heap), 100000), ENOMEM);
+    CHECK_REFUSED(mm_heap_alloc_in((mm_heap *)hide(heap), HUGE_SIZE), ENOMEM);
+    CHECK_EQ(fatals, 9);
+    mm_heap_reset((mm_heap *)hide(heap));
+    mm_heap_destroy((mm_heap *)hide(heap)); /* twice */
+    CHECK_EQ(fatals, 11);
+    fatals = 0;
+    CHECK_QUIET();
+}
+
+// ---- model ----
+
+#define MODEL_HEAPS 4
+#define MODEL_BLOCKS 300
+typedef struct model {
+    mm_heap *heaps[MODEL_HEAPS]; /* the last is NULL, the process's */
+    unsigned char *blocks[MODEL_HEAPS][MODEL_BLOCKS];
+    size_t sizes[MODEL_HEAPS][MODEL_BLOCKS];
+    uint64_t seed;
+} model;
+
+static size_t model_size(model *m)
+{
+    uint64_t r = test_random(&m->seed);
+    if (r % 2000 == 0) return HUGE_SIZE + r / 2000 % 1000000;
+    if (r % 50 == 0) return r / 50 % 300000;
+    if (r % 10 == 0) return r / 10 % 40000;
+    return r % 1500;
+}
+
+static unsigned char model_byte(size_t h, size_t i)
+{
+    return (unsigned char)(h * 67 + i + 1);
+}
+
+static void model_verify(model *m, size_t h, size_t i)
+{
+    EXPECT(is_filled(m->blocks[h][i], model_byte(h, i), m->sizes[h][i]));
+}
+
+static void model_step(model *m)
+{
+    size_t h = test_random(&m->seed) % MODEL_HEAPS, i = test_random(&m->seed) % MODEL_BLOCKS;
+    size_t size = model_size(m), what = test_random(&m->seed) % 8, alignment;
+    unsigned char *ptr = m->blocks[h][i];
+    if (ptr == NULL) {
+        alignment = (size_t)1 << test_random(&m->seed) % 14;
+        if (what < 5) ptr = (unsigned char *)mm_heap_alloc_in(m->heaps[h], size);
+        else if (what == 5) ptr = (unsigned char *)mm_heap_calloc_in(m->heaps[h], size, 1);
+        else ptr = (unsigned char *)mm_heap_aligned_alloc_in(m->heaps[h], alignment, size);
+        EXPECT(ptr != NULL && (what < 6 || (uintptr_t)ptr % alignment == 0));
+        if (what == 5) EXPECT(is_filled(ptr, 0, size));
+    } else if (what < 2) {
+        model_verify(m, h, i);
+        if (what == 0) ptr = (unsigned char *)mm_heap_realloc_in(m->heaps[h], ptr, size);
+        else ptr = (unsigned char *)mm_heap_realloc(ptr, size);
+        EXPECT(ptr != NULL);
+        EXPECT(is_filled(ptr, model_byte(h, i), size < m->sizes[h][i] ? size : m->sizes[h][i]));
+    } else {
+        model_verify(m, h, i);
+        if (what < 5) mm_heap_free_in(m->heaps[h], ptr);
+        else mm_heap_free(ptr);
+        ptr = NULL;
+        size = 0;
+    }
+    m->blocks[h][i] = ptr;
+    m->sizes[h][i] = size;
+    if (ptr != NULL) memset(ptr, model_byte(h, i), size);
+}
+
+/* All blocks of a heap are gone. */
+static void model_forget(model *m, size_t h)
+{
+    size_t i;
+    for (i = 0; i < MODEL_BLOCKS; i++) {
+        if (m->blocks[h][i] != NULL) model_verify(m, h, i);
+        if (m->blocks[h][i] != NULL && m->heaps[h] == NULL) mm_heap_free(m->blocks[h][i]);
+        m->blocks[h][i] = NULL;
+        m->sizes[h][i] = 0;
+    }
+}
+
+static void model_rare(model *m)
+{
+    size_t h = test_random(&m->seed) % (MODEL_HEAPS - 1);
+    model_forget(m, h);
+    if (test_random(&m->seed) % 2 == 0) {
+        mm_heap_reset(m->heaps[h]);
+    } else {
+        mm_heap_destroy(m->heaps[h]);
+        m->heaps[h] = heap_of("model", 0, test_random(&m->seed) % 2 == 0);
+        EXPECT(m->heaps[h] != NULL);
+    }
+}
+
+static void model_begin(model *m, uint64_t seed)
+{
+    size_t h;
+    memset(m, 0, sizeof(*m));
+    m->seed = seed;
+    for (h = 0; h + 1 < MODEL_HEAPS; h++) m->heaps[h] = heap_of("model", 0, h == 0);
+}
+
+static void model_end(model *m)
+{
+    size_t h;
+    for (h = 0; h < MODEL_HEAPS; h++) {
+        model_forget(m, h);
+        mm_heap_destroy(m->heaps[h]);
+    }
+}
+
+TEST(model_over_several_heaps)
+{
+    static model m;
+    size_t step, steps = 60000 / SLOW;
+    model_begin(&m, 12345);
+    for (step = 0; step < steps && errors == 0; step++) {
+        model_step(&m);
+        if (step % 3001 == 3000) model_rare(&m);
+        if (step % 2000 == 0) CHECK(mm_heap_check());
+    }
+    model_end(&m);
+    CHECK_QUIET();
+}
+
+// ---- no memory ----
+
+static void use_everything(void)
+{
+    mm_heap *heap = mm_heap_create(NULL);
+    size_t i, round;
+    if (heap == NULL) return;
+    for (round = 0; round < 2; round++) {
+        for (i = 0; i < KINDS; i++) {
+            char *ptr = (char *)mm_heap_alloc_in(heap, all_kinds[i]), *now;
+            if (ptr == NULL) continue;
+            memset(hide(ptr), 1, all_kinds[i]);
+            now = (char *)mm_heap_realloc_in(heap, ptr, all_kinds[i] + all_kinds[i] / 2);
+            EXPECT(is_filled(now != NULL ? now : hide(ptr), 1, all_kinds[i]));
+        }
+        if (round == 0) mm_heap_reset(heap);
+    }
+    mm_heap_destroy(heap);
+}
+
+/* The heap as it is in a process that has not used it. What it had stays mapped, and lost. */
+static void heap_forget(void)
+{
+    bool key_works = mmi_heap_here.key_works;
+    size_t started = mmi_heap_here.started, os_page = mmi_heap_here.os_page;
+    mmi_heap_mine = &mmi_heap_no_cache[0];
+    if (key_works) (void)mmi_heap_key_set(NULL);
+    memset(&mmi_heap_here, 0, sizeof(mmi_heap_here));
+    memset(mmi_heap_root, 0, sizeof(mmi_heap_root));
+    mmi_heap_here.key_works = key_works;
+    mmi_heap_here.started = started;
+    mmi_heap_here.os_page = os_page;
+}
+
+static void sweep(bool for_ever)
+{
+    size_t n;
+    for (n = 1; n < 1000; n++) {
+        heap_forget();
+        system_fail(n, for_ever);
+        use_everything();
+        system_fail_at = 0;
+        CHECK_EQ(stats_now().live, 0);
+        CHECK(mm_heap_check());
+        CHECK_EQ(errors, 0);
+        if (system_failed == 0) return;
+        use_everything(); /* as if nothing had been */
+        CHECK_EQ(stats_now().live, 0);
+        mm_heap_trim();
+    }
+    CHECK(false);
+}
+
+TEST(every_mapping_fails)
+{
+    CHECK_SUB(sweep(false));
+    CHECK_SUB(sweep(true));
+    heap_forget();
+    CHECK_QUIET();
+}
+
+// ---- threads ----
+
+#define SHARERS 4
+static mm_heap *common;
+static size_t handed[64]; /* blocks that lie about for anybody */
+
+static void *share_run(void *value)
+{
+    uint64_t seed = (uint64_t)(uintptr_t)value;
+    size_t i;
+    for (i = 0; i < 30000 / SLOW; i++) {
+        size_t size = test_random(&seed) % (i % 100 == 0 ? 100000 : 800) + sizeof(size_t);
+        size_t *place = &handed[test_random(&seed) % 64], old;
+        size_t *block = (size_t *)mm_heap_alloc_in(common, size);
+        EXPECT(block != NULL);
+        if (block == NULL) continue;
+        memset(block, (int)size, size);
+        *block = size;
+        old = mmi_atomic_load(place);
+        while (!mmi_atomic_cas(place, &old, (size_t)block)) continue;
+        block = (size_t *)old;
+        if (block == NULL) continue;
+        EXPECT(is_filled(block + 1, (int)*block, *block - sizeof(size_t)));
+        if (i % 3 == 0) block = (size_t *)mm_heap_realloc(block, *block + 100);
+        if (i % 2 == 0) mm_heap_free(block);
+        else mm_heap_free_in(common, block);
+    }
+    return NULL;
+}
+
+TEST(threads_share_a_heap)
+{
+    pthread_t threads[SHARERS];
+    size_t i, round;
+    common = heap_of("shared", 0, false);
+    CHECK(common != NULL);
+    for (round = 0; round < 3; round++) {
+        for (i = 0; i < SHARERS; i++) {
+            CHECK_EQ(pthread_create(&threads[i], NULL, share_run, (void *)(i + 1 + round * 10)), 0);
+        }
+        for (i = 0; i < 100; i++) CHECK(stats_now().committed > 0); /* while they run */
+        for (i = 0; i < SHARERS; i++) pthread_join(threads[i], NULL);
+        CHECK(mm_heap_check());
+        memset(handed, 0, sizeof(handed));
+        mm_heap_reset(common);
+        CHECK_EQ(stats_now().live, 0);
+    }
+    mm_heap_destroy(common);
+    CHECK_QUIET();
+}
+
+/* Each thread has an unshared heap, and frees what the one before it allocated. */
+static void *relay_run(void *value)
+{
+    size_t *place = (size_t *)value, i, old;
+    mm_heap *heap = heap_of("relay", 0, true);
+    EXPECT(heap != NULL);
+    for (i = 0; i < 20000 / SLOW; i++) {
+        size_t *block = (size_t *)mm_heap_alloc_in(heap, i % 3000 + (i % 500 == 0 ? 60000 : 8));
+        EXPECT(block != NULL);
+        if (block == NULL) break;
+        *block = i;
+        old = mmi_atomic_load(&place[i % 8]);
+        while (!mmi_atomic_cas(&place[i % 8], &old, (size_t)block)) continue;
+        mm_heap_free((void *)old);
+    }
+    return heap;
+}
+
+TEST(threads_free_into_anothers_heap)
+{
+    pthread_t threads[SHARERS];
+    void *heap;
+    size_t i;
+    memset(handed, 0, sizeof(handed));
+    for (i = 0; i < SHARERS; i++) {
+        CHECK_EQ(pthread_create(&threads[i], NULL, relay_run, (void *)&handed[i / 2 * 8]), 0);
+    }
+    for (i = 0; i < SHARERS; i++) {
+        pthread_join(threads[i], &heap);
+        common = (mm_heap *)heap;
+        handed[32 + i] = (size_t)heap;
+    }
+    for (i = 0; i < 32; i++) mm_heap_free((void *)handed[i]);
+    CHECK_EQ(stats_now().live_blocks, 0);
+    for (i = 0; i < SHARERS; i++) {
+        common = (mm_heap *)handed[32 + i];
+        CHECK(mm_heap_alloc_in(common, 100) != NULL); /* taken over by this thread */
+        mm_heap_destroy(common);
+    }
+    memset(handed, 0, sizeof(handed));
+    CHECK_QUIET();
+}
+
+/* A thread that keeps blocks to be sent home must not send any to a heap that is gone. */
+static void *free_one(void *block)
+{
+    void *own = mm_heap_alloc(10); /* so that it has a cache */
+    mm_heap_free(block);
+    mm_heap_free(own);
+    return NULL;
+}
+
+TEST(no_block_is_on_its_way_to_a_destroyed_heap)
+{
+    size_t i;
+    for (i = 0; i < 20; i++) {
+        mm_heap *heap = mm_heap_create(NULL);
+        void *block = mm_heap_alloc_in(heap, 100);
+        pthread_t thread;
+        CHECK_EQ(pthread_create(&thread, NULL, free_one, block), 0);
+        pthread_join(thread, NULL);
+        mm_heap_destroy(heap);
+        heap = mm_heap_create(NULL); /* the same record */
+        CHECK(mm_heap_alloc_in(heap, 100) != NULL);
+        CHECK_EQ(stats_now().live_blocks, 1);
+        mm_heap_destroy(heap);
+    }
+    CHECK_QUIET();
+}
+
+static void *create_run(void *value)
+{
+    size_t i;
+    for (i = 0; i < 2000 / SLOW; i++) {
+        mm_heap *heap = heap_of("short", 0, i % 2 == 0);
+        char *ptr = (char *)mm_heap_alloc_in(heap, 100 + i);
+        EXPECT(ptr != NULL);
+        if (ptr != NULL) memset(ptr, 1, 100 + i);
+        if (i % 5 == 0) EXPECT(mm_heap_alloc_in(heap, 100000) != NULL);
+        if (i % 50 == 0) EXPECT(mm_heap_alloc_in(heap, HUGE_SIZE) != NULL);
+        if (i % 3 == 0) mm_heap_free(ptr);
+        mm_heap_destroy(heap);
+    }
+    return value;
+}
+
+TEST(threads_create_and_destroy)
+{
+    pthread_t threads[SHARERS];
+    size_t i;
+    for (i = 0; i < SHARERS; i++) {
+        CHECK_EQ(pthread_create(&threads[i], NULL, create_run, NULL), 0);
+    }
+    for (i = 0; i < SHARERS; i++) pthread_join(threads[i], NULL);
+    CHECK_QUIET();
+}
+
+#ifndef _WIN32
+static size_t storm_over;
+
+static void *storm_run(void *value)
+{
+    size_t i;
+    for (i = 0; mmi_atomic_load(&storm_over) == 0; i++) {
+        void *ptr = mm_heap_alloc_in(common, i % 2000);
+        mm_heap_free_in(common, ptr);
+        if (i % 100 == 0) mm_heap_destroy(mm_heap_create(NULL));
+    }
+    return value;
+}
+
+TEST(child_of_a_fork_has_the_heap)
+{
+    pthread_t threads[2];
+    size_t i, round;
+    int status;
+    common = heap_of("forked", 0, false);
+    storm_over = 0;
+    for (i = 0; i < 2; i++) CHECK_EQ(pthread_create(&threads[i], NULL, storm_run, NULL), 0);
+    for (round = 0; round < 40 / (SLOW < 4 ? 1 : 4); round++) {
+        pid_t child = fork();
+        if (child == 0) {
+            char *ptr = (char *)mm_heap_alloc_in(common, 5000);
+            if (ptr == NULL) _exit(1);
+            memset(ptr, 1, 5000);
+            mm_heap_free_in(common, ptr);
+            if (mm_heap_alloc_in(common, 300000) == NULL) _exit(2);
+            mm_heap_destroy(common);
+            _exit(0);
+        }
+        CHECK(child > 0);
+        CHECK(waitpid(child, &status, 0) == child);
+        CHECK(WIFEXITED(status));
+        CHECK_EQ(WEXITSTATUS(status), 0);
+    }
+    mmi_atomic_store(&storm_over, (size_t)1);
+    for (i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+    mm_heap_destroy(common);
+    CHECK_QUIET();
+}
+#define TESTS_OF_FORK T(child_of_a_fork_has_the_heap),
+#else
+#define TESTS_OF_FORK
+#endif
+
+TEST_MAIN(T(heap_lives_and_goes_at_once), T(null_is_the_heap_of_the_process),
+          T(every_function_works_in_a_heap), T(impossible_sizes_are_refused),
+          T(heap_is_an_allocator), T(reset_keeps_the_memory), T(calloc_is_zero_after_reset),
+          T(destroy_gives_everything_back), T(records_are_used_again), T(names_are_copied),
+          T(limit_of_a_heap_is_kept), T(limit_stops_growth_but_no_other_heap), T(misuse_is_found),
+          T(model_over_several_heaps), T(threads_share_a_heap), T(threads_free_into_anothers_heap),
+          T(no_block_is_on_its_way_to_a_destroyed_heap), T(threads_create_and_destroy),
+          TESTS_OF_FORK T(every_mapping_fails))
