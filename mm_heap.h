@@ -138,8 +138,8 @@ THREADS
     All functions may be called by all threads at any time, before main and in constructors, after
     main, and in destructors of thread-specific data. Not in signal handlers.
     So may those of a heap of one's own (named _in), one thread at a time being inside the heap, by
-    a lock of its own. If it is unshared there is no lock, and it belongs to one thread at a time: the
-    program sees to that, also when another thread takes the heap over. Either way, mm_heap_free
+    a lock of its own. If it is unshared there is no lock, and it belongs to one thread at a time:
+    the program sees to that, also when another thread takes the heap over. Either way, mm_heap_free
     frees blocks of any heap from any thread without a lock. Before a heap is reset or destroyed all
     other threads must be done with it and with its blocks, the free of one included.
     After fork the child has the heap as it was; the caches of the threads that it lacks stay as
@@ -376,7 +376,8 @@ typedef struct mm_heap mm_heap;
 
 /* What a heap is to be. All zero is a heap without a limit that all threads may use. */
 typedef struct mm_heap_desc {
-    const char *name; /* for statistics; the first 31 bytes are copied; NULL: "" */
+    const char *name; /* UTF-8, for statistics; up to 31 bytes are copied, in which what is no
+                         character that can be printed becomes a question mark; NULL: "" */
     size_t limit;     /* bytes that it may take for its pages, chunks and huge blocks in all (see
                          mm_heap_create); 0: no limit */
     bool unshared;    /* one thread at a time uses the heap, so that its functions take no lock;
@@ -548,6 +549,9 @@ MM_API const mm_allocator *mm_heap_allocator(mm_heap *heap);
    blocks. O(blocks in these caches + spans); its next use costs a fault for each page. */
 MM_API void mm_heap_trim(void);
 
+/* The same for what is idle in one heap, a use of it, and in the page heap; NULL: mm_heap_trim. */
+MM_API void mm_heap_trim_in(mm_heap *heap);
+
 /* Maps no more from the system while that would exceed so many bytes in all (stats.reserved, which
    counts address space: 4 or 32 MiB at a time); requests fail when what is mapped already does not
    serve them. What exceeds the limit when it is set stays. 0: no limit, as at first. */
@@ -564,10 +568,49 @@ MM_NONNULL(2) MM_API void mm_heap_get_stats_in(mm_heap *heap, mm_heap_stats *sta
    pair of threads, which the one has freed and not yet sent home to the other, count as live. */
 MM_NONNULL(2) MM_API void mm_heap_get_class_stats(mm_heap *heap, mm_heap_class_stats *rows);
 
+/* A live block, as mm_heap_walk finds it. */
+typedef struct mm_heap_block {
+    void *ptr;     /* where it starts */
+    size_t size;   /* all of it that may be used, as mm_heap_usable_size tells */
+    mm_heap *heap; /* whose it is; NULL: the process's */
+} mm_heap_block;
+
+/* Called for a block; false: enough. */
+typedef bool (*mm_heap_visitor)(const mm_heap_block *block, void *user_data);
+
+/* Visits the live blocks of a heap, in no order that means anything; of NULL, the live blocks of
+   the whole process, those of all heaps included. False when the visitor had enough. It needs no
+   memory, and takes O(pages + blocks): all free blocks are first brought home.
+   One heap: as any use of it; what other threads free meanwhile may be visited. The process: all
+   other threads must be outside of all heaps until it returns, as it looks into their caches.
+   The visitor may read the block, and allocate from the process's heap and free what it so got, as
+   printing does; such blocks are visited or not. It may not free other blocks, fork, trim, or use
+   the heap that is walked; of the others, when the process is walked, none. */
+MM_NONNULL(2) MM_API bool mm_heap_walk(mm_heap *heap, mm_heap_visitor visit, void *user_data);
+
+/* Takes the next size bytes of a report; anything but OK ends it. */
+typedef mm_status (*mm_heap_sink)(void *user_data, const char *bytes, size_t size);
+
+typedef enum mm_heap_stats_format {
+    MM_HEAP_STATS_PROMETHEUS, /* text exposition format 0.0.4: text/plain; version=0.0.4 */
+    MM_HEAP_STATS_JSON        /* one object with the array heaps: RFC 8259 */
+} mm_heap_stats_format;
+
+/* Writes the statistics of some heaps (a NULL among them: of the whole process, whose name is "")
+   with a row for each class that has pages, through the sink, in pieces of up to some 500 bytes;
+   allocates nothing. No two heaps should have the same name: Prometheus would take them for one.
+   OK, what the sink returned if not that, or INVALID for an unknown format, nothing written. */
+MM_NODISCARD MM_NONNULL(4) MM_API mm_status
+    mm_heap_stats_write(mm_heap *const *heaps, size_t count, mm_heap_stats_format format,
+                        mm_heap_sink sink, void *user_data);
+
 /* Whether the page heap, the calling thread's cache and the caches of ended threads are sound.
    O(granules + free blocks in these); for tests and for finding out who wrote where he should not.
    False: memory is damaged, trust nothing. */
 MM_NODISCARD MM_API bool mm_heap_check(void);
+
+/* Whether one heap is sound, a use of it; NULL: as mm_heap_check. */
+MM_NODISCARD MM_API bool mm_heap_check_in(mm_heap *heap);
 
 #ifdef __cplusplus
 }
@@ -830,10 +873,11 @@ typedef pthread_mutex_t mmi_heap_lock_type;
 #endif
 
 /* A first-class heap: a cache that is used under a lock, and a list of all it has, by which this
-   can be given back at once. The record stays when the heap is destroyed, and becomes another one. */
+   can be given back at once. The record stays when the heap is destroyed, for another one. */
 struct mm_heap {
     mmi_heap_cache cache;   /* first, so that an owner leads here; under the heap's lock */
     mmi_heap_page *pages;   /* pages, areas, huge blocks; under the page heap's lock */
+    mmi_heap_page *cursor;  /* the page that mm_heap_walk visits next; likewise */
     size_t held, peak;      /* bytes in these; written under the page heap's lock, atomic */
     size_t limit;           /* on held; 0: none */
     size_t failures;        /* atomic */
@@ -868,6 +912,7 @@ typedef struct mmi_heap_central {
     size_t idle_high;  /* the most */
     size_t idle_limit; /* how much more than the base may be idle, see mmi_heap_regret */
     size_t purged;     /* bytes given back lately because of the limit */
+    size_t walkers;    /* while there are any, no span is unmapped */
     uint64_t ticked;
     size_t until_tick;
     mmi_heap_span *purge_at; /* the span to look at next, NULL: the first */
@@ -1562,7 +1607,7 @@ static size_t mmi_heap_span_purge(mmi_heap_span *span, size_t keep_empty)
     mmi_heap_central *h = &mmi_heap_here;
     uint64_t idle = span->free & span->dirty;
     size_t bytes = mmi_heap_count(idle) * MMI_HEAP_GRANULE;
-    if (span->free == MMI_HEAP_ALL_FREE && h->empty > keep_empty) {
+    if (span->free == MMI_HEAP_ALL_FREE && h->empty > keep_empty && h->walkers == 0) {
         mmi_heap_span_release(span);
         return bytes;
     }
@@ -1688,7 +1733,7 @@ static void mmi_heap_give_all(void)
     while (mmi_heap_kept_drop() != 0) continue;
     for (span = h->spans; span != NULL; span = next) {
         next = span->next;
-        if (span->free == MMI_HEAP_ALL_FREE) mmi_heap_span_release(span);
+        if (span->free == MMI_HEAP_ALL_FREE && h->walkers == 0) mmi_heap_span_release(span);
         else (void)mmi_heap_span_purge(span, 0);
     }
     h->idle_low = h->idle_high = h->idle;
@@ -1725,6 +1770,7 @@ static void mmi_heap_own(mm_heap *heap, mmi_heap_page *page)
 static void mmi_heap_disown(mm_heap *heap, mmi_heap_page *page)
 {
     if (heap == NULL) return;
+    if (heap->cursor == page) heap->cursor = page->own_next;
     if (page->own_next != NULL) page->own_next->own_prev = page->own_prev;
     if (page->own_prev != NULL) page->own_prev->own_next = page->own_next;
     else heap->pages = page->own_next;
@@ -3969,17 +4015,45 @@ static mm_heap *mmi_heap_heap_record(void)
     return heap;
 }
 
+/* The length of the character that UTF-8 has there; 0: none, or one that cannot be printed. */
+static size_t mmi_heap_character(const unsigned char *at)
+{
+    size_t length, i;
+    if (at[0] < 0x80) return at[0] >= 0x20 && at[0] != 0x7f;
+    if (at[0] < 0xc2 || at[0] > 0xf4) return 0;
+    length = at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : 4;
+    for (i = 1; i < length; i++) {
+        if ((at[i] & 0xc0) != 0x80) return 0;
+    }
+    if ((at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] > 0x9f)) return 0;
+    if ((at[0] == 0xf0 && at[1] < 0x90) || (at[0] == 0xf4 && at[1] > 0x8f)) return 0;
+    return length;
+}
+
+/* So much of a name as fits, in whole characters. */
+static void mmi_heap_name_copy(char *to, size_t size, const char *name)
+{
+    const unsigned char *at = (const unsigned char *)name;
+    size_t used = 0;
+    while (*at != 0) {
+        size_t length = mmi_heap_character(at), step = length == 0 ? 1 : length;
+        if (used + step >= size) break;
+        if (length == 0) to[used] = '?';
+        else memcpy(to + used, at, length);
+        used += step;
+        at += step;
+    }
+    to[used] = 0;
+}
+
 MM_API mm_heap *mm_heap_create(const mm_heap_desc *desc)
 {
     const char *name = desc == NULL || desc->name == NULL ? "" : desc->name;
     mm_heap *heap;
-    size_t length;
     mmi_heap_start();
     heap = mmi_heap_heap_record();
     if (heap == NULL) return (mm_heap *)mmi_heap_refuse(ENOMEM);
-    for (length = 0; length + 1 < sizeof(heap->name) && name[length] != 0;) length++;
-    memcpy(heap->name, name, length);
-    heap->name[length] = 0;
+    mmi_heap_name_copy(heap->name, sizeof(heap->name), name);
     heap->limit = desc == NULL ? 0 : desc->limit;
     heap->unshared = desc != NULL && desc->unshared;
     heap->allocator.alloc_fn = mmi_heap_own_alloc_fn;
@@ -4128,6 +4202,19 @@ MM_API void mm_heap_trim(void)
     mmi_heap_start();
     mmi_heap_collect_all(mmi_heap_mine);
     mmi_heap_purge_all(mmi_heap_mine);
+    mmi_heap_give_all_locked();
+}
+
+MM_API void mm_heap_trim_in(mm_heap *heap)
+{
+    if (heap == NULL) {
+        mm_heap_trim();
+        return;
+    }
+    mmi_heap_lock_of(heap);
+    mmi_heap_collect(&heap->cache);
+    mmi_heap_cache_purge(&heap->cache);
+    mmi_heap_unlock_of(heap);
     mmi_heap_give_all_locked();
 }
 
@@ -4317,6 +4404,388 @@ MM_API void mm_heap_get_class_stats(mm_heap *heap, mm_heap_class_stats *rows)
     memcpy(rows, sum.rows, sizeof(sum.rows));
 }
 
+/* A report on its way to the sink. */
+typedef struct mmi_heap_report {
+    mm_heap_sink sink;
+    void *user_data;
+    mm_status status; /* what the sink said */
+    size_t used;
+    char text[512];
+} mmi_heap_report;
+
+static void mmi_heap_report_flush(mmi_heap_report *out)
+{
+    if (out->used != 0 && out->status == MM_STATUS_OK) {
+        out->status = out->sink(out->user_data, out->text, out->used);
+    }
+    out->used = 0;
+}
+
+static void mmi_heap_report_text(mmi_heap_report *out, const char *text)
+{
+    for (; *text != 0; text++) {
+        if (out->used == sizeof(out->text)) mmi_heap_report_flush(out);
+        out->text[out->used++] = *text;
+    }
+}
+
+static void mmi_heap_report_number(mmi_heap_report *out, size_t number)
+{
+    char text[24], *at = text + sizeof(text) - 1;
+    *at = 0;
+    do *--at = (char)('0' + number % 10);
+    while ((number /= 10) != 0);
+    mmi_heap_report_text(out, at);
+}
+
+/* In quotes. The name has nothing else that Prometheus or JSON would want escaped. */
+static void mmi_heap_report_name(mmi_heap_report *out, const char *name)
+{
+    char letter[3] = {0, 0, 0};
+    mmi_heap_report_text(out, "\"");
+    for (; *name != 0; name++) {
+        bool escaped = *name == '"' || *name == '\\';
+        letter[0] = escaped ? '\\' : *name;
+        letter[1] = escaped ? *name : 0;
+        mmi_heap_report_text(out, letter);
+    }
+    mmi_heap_report_text(out, "\"");
+}
+
+/* A figure: where it stands in its struct, its key in JSON, its name for Prometheus. */
+typedef struct mmi_heap_figure {
+    size_t offset;
+    const char *key, *metric, *type, *help;
+} mmi_heap_figure;
+
+#define MMI_HEAP_FIGURES 15
+#define mmi_heap_figure_at(field) offsetof(mm_heap_stats, field)
+static const mmi_heap_figure mmi_heap_figures[MMI_HEAP_FIGURES] = {
+    {mmi_heap_figure_at(live), "live", "live_bytes", "gauge", "Bytes handed out."},
+    {mmi_heap_figure_at(live_blocks), "live_blocks", "live_blocks", "gauge", "Blocks handed out."},
+    {mmi_heap_figure_at(huge), "huge", "huge_bytes", "gauge", "Live bytes in huge blocks."},
+    {mmi_heap_figure_at(cached), "cached", "cached_bytes", "gauge", "Bytes ready for use."},
+    {mmi_heap_figure_at(metadata), "metadata", "metadata_bytes", "gauge", "Bytes of records."},
+    {mmi_heap_figure_at(committed), "committed", "committed_bytes", "gauge",
+     "Bytes that may be in memory."},
+    {mmi_heap_figure_at(reserved), "reserved", "reserved_bytes", "gauge",
+     "Bytes of address space."},
+    {mmi_heap_figure_at(peak), "peak", "peak_bytes", "gauge", "Most bytes reserved at a time."},
+    {mmi_heap_figure_at(limit), "limit", "limit_bytes", "gauge",
+     "Most bytes that may be reserved; 0: any."},
+    {mmi_heap_figure_at(returned), "returned", "returned_bytes_total", "counter",
+     "Bytes given back to the system."},
+    {mmi_heap_figure_at(spans), "spans", "spans", "gauge", "Spans of memory from the system."},
+    {mmi_heap_figure_at(caches), "caches", "caches", "gauge", "Frontend caches."},
+    {mmi_heap_figure_at(heaps), "heaps", "heaps", "gauge", "Heaps that programs made."},
+    {mmi_heap_figure_at(failures), "failures", "failures_total", "counter", "Requests refused."},
+    {mmi_heap_figure_at(misuses), "misuses", "misuses_total", "counter",
+     "Calls with what is no live block."}};
+
+#define MMI_HEAP_CLASS_FIGURES 4
+#define mmi_heap_row_at(field) offsetof(mm_heap_class_stats, field)
+static const mmi_heap_figure mmi_heap_class_figures[MMI_HEAP_CLASS_FIGURES] = {
+    {mmi_heap_row_at(live), "live", "class_live_bytes", "gauge", "Bytes handed out, by size."},
+    {mmi_heap_row_at(live_blocks), "live_blocks", "class_live_blocks", "gauge",
+     "Blocks handed out, by size."},
+    {mmi_heap_row_at(cached), "cached", "class_cached_bytes", "gauge",
+     "Other bytes of the pages, by size."},
+    {mmi_heap_row_at(pages), "pages", "class_pages", "gauge", "Pages, by size."}};
+
+static size_t mmi_heap_figure_of(const void *stats, const mmi_heap_figure *figure)
+{
+    size_t value;
+    memcpy(&value, (const char *)stats + figure->offset, sizeof(value));
+    return value;
+}
+
+/* The size of a row's blocks, in quotes. */
+static void mmi_heap_report_class(mmi_heap_report *out, const mm_heap_class_stats *rows, size_t row)
+{
+    if (row == MMI_HEAP_AREA) {
+        mmi_heap_report_text(out, "\"chunks\"");
+    } else if (row == MMI_HEAP_DIRECT) {
+        mmi_heap_report_text(out, "\"huge\"");
+    } else {
+        mmi_heap_report_text(out, "\"");
+        mmi_heap_report_number(out, rows[row].size);
+        mmi_heap_report_text(out, "\"");
+    }
+}
+
+static void mmi_heap_report_help(mmi_heap_report *out, const mmi_heap_figure *figure)
+{
+    mmi_heap_report_text(out, "# HELP mm_heap_");
+    mmi_heap_report_text(out, figure->metric);
+    mmi_heap_report_text(out, " ");
+    mmi_heap_report_text(out, figure->help);
+    mmi_heap_report_text(out, "\n# TYPE mm_heap_");
+    mmi_heap_report_text(out, figure->metric);
+    mmi_heap_report_text(out, " ");
+    mmi_heap_report_text(out, figure->type);
+    mmi_heap_report_text(out, "\n");
+}
+
+/* A sample, of a class unless rows is NULL. */
+static void mmi_heap_report_sample(mmi_heap_report *out, const mmi_heap_figure *figure,
+                                   const char *name, const mm_heap_class_stats *rows, size_t row,
+                                   size_t value)
+{
+    mmi_heap_report_text(out, "mm_heap_");
+    mmi_heap_report_text(out, figure->metric);
+    mmi_heap_report_text(out, "{name=");
+    mmi_heap_report_name(out, name);
+    if (rows != NULL) {
+        mmi_heap_report_text(out, ",class=");
+        mmi_heap_report_class(out, rows, row);
+    }
+    mmi_heap_report_text(out, "} ");
+    mmi_heap_report_number(out, value);
+    mmi_heap_report_text(out, "\n");
+}
+
+/* All samples of a figure together, as the format demands. */
+static void mmi_heap_report_family(mmi_heap_report *out, mm_heap *const *heaps, size_t count,
+                                   const mmi_heap_figure *figure)
+{
+    mm_heap_stats stats;
+    size_t i;
+    mmi_heap_report_help(out, figure);
+    for (i = 0; i < count && out->status == MM_STATUS_OK; i++) {
+        mm_heap_get_stats_in(heaps[i], &stats);
+        mmi_heap_report_sample(out, figure, stats.name, NULL, 0,
+                               mmi_heap_figure_of(&stats, figure));
+    }
+}
+
+static void mmi_heap_report_class_family(mmi_heap_report *out, mm_heap *const *heaps, size_t count,
+                                         const mmi_heap_figure *figure)
+{
+    mm_heap_class_stats rows[MM_HEAP_CLASS_ROWS];
+    size_t i, row;
+    mmi_heap_report_help(out, figure);
+    for (i = 0; i < count && out->status == MM_STATUS_OK; i++) {
+        const char *name = heaps[i] == NULL ? "" : heaps[i]->name;
+        mm_heap_get_class_stats(heaps[i], rows);
+        for (row = 0; row < MM_HEAP_CLASS_ROWS; row++) {
+            if (rows[row].pages == 0) continue;
+            mmi_heap_report_sample(out, figure, name, rows, row,
+                                   mmi_heap_figure_of(&rows[row], figure));
+        }
+    }
+}
+
+static void mmi_heap_report_pair(mmi_heap_report *out, const char *key, size_t value)
+{
+    mmi_heap_report_text(out, ",\"");
+    mmi_heap_report_text(out, key);
+    mmi_heap_report_text(out, "\":");
+    mmi_heap_report_number(out, value);
+}
+
+static void mmi_heap_report_object(mmi_heap_report *out, mm_heap *heap)
+{
+    mm_heap_class_stats rows[MM_HEAP_CLASS_ROWS];
+    mm_heap_stats stats;
+    bool first = true;
+    size_t i, row;
+    mm_heap_get_stats_in(heap, &stats);
+    mm_heap_get_class_stats(heap, rows);
+    mmi_heap_report_text(out, "{\"name\":");
+    mmi_heap_report_name(out, stats.name);
+    for (i = 0; i < MMI_HEAP_FIGURES; i++) {
+        const mmi_heap_figure *figure = &mmi_heap_figures[i];
+        mmi_heap_report_pair(out, figure->key, mmi_heap_figure_of(&stats, figure));
+    }
+    mmi_heap_report_text(out, ",\"classes\":[");
+    for (row = 0; row < MM_HEAP_CLASS_ROWS; row++) {
+        if (rows[row].pages == 0) continue;
+        mmi_heap_report_text(out, first ? "{\"class\":" : ",{\"class\":");
+        mmi_heap_report_class(out, rows, row);
+        for (i = 0; i < MMI_HEAP_CLASS_FIGURES; i++) {
+            const mmi_heap_figure *figure = &mmi_heap_class_figures[i];
+            mmi_heap_report_pair(out, figure->key, mmi_heap_figure_of(&rows[row], figure));
+        }
+        mmi_heap_report_text(out, "}");
+        first = false;
+    }
+    mmi_heap_report_text(out, "]}");
+}
+
+MM_API mm_status mm_heap_stats_write(mm_heap *const *heaps, size_t count,
+                                     mm_heap_stats_format format, mm_heap_sink sink,
+                                     void *user_data)
+{
+    mmi_heap_report out;
+    size_t i;
+    if (format != MM_HEAP_STATS_PROMETHEUS && format != MM_HEAP_STATS_JSON)
+        return MM_STATUS_INVALID;
+    out.sink = sink;
+    out.user_data = user_data;
+    out.status = MM_STATUS_OK;
+    out.used = 0;
+    if (format == MM_HEAP_STATS_JSON) {
+        mmi_heap_report_text(&out, "{\"heaps\":[");
+        for (i = 0; i < count && out.status == MM_STATUS_OK; i++) {
+            if (i > 0) mmi_heap_report_text(&out, ",");
+            mmi_heap_report_object(&out, heaps[i]);
+        }
+        mmi_heap_report_text(&out, "]}");
+    }
+    for (i = 0; i < MMI_HEAP_FIGURES && format == MM_HEAP_STATS_PROMETHEUS; i++) {
+        mmi_heap_report_family(&out, heaps, count, &mmi_heap_figures[i]);
+    }
+    for (i = 0; i < MMI_HEAP_CLASS_FIGURES && format == MM_HEAP_STATS_PROMETHEUS; i++) {
+        mmi_heap_report_class_family(&out, heaps, count, &mmi_heap_class_figures[i]);
+    }
+    mmi_heap_report_flush(&out);
+    return out.status;
+}
+
+// >>walk
+
+typedef struct mmi_heap_walker {
+    mm_heap_visitor visit;
+    void *user_data;
+} mmi_heap_walker;
+
+static bool mmi_heap_visit(const mmi_heap_walker *walker, mm_heap *heap, char *ptr, size_t size)
+{
+    mm_heap_block block;
+    block.ptr = ptr;
+    block.size = size;
+    block.heap = heap;
+    return walker->visit(&block, walker->user_data);
+}
+
+static bool mmi_heap_walk_area(const mmi_heap_walker *walker, mmi_heap_page *page)
+{
+    mm_heap *heap = mmi_heap_of(page);
+    size_t offset, size;
+    for (offset = 0; offset < mmi_heap_area_size(page); offset += size) {
+        mmi_heap_chunk *chunk = mmi_heap_chunk_at(mmi_heap_area_first(page), offset);
+        if ((chunk->size & MMI_HEAP_CHUNK_USED) != 0 &&
+            !mmi_heap_visit(walker, heap, mmi_heap_chunk_block(chunk),
+                            mmi_heap_chunk_size(chunk) - MMI_HEAP_CHUNK_HEADER)) {
+            return false;
+        }
+        size = mmi_heap_chunk_size(chunk); /* now, as a free one may have been split */
+    }
+    return true;
+}
+
+/* The page of a class. The visitor may have filled the fast list since all blocks were home. */
+static bool mmi_heap_walk_blocks(const mmi_heap_walker *walker, mmi_heap_page *page)
+{
+    uint64_t free[MMI_HEAP_PAGE_BLOCKS / 64];
+    mm_heap *heap = mmi_heap_of(page);
+    size_t size = page->block_size, carved, i;
+    if (page->fast->list != NULL) mmi_heap_fast_flush(mmi_heap_owner(page), page->index);
+    if (page->granules == 0) return true; /* it has gone by that */
+    carved = mmi_heap_peek(&page->carved);
+    memset(free, 0, sizeof(free));
+    mmi_heap_page_mark(page, free);
+    for (i = 0; i < carved; i++) {
+        if (mmi_heap_bit(free, i)) continue;
+        if (!mmi_heap_visit(walker, heap, page->start + i * size, size)) return false;
+    }
+    return true;
+}
+
+static bool mmi_heap_walk_page(const mmi_heap_walker *walker, mmi_heap_page *page)
+{
+    if (page->index < MMI_HEAP_CLASSES) return mmi_heap_walk_blocks(walker, page);
+    if (page->index == MMI_HEAP_AREA) return mmi_heap_walk_area(walker, page);
+    return mmi_heap_visit(walker, mmi_heap_of(page), page->start, page->block_size);
+}
+
+/* The lock of the heap is held, but for its huge blocks, which any thread may free: so where to go
+   on stands where that is noticed. */
+static bool mmi_heap_walk_heap(const mmi_heap_walker *walker, mm_heap *heap)
+{
+    bool more = true;
+    mmi_heap_collect(&heap->cache);
+    mmi_heap_lock();
+    heap->cursor = heap->pages;
+    while (more && heap->cursor != NULL) {
+        mmi_heap_page *page = heap->cursor;
+        char *start = page->start;
+        size_t size = page->block_size;
+        bool huge = page->index == MMI_HEAP_DIRECT;
+        heap->cursor = page->own_next;
+        mmi_heap_unlock();
+        if (huge) more = mmi_heap_visit(walker, heap, start, size);
+        else more = mmi_heap_walk_page(walker, page);
+        mmi_heap_lock();
+    }
+    heap->cursor = NULL;
+    mmi_heap_unlock();
+    return more;
+}
+
+/* Brings home what all caches hold, of all threads, which must be elsewhere: three times, as a
+   block that was in a parcel for a cache whose page was adopted travels twice. */
+static void mmi_heap_collect_process(void)
+{
+    size_t pass;
+    for (pass = 0; pass < 3; pass++) {
+        mm_heap *heap = (mm_heap *)mmi_atomic_load(&mmi_heap_here.heaps);
+        mmi_heap_cache *cache = mmi_heap_here.caches;
+        for (; cache != NULL; cache = cache->next) mmi_heap_collect(cache);
+        for (; heap != NULL; heap = heap->next) mmi_heap_collect(&heap->cache);
+    }
+}
+
+static bool mmi_heap_walk_span(const mmi_heap_walker *walker, mmi_heap_span *span)
+{
+    size_t i;
+    for (i = 0; i < MMI_HEAP_SPAN_GRANULES; i++) {
+        if (span->pages[i].granules == 0) continue;
+        if (!mmi_heap_walk_page(walker, &span->pages[i])) return false;
+    }
+    return true;
+}
+
+static bool mmi_heap_walk_process(const mmi_heap_walker *walker)
+{
+    mmi_heap_central *h = &mmi_heap_here;
+    mmi_heap_huge *region;
+    mmi_heap_span *span;
+    mmi_heap_page *page;
+    bool more = true;
+    mmi_heap_collect_process();
+    mmi_heap_lock();
+    h->walkers++;
+    mmi_heap_unlock();
+    for (span = h->spans; more && span != NULL; span = span->next) {
+        more = mmi_heap_walk_span(walker, span);
+    }
+    for (region = h->regions; more && region != NULL; region = region->region_next) {
+        more = mmi_heap_walk_page(walker, &region->page);
+    }
+    for (page = h->huge; more && page != NULL; page = page->next) {
+        more = mmi_heap_walk_page(walker, page);
+    }
+    mmi_heap_lock();
+    h->walkers--;
+    mmi_heap_unlock();
+    return more;
+}
+
+MM_API bool mm_heap_walk(mm_heap *heap, mm_heap_visitor visit, void *user_data)
+{
+    mmi_heap_walker walker;
+    bool done;
+    walker.visit = visit;
+    walker.user_data = user_data;
+    mmi_heap_start();
+    if (heap == NULL) return mmi_heap_walk_process(&walker);
+    mmi_heap_lock_of(heap);
+    done = mmi_heap_walk_heap(&walker, heap);
+    mmi_heap_unlock_of(heap);
+    return done;
+}
+
 // >>check
 
 static bool mmi_heap_check_list(mmi_heap_block *block, size_t count, size_t index,
@@ -4387,7 +4856,8 @@ static bool mmi_heap_check_chunks(mmi_heap_cache *cache)
             if ((chunk->size & MMI_HEAP_CHUNK_CLEAN) == 0) idle += size;
         }
     }
-    return in_areas == in_lists && idle == cache->idle && cache->idle_low <= idle;
+    return in_areas == in_lists && idle == cache->idle && cache->idle_low <= idle &&
+           in_lists - idle == mmi_heap_peek(&cache->clean);
 }
 
 static bool mmi_heap_check_cache(mmi_heap_cache *cache)
@@ -4474,6 +4944,31 @@ MM_API bool mm_heap_check(void)
     mmi_heap_lock();
     sound = mmi_heap_check_all();
     mmi_heap_unlock();
+    return sound;
+}
+
+/* Whether a heap's pages are its own, and all that it has. */
+static bool mmi_heap_check_own(mm_heap *heap)
+{
+    mmi_heap_page *page, *prev = NULL;
+    size_t held = 0;
+    for (page = heap->pages; page != NULL; prev = page, page = page->own_next) {
+        if (page->own_prev != prev || !mmi_heap_check_page(page)) return false;
+        if (mmi_heap_of(page) != heap) return false;
+        held += page->granules * MMI_HEAP_GRANULE;
+    }
+    return held == mmi_heap_peek(&heap->held);
+}
+
+MM_API bool mm_heap_check_in(mm_heap *heap)
+{
+    bool sound;
+    if (heap == NULL) return mm_heap_check();
+    mmi_heap_lock_of(heap);
+    mmi_heap_lock();
+    sound = mmi_heap_check_own(heap) && mmi_heap_check_cache(&heap->cache);
+    mmi_heap_unlock();
+    mmi_heap_unlock_of(heap);
     return sound;
 }
 

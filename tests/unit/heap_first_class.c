@@ -464,6 +464,82 @@ static void model_forget(model *m, size_t h)
     }
 }
 
+/* The walk finds just the model's blocks, each once. */
+typedef struct model_walk {
+    model *m;
+    size_t heap, count, bytes;
+    bool all; /* the process is walked */
+    unsigned char seen[MODEL_HEAPS][MODEL_BLOCKS];
+} model_walk;
+
+static bool model_visit(const mm_heap_block *block, void *user_data)
+{
+    model_walk *w = (model_walk *)user_data;
+    size_t h, i;
+    for (h = 0; h < MODEL_HEAPS && w->m->heaps[h] != block->heap;) h++;
+    EXPECT(h < MODEL_HEAPS && (w->all || h == w->heap));
+    for (i = 0; i < MODEL_BLOCKS && w->m->blocks[h][i] != block->ptr;) i++;
+    EXPECT(i < MODEL_BLOCKS);
+    if (i == MODEL_BLOCKS) return false;
+    EXPECT(!w->seen[h][i]);
+    EXPECT(block->size == mm_heap_usable_size(block->ptr));
+    w->seen[h][i] = 1;
+    w->bytes += block->size;
+    w->count++;
+    if (w->count % 50 == 0) mm_heap_free(mm_heap_alloc(w->count * 30)); /* as printing does */
+    return true;
+}
+
+static void model_heap_sums(const mm_heap_stats *stats, mm_heap *heap)
+{
+    mm_heap_class_stats rows[MM_HEAP_CLASS_ROWS];
+    size_t i, live = 0, blocks = 0;
+    mm_heap_get_class_stats(heap, rows);
+    for (i = 0; i < MM_HEAP_CLASS_ROWS; i++) {
+        live += rows[i].live;
+        blocks += rows[i].live_blocks;
+        EXPECT(rows[i].live == 0 || rows[i].pages > 0);
+        EXPECT(i == 0 || rows[i].size > rows[i - 1].size);
+    }
+    EXPECT(live == stats->live && blocks == stats->live_blocks);
+    EXPECT(rows[MM_HEAP_CLASS_ROWS - 1].live == stats->huge);
+    EXPECT(stats->live + stats->cached + stats->metadata == stats->committed);
+    EXPECT(stats->committed <= stats->reserved && stats->reserved <= stats->peak);
+}
+
+static void model_check(model *m)
+{
+    static model_walk w;
+    mm_heap_stats stats;
+    size_t h, i, blocks = 0, bytes = 0;
+    for (h = 0; h < MODEL_HEAPS; h++) {
+        size_t expected = 0;
+        EXPECT(mm_heap_check_in(m->heaps[h]));
+        for (i = 0; i < MODEL_BLOCKS; i++) expected += m->blocks[h][i] != NULL;
+        blocks += expected;
+        if (m->heaps[h] == NULL) continue;
+        memset(&w, 0, sizeof(w));
+        w.m = m;
+        w.heap = h;
+        mm_heap_get_stats_in(m->heaps[h], &stats);
+        EXPECT(stats.live_blocks == expected);
+        model_heap_sums(&stats, m->heaps[h]);
+        EXPECT(mm_heap_walk(m->heaps[h], model_visit, &w));
+        EXPECT(w.count == expected && w.bytes == stats.live);
+    }
+    memset(&w, 0, sizeof(w));
+    w.m = m;
+    w.all = true;
+    stats = stats_now();
+    EXPECT(stats.live_blocks == blocks && stats.heaps == MODEL_HEAPS - 1);
+    bytes = stats.live;
+    EXPECT(mm_heap_walk(NULL, model_visit, &w));
+    EXPECT(w.count == blocks && w.bytes == bytes);
+    stats = stats_now();
+    EXPECT(stats.live == bytes);
+    model_heap_sums(&stats, NULL);
+}
+
 static void model_rare(model *m)
 {
     size_t h = test_random(&m->seed) % (MODEL_HEAPS - 1);
@@ -502,9 +578,273 @@ TEST(model_over_several_heaps)
     for (step = 0; step < steps && errors == 0; step++) {
         model_step(&m);
         if (step % 3001 == 3000) model_rare(&m);
-        if (step % 2000 == 0) CHECK(mm_heap_check());
+        if (step % 2000 == 0) model_check(&m);
+        if (step % 5003 == 0) mm_heap_trim_in(m.heaps[step % MODEL_HEAPS]);
     }
     model_end(&m);
+    CHECK_QUIET();
+}
+
+// ---- walk ----
+
+static bool count_visit(const mm_heap_block *block, void *user_data)
+{
+    size_t *left = (size_t *)user_data;
+    EXPECT(block->ptr != NULL && block->size > 0);
+    return --*left > 0;
+}
+
+TEST(visitor_can_stop)
+{
+    mm_heap *heap = mm_heap_create(NULL);
+    size_t i, left;
+    CHECK(heap != NULL);
+    for (i = 0; i < KINDS; i++) CHECK(mm_heap_alloc_in(heap, all_kinds[i]) != NULL);
+    for (i = 1; i < KINDS; i++) {
+        left = i;
+        CHECK(!mm_heap_walk(heap, count_visit, &left));
+        CHECK_EQ(left, 0);
+        left = i;
+        CHECK(!mm_heap_walk(NULL, count_visit, &left));
+        CHECK_EQ(left, 0);
+    }
+    left = KINDS + 1;
+    CHECK(mm_heap_walk(heap, count_visit, &left));
+    CHECK_EQ(left, 1);
+    mm_heap_destroy(heap);
+    left = 1;
+    CHECK(mm_heap_walk(NULL, count_visit, &left));
+    CHECK_EQ(left, 1);
+    CHECK_QUIET();
+}
+
+/* Blocks are found in the caches of other threads, in those of ended ones, and not where they wait
+ * to be sent home. */
+static size_t walk_phase;
+static void *walk_blocks[4];
+
+static void *walk_run(void *value)
+{
+    size_t i;
+    for (i = 0; i < 4; i++) walk_blocks[i] = mm_heap_alloc(50 + i * 20000);
+    mm_heap_free(value); /* into a parcel */
+    mmi_atomic_store(&walk_phase, (size_t)1);
+    while (mmi_atomic_load(&walk_phase) != 2) continue;
+    return NULL;
+}
+
+TEST(walk_finds_what_other_threads_have)
+{
+    pthread_t thread;
+    size_t left = 100;
+    void *other = mm_heap_alloc(100);
+    mmi_atomic_store(&walk_phase, (size_t)0);
+    CHECK_EQ(pthread_create(&thread, NULL, walk_run, other), 0);
+    while (mmi_atomic_load(&walk_phase) != 1) continue;
+    CHECK(mm_heap_walk(NULL, count_visit, &left));
+    CHECK_EQ(left, 96);
+    mm_heap_free(walk_blocks[0]);
+    mmi_atomic_store(&walk_phase, (size_t)2);
+    pthread_join(thread, NULL);
+    left = 100;
+    CHECK(mm_heap_walk(NULL, count_visit, &left));
+    CHECK_EQ(left, 97);
+    for (left = 1; left < 4; left++) mm_heap_free(walk_blocks[left]);
+    CHECK_QUIET();
+}
+
+/* Other threads free into a heap, huge blocks as well, while it is walked. */
+static size_t walk_count;
+static size_t walk_huge[40];
+
+static void *walk_free_run(void *value)
+{
+    size_t i;
+    for (i = 0; i < 40; i++) mm_heap_free((void *)walk_huge[i]);
+    mmi_atomic_store(&walk_phase, (size_t)3);
+    return value;
+}
+
+static bool slow_visit(const mm_heap_block *block, void *user_data)
+{
+    (void)block, (void)user_data;
+    walk_count++;
+    return true;
+}
+
+TEST(blocks_are_freed_during_a_walk)
+{
+    mm_heap *heap = heap_of("walked", 0, false);
+    pthread_t thread;
+    size_t i, round;
+    for (round = 0; round < 10; round++) {
+        for (i = 0; i < 40; i++) {
+            walk_huge[i] = (size_t)mm_heap_alloc_in(heap, i % 4 == 0 ? HUGE_SIZE : 100 + i * 2000);
+            CHECK(walk_huge[i] != 0);
+        }
+        mmi_atomic_store(&walk_phase, (size_t)0);
+        CHECK_EQ(pthread_create(&thread, NULL, walk_free_run, NULL), 0);
+        while (mmi_atomic_load(&walk_phase) != 3) {
+            walk_count = 0;
+            CHECK(mm_heap_walk(heap, slow_visit, NULL));
+            CHECK(walk_count <= 40);
+        }
+        pthread_join(thread, NULL);
+        walk_count = 0;
+        CHECK(mm_heap_walk(heap, slow_visit, NULL));
+        CHECK_EQ(walk_count, 0);
+        CHECK(mm_heap_check_in(heap));
+    }
+    mm_heap_destroy(heap);
+    CHECK_QUIET();
+}
+
+// ---- statistics ----
+
+TEST(stats_of_a_heap)
+{
+    mm_heap *heap = heap_of("a name", 50000000, false);
+    mm_heap_class_stats rows[MM_HEAP_CLASS_ROWS];
+    mm_heap_stats stats;
+    void *ptr, *chunk;
+    size_t other;
+    mm_heap_trim(); /* so that what comes is new */
+    ptr = mm_heap_alloc_in(heap, 100);
+    chunk = mm_heap_alloc_in(heap, 100000);
+    other = stats_now().live;
+    CHECK(ptr != NULL && chunk != NULL);
+    CHECK(mm_heap_alloc_in(heap, 60000000) == NULL);
+    mm_heap_get_stats_in(heap, &stats);
+    CHECK_STR(stats.name, "a name");
+    CHECK_EQ(stats.limit, 50000000);
+    CHECK_EQ(stats.live, mm_heap_usable_size(ptr) + mm_heap_usable_size(chunk));
+    CHECK_EQ(stats.live, other);
+    CHECK_EQ(stats.live_blocks, 2);
+    CHECK_EQ(stats.failures, 1);
+    CHECK_EQ(stats.metadata, 0);
+    CHECK(stats.reserved >= 65536 + 100000 && stats.reserved < 1000000);
+    CHECK(stats.committed < 65536 + 120000); /* most of it was never touched */
+    mm_heap_get_class_stats(heap, rows);
+    CHECK_EQ(rows[6].size, 112);
+    CHECK_EQ(rows[6].live, 112);
+    CHECK_EQ(rows[6].live_blocks, 1);
+    CHECK_EQ(rows[6].pages, 1);
+    CHECK_EQ(rows[6].cached, 65536 - 112);
+    CHECK_EQ(rows[MM_HEAP_CLASS_ROWS - 2].live_blocks, 1);
+    CHECK_EQ(rows[MM_HEAP_CLASS_ROWS - 1].pages, 0);
+    mm_heap_free(ptr);
+    mm_heap_free(chunk);
+    mm_heap_get_stats_in(heap, &stats);
+    CHECK_EQ(stats.live, 0);
+    CHECK_EQ(stats.live_blocks, 0);
+    mm_heap_trim_in(heap);
+    mm_heap_get_stats_in(heap, &stats);
+    CHECK_EQ(stats.reserved, 0);
+    CHECK(stats.peak >= 65536 + 100000);
+    mm_heap_destroy(heap);
+    CHECK_QUIET();
+}
+
+#ifndef _WIN32 /* the system takes whole mappings only */
+TEST(what_goes_back_is_counted)
+{
+    static char *blocks[2000];
+    mm_heap *heap = mm_heap_create(NULL);
+    mm_heap_stats before, after;
+    size_t i, returned;
+    for (i = 0; i < 2000; i++) {
+        blocks[i] = (char *)mm_heap_alloc_in(heap, 1024);
+        CHECK(blocks[i] != NULL);
+        memset(blocks[i], 1, 1024);
+    }
+    for (i = 0; i < 2000; i++) {
+        if (i % 64 != 0) mm_heap_free_in(heap, blocks[i]); /* no page is free as a whole */
+    }
+    mm_heap_trim();
+    returned = stats_now().returned;
+    mm_heap_get_stats_in(heap, &before);
+    mm_heap_trim_in(heap);
+    mm_heap_get_stats_in(heap, &after);
+#ifndef MM_HEAP_SECURE
+    CHECK(stats_now().returned >= returned + 1000000);
+    CHECK(after.committed + 1000000 < before.committed);
+#endif
+    CHECK_EQ(after.reserved, before.reserved);
+    returned = stats_now().returned;
+    mm_heap_trim_in(heap);
+    CHECK_EQ(stats_now().returned, returned); /* nothing more */
+    for (i = 0; i < 2000; i++) {              /* and the count falls again as it is used */
+        if (i % 64 != 0) blocks[i] = (char *)mm_heap_alloc_in(heap, 1024);
+        CHECK(blocks[i] != NULL);
+        memset(blocks[i], 1, 1024);
+    }
+    mm_heap_get_stats_in(heap, &after);
+    CHECK(after.committed >= 2000 * 1024);
+    CHECK(mm_heap_check_in(heap));
+    mm_heap_destroy(heap);
+    CHECK_QUIET();
+}
+#define TESTS_OF_PAGES T(what_goes_back_is_counted),
+#else
+#define TESTS_OF_PAGES
+#endif
+
+typedef struct report {
+    char text[20000];
+    size_t size, calls, fail_at;
+} report;
+
+static mm_status report_sink(void *user_data, const char *bytes, size_t size)
+{
+    report *r = (report *)user_data;
+    if (++r->calls == r->fail_at) return MM_STATUS_CLOSED;
+    if (size == 0 || size >= sizeof(r->text) - r->size) return MM_STATUS_TOO_LARGE;
+    memcpy(r->text + r->size, bytes, size);
+    r->size += size;
+    r->text[r->size] = 0;
+    return MM_STATUS_OK;
+}
+
+TEST(stats_are_written)
+{
+    static report r;
+    mm_heap *heaps[3];
+    size_t calls;
+    heaps[0] = NULL;
+    heaps[1] = heap_of("say \"hi\\\"\n\xff\xc3\xa4", 0, false);
+    heaps[2] = heap_of("b", 7000000, true);
+    CHECK(heaps[1] != NULL && heaps[2] != NULL && mm_heap_alloc_in(heaps[2], 64) != NULL);
+    CHECK(mm_heap_alloc_in(heaps[2], 64) != NULL && mm_heap_alloc_in(heaps[1], 50000) != NULL);
+    CHECK_EQ(mm_heap_stats_write(heaps, 3, MM_HEAP_STATS_PROMETHEUS, report_sink, &r),
+             MM_STATUS_OK);
+    CHECK(strstr(r.text,
+                 "# HELP mm_heap_live_bytes Bytes handed out.\n"
+                 "# TYPE mm_heap_live_bytes gauge\nmm_heap_live_bytes{name=\"\"} ") != NULL);
+    CHECK(strstr(r.text, "\nmm_heap_live_bytes{name=\"b\"} 128\n") != NULL);
+    CHECK(strstr(r.text, "\nmm_heap_limit_bytes{name=\"b\"} 7000000\n") != NULL);
+    CHECK(strstr(r.text, "\nmm_heap_class_live_blocks{name=\"b\",class=\"64\"} 2\n") != NULL);
+    CHECK(strstr(r.text, "{name=\"say \\\"hi\\\\\\\"??\xc3\xa4\",class=\"chunks\"} 1\n") != NULL);
+    memset(&r, 0, sizeof(r));
+    CHECK_EQ(mm_heap_stats_write(heaps, 3, MM_HEAP_STATS_JSON, report_sink, &r), MM_STATUS_OK);
+    CHECK(strncmp(r.text, "{\"heaps\":[{\"name\":\"\",\"live\":", 28) == 0);
+    CHECK(strstr(r.text, "\"classes\":[{\"class\":\"64\",\"live\":128,\"live_blocks\":2,") != NULL);
+    CHECK(strcmp(r.text + r.size - 5, "}]}]}") == 0);
+    calls = r.calls;
+    CHECK(calls >= 2);
+    for (r.fail_at = 1; r.fail_at <= calls; r.fail_at++) {
+        r.calls = r.size = 0;
+        CHECK_EQ(mm_heap_stats_write(heaps, 3, MM_HEAP_STATS_JSON, report_sink, &r),
+                 MM_STATUS_CLOSED);
+        CHECK_EQ(r.calls, r.fail_at);
+    }
+    r.calls = r.size = r.fail_at = 0;
+    CHECK_EQ(mm_heap_stats_write(heaps, 3, (mm_heap_stats_format)2, report_sink, &r),
+             MM_STATUS_INVALID);
+    CHECK_EQ(r.calls, 0);
+    CHECK_EQ(mm_heap_stats_write(heaps, 0, MM_HEAP_STATS_JSON, report_sink, &r), MM_STATUS_OK);
+    CHECK_STR(r.text, "{\"heaps\":[]}");
+    mm_heap_destroy(heaps[1]);
+    mm_heap_destroy(heaps[2]);
     CHECK_QUIET();
 }
 
@@ -770,6 +1110,8 @@ TEST_MAIN(T(heap_lives_and_goes_at_once), T(null_is_the_heap_of_the_process),
           T(heap_is_an_allocator), T(reset_keeps_the_memory), T(calloc_is_zero_after_reset),
           T(destroy_gives_everything_back), T(records_are_used_again), T(names_are_copied),
           T(limit_of_a_heap_is_kept), T(limit_stops_growth_but_no_other_heap), T(misuse_is_found),
-          T(model_over_several_heaps), T(threads_share_a_heap), T(threads_free_into_anothers_heap),
-          T(no_block_is_on_its_way_to_a_destroyed_heap), T(threads_create_and_destroy),
-          TESTS_OF_FORK T(every_mapping_fails))
+          T(model_over_several_heaps), T(visitor_can_stop), T(walk_finds_what_other_threads_have),
+          T(blocks_are_freed_during_a_walk), T(stats_of_a_heap),
+          TESTS_OF_PAGES T(stats_are_written), T(threads_share_a_heap),
+          T(threads_free_into_anothers_heap), T(no_block_is_on_its_way_to_a_destroyed_heap),
+          T(threads_create_and_destroy), TESTS_OF_FORK T(every_mapping_fails))
