@@ -3442,7 +3442,9 @@ static void *mmi_heap_large_in(mm_heap *heap, size_t size, size_t alignment, boo
     }
     if (ptr == NULL) { /* or there is no room for an area, but perhaps for the block */
         if (alignment < MMI_HEAP_GRANULE) alignment = MMI_HEAP_GRANULE;
-        ptr = mmi_heap_alloc_huge(heap, mmi_heap_huge_size(size + (size == 0)), alignment, zero);
+        size = mmi_heap_huge_size(size + (size == 0));
+        if (!mmi_heap_may_take(heap, size)) mmi_heap_collect(&heap->cache);
+        ptr = mmi_heap_alloc_huge(heap, size, alignment, zero);
     }
     return ptr;
 }
@@ -3877,15 +3879,15 @@ static MM_COLD void *mmi_heap_refuse_in(mm_heap *heap, int error)
     return mmi_heap_refuse(error);
 }
 
-/* The lock of the heap is held. */
-static void *mmi_heap_alloc_at(mm_heap *heap, size_t size, size_t alignment, bool *zero)
+/* What the list of its class does not have. The lock of the heap is held. */
+static MMI_HEAP_NOINLINE void *mmi_heap_alloc_at(mm_heap *heap, size_t size, size_t alignment,
+                                                 bool *zero)
 {
     mmi_heap_cache *cache = &heap->cache;
-    if (MM_LIKELY(mmi_heap_has_class(size) && alignment <= MMI_HEAP_CLASS_MAX)) {
-        size_t index = alignment <= MMI_HEAP_ALIGN ? mmi_heap_class_of(size)
-                                                   : mmi_heap_class_aligned(size, alignment);
+    if (mmi_heap_has_class(size) && alignment <= MMI_HEAP_CLASS_MAX) {
+        size_t index = mmi_heap_class_aligned(size, alignment);
         *zero = false;
-        if (MM_LIKELY(cache->fast[index].list != NULL) || mmi_heap_refill(cache, index)) {
+        if (cache->fast[index].list != NULL || mmi_heap_refill(cache, index)) {
             return mmi_heap_fast_pop(&cache->fast[index], index);
         }
         if (mmi_heap_class_size(index) <= MMI_HEAP_SMALL_MAX) return NULL;
@@ -3893,15 +3895,26 @@ static void *mmi_heap_alloc_at(mm_heap *heap, size_t size, size_t alignment, boo
     return mmi_heap_large_in(heap, size, alignment, zero);
 }
 
-MM_API void *mm_heap_alloc_in(mm_heap *heap, size_t size)
+static MMI_HEAP_NOINLINE void *mmi_heap_alloc_locked(mm_heap *heap, size_t size)
 {
     bool zero;
     void *ptr;
-    if (heap == NULL) return mm_heap_alloc(size);
     mmi_heap_lock_of(heap);
     ptr = mmi_heap_alloc_at(heap, size, MMI_HEAP_ALIGN, &zero);
     mmi_heap_unlock_of(heap);
-    return MM_LIKELY(ptr != NULL) ? ptr : mmi_heap_refuse_in(heap, ENOMEM);
+    return ptr != NULL ? ptr : mmi_heap_refuse_in(heap, ENOMEM);
+}
+
+/* An unshared heap, up to 1024 bytes, the list not empty: 25 instructions. */
+MM_API void *mm_heap_alloc_in(mm_heap *heap, size_t size)
+{
+    if (heap == NULL) return mm_heap_alloc(size);
+    if (MM_LIKELY(heap->unshared && mmi_heap_has_class(size))) {
+        size_t index = mmi_heap_class_of(size);
+        mmi_heap_fast *fast = &heap->cache.fast[index];
+        if (MM_LIKELY(fast->list != NULL)) return mmi_heap_fast_pop(fast, index);
+    }
+    return mmi_heap_alloc_locked(heap, size);
 }
 
 MM_API void *mm_heap_calloc_in(mm_heap *heap, size_t count, size_t size)
@@ -3955,20 +3968,32 @@ static bool mmi_heap_free_at(mmi_heap_cache *cache, mmi_heap_page *page, mmi_hea
     return true;
 }
 
+static MMI_HEAP_NOINLINE void mmi_heap_free_locked(mm_heap *heap, mmi_heap_page *page,
+                                                   mmi_heap_block *block)
+{
+    bool done;
+    if ((MMI_HEAP_CHECKED || page->index == MMI_HEAP_AREA) && !mmi_heap_may_free(page, block)) {
+        return;
+    }
+    mmi_heap_lock_of(heap);
+    done = mmi_heap_free_at(&heap->cache, page, block);
+    mmi_heap_unlock_of(heap);
+    if (!done) mmi_heap_freed_twice(block);
+}
+
+/* An unshared heap, up to 32 KiB, a block for the list: 38 instructions. */
 MM_API void mm_heap_free_in(mm_heap *heap, void *ptr)
 {
     mmi_heap_page *page = mmi_heap_page_at(ptr);
     mmi_heap_block *block = (mmi_heap_block *)ptr;
-    bool done;
     if (heap == NULL || page == NULL || mmi_heap_owner(page) != &heap->cache) {
         mm_heap_free(ptr);
-        return;
+    } else if (MM_LIKELY(heap->unshared && page->index < MMI_HEAP_CLASSES && !MMI_HEAP_CHECKED &&
+                         mmi_heap_fast_takes(page->fast, page) && page->fast->list != block)) {
+        mmi_heap_fast_push(page->fast, block, page->block_size);
+    } else {
+        mmi_heap_free_locked(heap, page, block);
     }
-    if (!mmi_heap_may_free(page, block)) return;
-    mmi_heap_lock_of(heap);
-    done = mmi_heap_free_at(&heap->cache, page, block);
-    mmi_heap_unlock_of(heap);
-    if (!done) mmi_heap_freed_twice(ptr);
 }
 
 static void *mmi_heap_own_alloc_fn(size_t size, void *user_data)
