@@ -138,10 +138,10 @@ THREADS
     All functions may be called by all threads at any time, before main and in constructors, after
     main, and in destructors of thread-specific data. Not in signal handlers.
     So may those of a heap of one's own (named _in), one thread at a time being inside the heap, by
-    a lock of its own. If it is unshared there is no lock, and it belongs to one thread at a time:
-    the program sees to that, also when another thread takes the heap over. Either way, mm_heap_free
-    frees blocks of any heap from any thread without a lock. Before a heap is reset or destroyed all
-    other threads must be done with it and with its blocks, the free of one included.
+    a lock, of which all heaps share 32. An unshared heap has none, and belongs to one thread at a
+    time: the program sees to that, also when another thread takes the heap over. Either way,
+    mm_heap_free frees blocks of any heap from any thread without a lock. Before a heap is reset or
+    destroyed all other threads must be done with it and with its blocks, their free included.
     After fork the child has the heap as it was; the caches of the threads that it lacks stay as
     they are: their blocks can be freed, but the memory is not used again by the child.
     A C library function that the heap calls may itself be built upon this heap.
@@ -584,8 +584,8 @@ typedef bool (*mm_heap_visitor)(const mm_heap_block *block, void *user_data);
    One heap: as any use of it; what other threads free meanwhile may be visited. The process: all
    other threads must be outside of all heaps until it returns, as it looks into their caches.
    The visitor may read the block, and allocate from the process's heap and free what it so got, as
-   printing does; such blocks are visited or not. It may not free other blocks, fork, trim, or use
-   the heap that is walked; of the others, when the process is walked, none. */
+   printing does; such blocks are visited or not. It may not free other blocks, fork, trim, or call
+   a function that takes a heap of one's own: there may be a lock for both. */
 MM_NONNULL(2) MM_API bool mm_heap_walk(mm_heap *heap, mm_heap_visitor visit, void *user_data);
 
 /* Takes the next size bytes of a report; anything but OK ends it. */
@@ -721,9 +721,11 @@ extern "C" {
 #define MMI_HEAP_PARCELS 8           /* owners at a time for whom a thread collects blocks, */
 #define MMI_HEAP_PARCEL_COUNT 32     /* this many at most, so that an atomic operation is shared */
 #define MMI_HEAP_PARCEL_BYTES 32768u /* by many, and no more than these wait */
-#define MMI_HEAP_CARVE_LEAST 1024u   /* bytes cut off a page at first: a thread that does little
+#define MMI_HEAP_CARVE_LEAST \
+    1024u /* bytes cut off a page at first: a thread that does little
                                         has to bring all home at its end; then as many as were */
-#define MMI_HEAP_CARVE_MOST 16384u   /* before, up to this: 300,000 blocks of 48 bytes took 1.1
+#define MMI_HEAP_CARVE_MOST \
+    16384u /* before, up to this: 300,000 blocks of 48 bytes took 1.1
                                         times as long with 4096 each time */
 
 #if defined(__GNUC__) || defined(__clang__)
@@ -866,11 +868,9 @@ typedef struct mmi_heap_cache {
     size_t remote;  /* list of blocks that other threads freed; atomic, see remote_push */
 } mmi_heap_cache;
 
-#ifdef _WIN32
-typedef SRWLOCK mmi_heap_lock_type;
-#else
-typedef pthread_mutex_t mmi_heap_lock_type;
-#endif
+/* Heaps share some locks, so that a fork, which has to take all, takes few: thread sanitizers
+   cannot follow more than 64 at a time. */
+#define MMI_HEAP_LOCKS 32
 
 /* A first-class heap: a cache that is used under a lock, and a list of all it has, by which this
    can be given back at once. The record stays when the heap is destroyed, for another one. */
@@ -885,9 +885,8 @@ struct mm_heap {
     mm_allocator allocator; /* what mm_heap_allocator returns */
     struct mm_heap *next;   /* all records, the newest first; fixed */
     struct mm_heap *spare_next;
+    size_t number; /* how many records there were before; fixed */
     bool unshared;
-    bool has_lock;
-    mmi_heap_lock_type lock;
     char name[32];
 };
 
@@ -991,21 +990,19 @@ static SRWLOCK mmi_heap_mutex = SRWLOCK_INIT;
 static DWORD mmi_heap_key;
 #define MMI_HEAP_CALLBACK WINAPI
 
-static bool mmi_heap_lock_make(mmi_heap_lock_type *lock)
-{
-    InitializeSRWLock(lock);
-    return true;
-}
+static SRWLOCK mmi_heap_locks[MMI_HEAP_LOCKS]; /* all zero is SRWLOCK_INIT */
 
 /* The lock of a first-class heap; NULL: the process's, which has none. */
 static void mmi_heap_lock_of(mm_heap *heap)
 {
-    if (heap != NULL && !heap->unshared) AcquireSRWLockExclusive(&heap->lock);
+    if (heap == NULL || heap->unshared) return;
+    AcquireSRWLockExclusive(&mmi_heap_locks[heap->number % MMI_HEAP_LOCKS]);
 }
 
 static void mmi_heap_unlock_of(mm_heap *heap)
 {
-    if (heap != NULL && !heap->unshared) ReleaseSRWLockExclusive(&heap->lock);
+    if (heap == NULL || heap->unshared) return;
+    ReleaseSRWLockExclusive(&mmi_heap_locks[heap->number % MMI_HEAP_LOCKS]);
 }
 
 static void mmi_heap_lock(void)
@@ -1077,21 +1074,24 @@ static void mmi_heap_unlock(void)
     if (!mmi_heap_forking) pthread_mutex_unlock(&mmi_heap_mutex);
 }
 
-static bool mmi_heap_lock_make(mmi_heap_lock_type *lock)
-{
-    return pthread_mutex_init(lock, NULL) == 0;
-}
+#define MMI_HEAP_LOCK_4 \
+    PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, \
+        PTHREAD_MUTEX_INITIALIZER
+#define MMI_HEAP_LOCK_16 MMI_HEAP_LOCK_4, MMI_HEAP_LOCK_4, MMI_HEAP_LOCK_4, MMI_HEAP_LOCK_4
+static pthread_mutex_t mmi_heap_locks[MMI_HEAP_LOCKS] = {MMI_HEAP_LOCK_16, MMI_HEAP_LOCK_16};
 
 /* The lock of a first-class heap; NULL: the process's, which has none. Taken before the one above,
    and no other with it. */
 static void mmi_heap_lock_of(mm_heap *heap)
 {
-    if (heap != NULL && !heap->unshared && !mmi_heap_forking) pthread_mutex_lock(&heap->lock);
+    if (heap == NULL || heap->unshared || mmi_heap_forking) return;
+    pthread_mutex_lock(&mmi_heap_locks[heap->number % MMI_HEAP_LOCKS]);
 }
 
 static void mmi_heap_unlock_of(mm_heap *heap)
 {
-    if (heap != NULL && !heap->unshared && !mmi_heap_forking) pthread_mutex_unlock(&heap->lock);
+    if (heap == NULL || heap->unshared || mmi_heap_forking) return;
+    pthread_mutex_unlock(&mmi_heap_locks[heap->number % MMI_HEAP_LOCKS]);
 }
 
 static void mmi_heap_thread_end(void *cache);
@@ -1111,25 +1111,21 @@ static void *mmi_heap_key_get(void)
     return pthread_getspecific(mmi_heap_key);
 }
 
-/* No thread is inside a heap that the child may use, nor inside the page heap. A heap that is made
-   meanwhile is unknown to the thread that forks. */
-static mm_heap *mmi_heap_forked; /* the heaps that are locked for it; under the lock */
-
+/* No thread is inside a heap that the child may use, nor inside the page heap. */
 static void mmi_heap_before_fork(void)
 {
-    mm_heap *first = (mm_heap *)mmi_atomic_load(&mmi_heap_here.heaps), *heap;
-    for (heap = first; heap != NULL; heap = heap->next) pthread_mutex_lock(&heap->lock);
+    size_t i;
+    for (i = 0; i < MMI_HEAP_LOCKS; i++) pthread_mutex_lock(&mmi_heap_locks[i]);
     mmi_heap_lock();
-    mmi_heap_forked = first;
     mmi_heap_forking = true;
 }
 
 static void mmi_heap_after_fork(void)
 {
-    mm_heap *heap = mmi_heap_forked;
+    size_t i;
     mmi_heap_forking = false;
     mmi_heap_unlock();
-    for (; heap != NULL; heap = heap->next) pthread_mutex_unlock(&heap->lock);
+    for (i = 0; i < MMI_HEAP_LOCKS; i++) pthread_mutex_unlock(&mmi_heap_locks[i]);
 }
 #endif
 
@@ -2972,8 +2968,8 @@ static mmi_heap_block *mmi_heap_carve(mmi_heap_page *page, size_t *count)
     *count = mmi_heap_carve_count(page, carved);
     for (last = at + (*count - 1) * size; at < last; at += size) {
         mmi_heap_block_open((mmi_heap_block *)(void *)at);
-        mmi_heap_block_close((mmi_heap_block *)(void *)at,
-                             (mmi_heap_block *)(void *)(at + size), size);
+        mmi_heap_block_close((mmi_heap_block *)(void *)at, (mmi_heap_block *)(void *)(at + size),
+                             size);
     }
     mmi_heap_block_open((mmi_heap_block *)(void *)last);
     mmi_heap_block_close((mmi_heap_block *)(void *)last, NULL, size);
@@ -3981,7 +3977,7 @@ static MMI_HEAP_NOINLINE void mmi_heap_free_locked(mm_heap *heap, mmi_heap_page 
     if (!done) mmi_heap_freed_twice(block);
 }
 
-/* An unshared heap, up to 32 KiB, a block for the list: 38 instructions. */
+/* An unshared heap, up to 32 KiB, a block for the list: 42 instructions. */
 MM_API void mm_heap_free_in(mm_heap *heap, void *ptr)
 {
     mmi_heap_page *page = mmi_heap_page_at(ptr);
@@ -4014,27 +4010,22 @@ static void mmi_heap_own_free_fn(void *ptr, size_t size, void *user_data)
     mm_heap_free_in((mm_heap *)user_data, ptr);
 }
 
-/* A record with its lock, or NULL. */
+/* A record, or NULL. */
 static mm_heap *mmi_heap_heap_record(void)
 {
     mmi_heap_central *h = &mmi_heap_here;
-    mm_heap *heap;
+    mm_heap *heap, *before;
     mmi_heap_lock();
     heap = h->spare_heaps;
-    if (heap != NULL) h->spare_heaps = heap->spare_next;
-    else heap = (mm_heap *)mmi_heap_record(sizeof(*heap));
-    if (heap != NULL) mmi_heap_secret_make(heap);
-    if (heap != NULL && !heap->has_lock) {
-        heap->has_lock = mmi_heap_lock_make(&heap->lock);
-        if (heap->has_lock) {
-            heap->cache.heap = heap;
-            heap->next = (mm_heap *)mmi_atomic_load(&h->heaps);
-            mmi_atomic_store(&h->heaps, (size_t)heap);
-        } else {
-            heap->spare_next = h->spare_heaps;
-            h->spare_heaps = heap;
-            heap = NULL;
-        }
+    if (heap != NULL) {
+        h->spare_heaps = heap->spare_next;
+    } else if ((heap = (mm_heap *)mmi_heap_record(sizeof(*heap))) != NULL) {
+        before = (mm_heap *)mmi_atomic_load(&h->heaps);
+        mmi_heap_secret_make(heap);
+        heap->cache.heap = heap;
+        heap->number = before == NULL ? 0 : before->number + 1;
+        heap->next = before;
+        mmi_atomic_store(&h->heaps, (size_t)heap);
     }
     mmi_heap_unlock();
     return heap;

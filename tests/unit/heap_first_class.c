@@ -1074,9 +1074,11 @@ static void *storm_run(void *value)
 
 TEST(child_of_a_fork_has_the_heap)
 {
+    static mm_heap *others[100]; /* more than a thread sanitizer can follow locks */
     pthread_t threads[2];
     size_t i, round;
     int status;
+    for (i = 0; i < 100; i++) CHECK((others[i] = mm_heap_create(NULL)) != NULL);
     common = heap_of("forked", 0, false);
     storm_over = 0;
     for (i = 0; i < 2; i++) CHECK_EQ(pthread_create(&threads[i], NULL, storm_run, NULL), 0);
@@ -1088,6 +1090,9 @@ TEST(child_of_a_fork_has_the_heap)
             memset(ptr, 1, 5000);
             mm_heap_free_in(common, ptr);
             if (mm_heap_alloc_in(common, 300000) == NULL) _exit(2);
+            for (i = 0; i < 100; i++) {
+                if (mm_heap_alloc_in(others[i], 100) == NULL) _exit(3);
+            }
             mm_heap_destroy(common);
             _exit(0);
         }
@@ -1099,6 +1104,7 @@ TEST(child_of_a_fork_has_the_heap)
     mmi_atomic_store(&storm_over, (size_t)1);
     for (i = 0; i < 2; i++) pthread_join(threads[i], NULL);
     mm_heap_destroy(common);
+    for (i = 0; i < 100; i++) mm_heap_destroy(others[i]);
     CHECK_QUIET();
 }
 #define TESTS_OF_FORK T(child_of_a_fork_has_the_heap),
