@@ -96,7 +96,7 @@ EXAMPLE
         int *numbers = (int *)mm_heap_calloc(1000, sizeof(*numbers));
         if (numbers == NULL) return 1; // errno is ENOMEM
         mm_heap_get_stats(&stats);
-        printf("%zu bytes live of %zu mapped\n", stats.live, stats.committed);
+        printf("%zu bytes live of %zu mapped\n", stats.live, stats.reserved);
         mm_heap_free(numbers);
         return 0;
     }
@@ -3496,7 +3496,7 @@ static MMI_HEAP_NOINLINE void mmi_heap_free_slow(void *ptr, mmi_heap_page *page)
         size = mmi_heap_block_size(page, ptr);
         mmi_heap_block_close(block, NULL, size);
         /* No parcel may be left for a first-class heap when it is destroyed. */
-        if (owner->heap != NULL || mmi_heap_has_none(cache)) {
+        if ((mmi_heap_peek(&page->owner) & MMI_HEAP_OWNER_HEAP) != 0 || mmi_heap_has_none(cache)) {
             mmi_heap_remote_push(owner, block, block);
         } else {
             mmi_heap_parcel_put(cache, owner, block, size);
@@ -4163,6 +4163,7 @@ static bool mmi_heap_destroy_step(mm_heap *heap)
     for (count = 0; count < MMI_HEAP_DESTROY_STEP && (page = heap->pages) != NULL; count++) {
         if (page->index == MMI_HEAP_DIRECT) {
             mmi_heap_huge_keep((mmi_heap_huge *)(void *)page);
+            count += MMI_HEAP_DESTROY_STEP / 8; /* it may have unmapped others */
             continue;
         }
         MM_TRACK_POISON(page->start, page->granules * MMI_HEAP_GRANULE);
