@@ -1054,6 +1054,11 @@ TEST(threads_create_and_destroy)
     for (i = 0; i < SHARERS; i++) {
         CHECK_EQ(pthread_create(&threads[i], NULL, create_run, NULL), 0);
     }
+    for (i = 0; i < 1000 / SLOW; i++) { /* statistics meanwhile, and only the locks protect them */
+        mm_heap_class_stats rows[MM_HEAP_CLASS_ROWS];
+        mm_heap_get_class_stats(NULL, rows);
+        CHECK(stats_now().heaps <= SHARERS);
+    }
     for (i = 0; i < SHARERS; i++) pthread_join(threads[i], NULL);
     CHECK_QUIET();
 }
