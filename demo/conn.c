@@ -17,23 +17,14 @@
 #define SIOCOUTQ TIOCOUTQ
 #endif
 
+#include "conn_parts.h"
 #include "handshake.h"
+#include "upload.h"
 
 enum {
     CONN_TURNS = 32,          /* steps of one connection before the others get their turn */
     CONN_LINGER_MAX = 1 << 21 /* bytes dropped while lingering: more is not an honest client */
 };
-
-static const char conn_misled[] = "This port speaks HTTPS: the address begins with https://";
-
-typedef enum step { /* what to do after a step of the state machine */
-    STEP_ON,        /* there is more to do */
-    STEP_WAIT,      /* an event or a timer comes next */
-    STEP_CLOSE      /* it is over */
-} step;
-
-static step conn_answer(conn *c, int status, size_t head_size);
-static step refuse(conn *c, int status);
 
 /* ---- opening and closing ---- */
 
@@ -116,6 +107,7 @@ void conn_close(conn *c)
     /* or else OpenSSL forgets the session, which is not to blame for how the connection ended */
     if (c->ssl != NULL) SSL_set_shutdown(c->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(c->ssl);
+    upload_free(c->upload);
     mm_chunkqueue_deinit(&c->in);
     mm_chunkqueue_deinit(&c->out);
     mm_buffer_deinit(&c->log_line);
@@ -140,14 +132,14 @@ static step wait_for_transport(conn *c, unsigned interest)
     return wait_for(c, interest);
 }
 
-static void enter(conn *c, conn_state state, timer_kind timer)
+void conn_enter(conn *c, conn_state state, timer_kind timer)
 {
     c->state = state;
     worker_set_timer(c->worker, c, timer);
 }
 
 /* The write timer begins anew. */
-static void expect_progress(conn *c)
+void conn_expect_progress(conn *c)
 {
     c->unsent = -1;
     c->stalls = 0;
@@ -168,7 +160,7 @@ static step linger(conn *c)
     say_goodbye(c);
     mm_chunkqueue_reset(&c->in);
     mm_chunkqueue_reset(&c->out);
-    enter(c, CONN_LINGER, TIMER_LINGER);
+    conn_enter(c, CONN_LINGER, TIMER_LINGER);
     return STEP_ON;
 }
 
@@ -193,7 +185,7 @@ static step refuse_plain_http(conn *c)
     SSL_free(c->ssl);
     c->ssl = NULL;
     c->misled = true;
-    return refuse(c, 400);
+    return conn_refuse(c, 400);
 }
 
 static step run_handshake(conn *c)
@@ -208,12 +200,12 @@ static step run_handshake(conn *c)
     case HANDSHAKE_DONE:
     case HANDSHAKE_PLAIN: break;
     }
-    enter(c, CONN_HEAD, TIMER_HEAD);
+    conn_enter(c, CONN_HEAD, TIMER_HEAD);
     return STEP_ON;
 }
 
 /* Reads what is there into `in`. */
-static step fill(conn *c)
+step conn_fill(conn *c)
 {
     size_t got;
     mm_status status;
@@ -228,145 +220,7 @@ static step fill(conn *c)
     return STEP_ON;
 }
 
-/* RFC 9110, 10.1.1: the client waits to be told whether its body is wanted. It is, unless the
-   request is refused for its method or the connection ends anyway: it is dropped, but then the next
-   request can come. Whoever has begun to send it does not wait. */
-static bool is_waiting(conn *c, size_t head_size)
-{
-    const http_request *request = &c->worker->request;
-    http1_body body;
-    if (mm_chunkqueue_length(&c->in) > (int64_t)head_size) c->continued = true;
-    return !c->continued && request->expect_continue && request->keep_alive &&
-           request->method <= HTTP_OPTIONS && http1_body_start(&body, request) == 200;
-}
-
-/* The head stays where it is, and is read again once this is out. */
-static step say_continue(conn *c)
-{
-    static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    c->scanned = 0;
-    c->continued = true;
-    if (mm_chunkqueue_append_mem(&c->out, text, sizeof(text) - 1) != MM_STATUS_OK)
-        return STEP_CLOSE;
-    c->state = CONN_CONTINUE;
-    expect_progress(c);
-    return STEP_ON;
-}
-
-static step run_head(conn *c)
-{
-    size_t size = (size_t)mm_chunkqueue_length(&c->in), head_size = 0;
-    if (size > HTTP1_HEAD_MAX + 1) size = HTTP1_HEAD_MAX + 1;
-    if (size > c->scanned) {
-        mm_status status;
-        const char *bytes = mm_chunkqueue_contiguous(&c->in, size, &status);
-        int result;
-        if (bytes == NULL) return STEP_CLOSE; /* out of memory, even for a head */
-        result = http1_parse_head(&c->worker->request, bytes, size, &c->scanned, &head_size);
-        if (result == 200 && is_waiting(c, head_size)) return say_continue(c);
-        if (result != 0) return conn_answer(c, result, head_size);
-        c->scanned = size;
-    }
-    if (c->timer == TIMER_WRITE) worker_set_timer(c->worker, c, TIMER_HEAD); /* see conn_run */
-    return fill(c);
-}
-
-/* Replaces an answer that has not begun to leave by an error page, and ends the connection with it.
-   The worker's request is another connection's by now. */
-static step refuse(conn *c, int status)
-{
-    memset(&c->worker->request, 0, sizeof(c->worker->request));
-    c->worker->request.method = c->head ? HTTP_HEAD : HTTP_GET;
-    mm_chunkqueue_reset(&c->out);
-    mm_buffer_reset(&c->log_line, 0);
-    return conn_answer(c, status, 0);
-}
-
-static step run_body(conn *c)
-{
-    while (!mm_chunkqueue_is_empty(&c->in)) {
-        char scratch[1024];
-        const char *bytes;
-        size_t size, used = 0;
-        int result;
-        if (mm_chunkqueue_peek(&c->in, scratch, sizeof(scratch), &bytes, &size) != MM_STATUS_OK)
-            return STEP_CLOSE;
-        result = http1_body_feed(&c->body, bytes, size, &used);
-        if (mm_chunkqueue_mark_written(&c->in, (int64_t)used) != MM_STATUS_OK) return STEP_CLOSE;
-        if (result == 200) {
-            c->state = CONN_WRITE;
-            expect_progress(c);
-            return STEP_ON;
-        }
-        if (result != 0) return refuse(c, result);
-    }
-    return fill(c);
-}
-
 /* ---- answering ---- */
-
-/* Moves head and body of the answer to `out`; false when there is no memory for that. */
-static bool queue_response(conn *c, const http_request *request, const http_response *response)
-{
-    worker *w = c->worker;
-    bool ok = http1_write_head(&c->out, request, response, w->date) == MM_STATUS_OK;
-    c->head_size = c->out.bytes_in;
-    ok = ok && mm_chunkqueue_append_queue(&c->out, &w->body) == MM_STATUS_OK;
-    mm_chunkqueue_reset(&w->body);
-    mm_arena_reset(&w->arena);
-    return ok;
-}
-
-static void prepare_response(worker *w, http_response *response)
-{
-    memset(response, 0, sizeof(*response));
-    response->arena = &w->arena;
-    response->body = &w->body;
-    response->content_length = -1;
-    response->pages = w->site.policy->pages;
-    response->page_count = w->site.policy->page_count;
-}
-
-/* Answers the request in the worker, whose head is the first `head_size` bytes of `in` (status
-   200), or refuses what has come with `status`. */
-static step conn_answer(conn *c, int status, size_t head_size)
-{
-    worker *w = c->worker;
-    http_request *request = &w->request;
-    http_response response;
-    int body = 0;
-    bool ok;
-    prepare_response(w, &response);
-    if (status == 200) body = http1_body_start(&c->body, request);
-    if (body == 413) status = 413;
-    if (status == 200) {
-        if (c->redirect && request->method != HTTP_CONNECT)
-            http_response_to_https(&response, request, w->server->https_port);
-        else files_respond(&w->site, request, &response, w->now_ms);
-        /* whoever waits for 100 has his answer: whether the body follows is not known any more */
-        if (body == 200 && request->expect_continue && !c->continued) response.close = true;
-    } else {
-        if (c->misled) response.explanation = conn_misled;
-        http_response_error(&response, status, request->method == HTTP_HEAD);
-        response.close = true;
-    }
-    policy_apply(w->site.policy, &response, c->ssl != NULL);
-    if (!request->keep_alive || w->draining) response.close = true;
-    c->close = response.close;
-    c->tired = response.costly;
-    c->has_body = body == 200 && !c->close;
-    c->head = request->method == HTTP_HEAD;
-    access_log_begin(&w->log, &c->log_line, &c->log_bytes_at, c->peer_text, request,
-                     response.status, w->now_s);
-    c->out.bytes_in = c->out.bytes_out = 0;
-    ok = queue_response(c, request, &response);
-    ok = ok && mm_chunkqueue_mark_written(&c->in, (int64_t)head_size) == MM_STATUS_OK;
-    c->scanned = 0;
-    c->continued = false;
-    enter(c, c->has_body ? CONN_BODY : CONN_WRITE, TIMER_BODY);
-    if (!c->has_body) expect_progress(c);
-    return ok ? STEP_ON : STEP_CLOSE;
-}
 
 /* The answer has left: on to the next request. */
 static step finish(conn *c)
@@ -376,11 +230,11 @@ static step finish(conn *c)
     if (c->close || c->worker->draining) return linger(c);
     mm_chunkqueue_reset(&c->out);
     if (mm_chunkqueue_is_empty(&c->in)) {
-        enter(c, CONN_HEAD, TIMER_IDLE);
+        conn_enter(c, CONN_HEAD, TIMER_IDLE);
         if (c->ssl == NULL || SSL_pending(c->ssl) == 0) return wait_for(c, EVENT_READ);
         return STEP_ON;
     }
-    enter(c, CONN_HEAD, TIMER_HEAD);
+    conn_enter(c, CONN_HEAD, TIMER_HEAD);
     return STEP_ON;
 }
 
@@ -390,9 +244,9 @@ static step run_write(conn *c)
     mm_status status;
     if (c->ssl != NULL) status = mm_io_tls_write(&c->out, c->ssl, 0, &written);
     else status = mm_io_write(&c->out, c->fd, 0, &written);
-    if (written > 0) expect_progress(c);
+    if (written > 0) conn_expect_progress(c);
     if (status == MM_STATUS_OK && c->state == CONN_CONTINUE) {
-        enter(c, CONN_HEAD, TIMER_HEAD);
+        conn_enter(c, CONN_HEAD, TIMER_HEAD);
         return STEP_ON;
     }
     if (status == MM_STATUS_OK) return finish(c);
@@ -411,8 +265,9 @@ void conn_run(conn *c)
     for (turns = 0; next == STEP_ON && turns < CONN_TURNS && !c->tired; turns++) {
         switch (c->state) {
         case CONN_HANDSHAKE: next = run_handshake(c); break;
-        case CONN_HEAD: next = run_head(c); break;
-        case CONN_BODY: next = run_body(c); break;
+        case CONN_HEAD: next = conn_run_head(c); break;
+        case CONN_BODY: next = conn_run_body(c); break;
+        case CONN_UPLOAD: next = conn_run_upload(c); break;
         case CONN_CONTINUE:
         case CONN_WRITE: next = run_write(c); break;
         case CONN_LINGER: next = run_linger(c); break;
@@ -422,7 +277,7 @@ void conn_run(conn *c)
         conn_close(c);
     } else if (next == STEP_ON) { /* the others come first; then, when there is room to write */
         if (c->state == CONN_HEAD && c->scanned == 0) /* not for a head: one is here, unread */
-            expect_progress(c);
+            conn_expect_progress(c);
         (void)wait_for(c, EVENT_WRITE);
     }
 }
@@ -449,8 +304,9 @@ void conn_timeout(conn *c)
     }
     worker_set_timer(c->worker, c, TIMER_NONE);
     if (late_head) c->head = false; /* it is not known yet */
-    if (late_head || c->state == CONN_BODY) {
-        if (refuse(c, 408) == STEP_CLOSE) conn_close(c);
+    if (late_head || c->state == CONN_BODY || c->state == CONN_UPLOAD) {
+        step next = c->state == CONN_UPLOAD ? conn_answer_upload(c, 408) : conn_refuse(c, 408);
+        if (next == STEP_CLOSE) conn_close(c);
         else conn_run(c);
         return;
     }

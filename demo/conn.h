@@ -12,6 +12,7 @@ typedef enum conn_state {
     CONN_HEAD,      /* a request head is awaited or on its way */
     CONN_CONTINUE,  /* the head is here, the client is being told to send the body */
     CONN_BODY,      /* the answer is ready; the request's body is being read and dropped */
+    CONN_UPLOAD,    /* the request's body is being read into a file */
     CONN_WRITE,     /* the answer is being sent */
     CONN_LINGER     /* our end is closed; what still comes is dropped, for the peer to get all */
 } conn_state;
@@ -38,7 +39,8 @@ struct conn {
     mm_chunkqueue in;     /* received and not yet used */
     mm_chunkqueue out;    /* the answer */
     size_t scanned;       /* bytes of `in` that the parser has seen */
-    http1_body body;
+    http1_body body;      /* that is being dropped */
+    struct upload *upload; /* that is being kept; NULL: none */
     int64_t head_size;    /* bytes of the answer that are not content */
     int64_t dropped;      /* bytes thrown away while lingering */
     int unsent;           /* bytes that TCP held when the write timer last ran out; -1: not asked */

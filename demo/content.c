@@ -104,7 +104,7 @@ static bool append_part(const files_call *call, mm_file *file, const files_range
 }
 
 /* 16 digits that nobody foresees, so that no file has them: splitmix64's steps. */
-static uint64_t next_random(files_site *site)
+uint64_t files_random(files_site *site)
 {
     uint64_t x = site->random += UINT64_C(0x9E3779B97F4A7C15);
     x = (x ^ x >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
@@ -121,7 +121,7 @@ static bool answer_parts(const files_call *call, const file_content *content,
     char boundary[24];
     const char *type;
     (void)snprintf(boundary, sizeof(boundary), "mm-%016llx",
-                   (unsigned long long)next_random(call->site));
+                   (unsigned long long)files_random(call->site));
     parts.boundary = boundary;
     type = mm_arena_printf(response->arena, "multipart/byteranges; boundary=%s", boundary);
     if (type == NULL) return false;

@@ -33,6 +33,11 @@ mm_status files_siblings_init(files_site *site)
     return MM_STATUS_OK;
 }
 
+void files_siblings_forget(files_site *site)
+{
+    memset(site->siblings, 0, ENCODING_SLOTS * sizeof(*site->siblings));
+}
+
 void files_siblings_deinit(files_site *site)
 {
     if (site->siblings != NULL)

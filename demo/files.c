@@ -7,6 +7,13 @@
 
 static const char files_index[] = "index.html";
 static const char files_methods[] = "GET, HEAD, OPTIONS";
+static const char files_methods_put[] = "GET, HEAD, OPTIONS, PUT";
+const char files_challenge[] = "Basic realm=\"mmserve\", charset=\"UTF-8\"";
+
+enum {
+    FILES_VALID_MS = 1000, /* that a path is believed; the cache's default */
+    FILES_FRESH_MS = 2 * FILES_VALID_MS
+};
 
 /* ---- errors ---- */
 
@@ -143,19 +150,46 @@ static void answer_path(const files_call *call)
     mm_file_release(file);
 }
 
-/* The methods that every path here has, whatever there is. A browser asks for them before it lets a
-   script of another site send fields that a form cannot (Fetch standard, 4.8). */
+/* Which methods a path has, whatever there is. */
+static const char *methods_of(const files_call *call)
+{
+    mm_slice encoded = call->request->path, rest;
+    const uploads *all = call->site->uploads;
+    char *path;
+    size_t length;
+    bool folder;
+    int decoded;
+    if (all == NULL || all->count == 0) return files_methods;
+    if (encoded.len > 0 && encoded.ptr[0] == '*') return files_methods_put;
+    path = mm_arena_alloc(call->response->arena, encoded.len + 1);
+    if (path == NULL) return files_methods;
+    decoded = files_decode_path(encoded, path, &length, &folder);
+    if (decoded != 200 || uploads_find(all, mm_slice_make(path, length), &rest) == all->count)
+        return files_methods;
+    return files_methods_put;
+}
+
+/* A browser asks for them before it lets a script of another site send fields that a form cannot
+   (Fetch standard, 4.8). */
 static void answer_options(const files_call *call)
 {
     http_response *response = call->response;
+    const char *methods = methods_of(call);
     response->status = 204;
-    http_response_header(response, "Allow", files_methods);
+    http_response_header(response, "Allow", methods);
     if (call->site->policy == NULL || !call->site->policy->cors) return;
-    http_response_header(response, "Access-Control-Allow-Methods", files_methods);
+    http_response_header(response, "Access-Control-Allow-Methods", methods);
     http_response_header(response, "Access-Control-Allow-Headers",
-                         "Authorization, If-Match, If-Modified-Since, If-None-Match, If-Range, "
-                         "If-Unmodified-Since, Range");
+                         "Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Match, "
+                         "If-Range, If-Unmodified-Since, Range");
     http_response_header(response, "Access-Control-Max-Age", "7200");
+}
+
+int files_check_password(const files_call *call)
+{
+    if (call->site->guard == NULL) return 200;
+    return auth_check(call->site->guard, call->request, call->response->arena, call->now_ms,
+                      &call->response->costly);
 }
 
 /* Whether the request is let in. A browser shows no password when it asks whether a script of
@@ -167,21 +201,33 @@ static bool is_let_in(const files_call *call)
     bool preflight = call->request->method == HTTP_OPTIONS && site->policy != NULL &&
                      site->policy->cors;
     int status;
-    if (site->guard == NULL || preflight) return true;
-    status = auth_check(site->guard, call->request, response->arena, call->now_ms,
-                        &response->costly);
+    if (preflight) return true;
+    status = files_check_password(call);
     if (status == 200) return true;
     files_answer_error(call, status);
-    if (status == 401)
-        http_response_header(response, "WWW-Authenticate",
-                             "Basic realm=\"mmserve\", charset=\"UTF-8\"");
+    if (status == 401) http_response_header(response, "WWW-Authenticate", files_challenge);
     return false;
+}
+
+/* A file that was put is served at once, whatever any worker's cache knew: a while after each
+   upload paths are not believed. (That the old file has changed as well, the cache sees by its
+   times, if the system's clock has ticked between the two.) */
+static void mind_uploads(files_site *site, int64_t now_ms)
+{
+    size_t commits = site->uploads == NULL ? 0 : mmi_atomic_load(&site->uploads->commits);
+    if (commits != site->commits) {
+        site->commits = commits;
+        site->fresh_until = now_ms + FILES_FRESH_MS;
+        files_siblings_forget(site);
+    }
+    site->cache->valid_ms = now_ms < site->fresh_until ? -1 : FILES_VALID_MS;
 }
 
 void files_respond(files_site *site, const http_request *request, http_response *response,
                    int64_t now_ms)
 {
     files_call call = {site, request, response, now_ms, request->method == HTTP_HEAD};
+    mind_uploads(site, now_ms);
     if (!is_let_in(&call)) return;
     switch (request->method) {
     case HTTP_GET:
@@ -190,6 +236,6 @@ void files_respond(files_site *site, const http_request *request, http_response 
     case HTTP_UNKNOWN: files_answer_error(&call, 501); break;
     default:
         files_answer_error(&call, 405);
-        http_response_header(response, "Allow", files_methods);
+        http_response_header(response, "Allow", methods_of(&call));
     }
 }

@@ -6,6 +6,7 @@
 #include "auth.h"
 #include "http.h"
 #include "policy.h"
+#include "uploads.h"
 
 struct files_sibling;
 
@@ -16,6 +17,9 @@ typedef struct files_site { /* what a worker serves */
     auth_guard *guard;      /* who may read; NULL: everybody */
     const policy *policy;    /* what options add to answers; NULL: nothing */
     struct files_sibling *siblings; /* see files_siblings_init; NULL: nothing is remembered */
+    uploads *uploads;       /* where files may be put; NULL: nowhere */
+    size_t commits;         /* of these, that the caches know of */
+    int64_t fresh_until;    /* until then each lookup is by path; milliseconds */
     uint64_t random;        /* state of what boundaries are made from; set it to a random number */
 } files_site;
 
@@ -37,6 +41,14 @@ void files_respond(files_site *site, const http_request *request, http_response 
 
 /* The answer is an error page. */
 void files_answer_error(const files_call *call, int status);
+
+/* Whether the request shows a password, if one is needed: 200, 401 or 429; and what
+   WWW-Authenticate says when it does not. */
+int files_check_password(const files_call *call);
+extern const char files_challenge[];
+
+/* A number that nobody foresees. */
+uint64_t files_random(files_site *site);
 
 /* ---- content (content.c) ---- */
 
@@ -114,6 +126,9 @@ enum { FILES_ENCODINGS = 3 }; /* br, zstd, gzip: the best one of those that weig
 /* Memory for what lies beside which file, so that it need not be looked for in each request. */
 MM_NODISCARD mm_status files_siblings_init(files_site *site);
 void files_siblings_deinit(files_site *site);
+
+/* Forgets what was found. */
+void files_siblings_forget(files_site *site);
 
 /* Which codings of a file lie beside it, as a set of bits: files of its name and .br, .zst or .gz
    that are not older than it. What was found is believed for a second. */

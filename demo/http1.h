@@ -25,20 +25,30 @@ int http1_parse_target(http_request *request);
 /* Whether a text is host[:port] of RFC 3986, 3.2, the host not empty, without user information. */
 bool http1_is_authority(mm_slice text, bool with_port);
 
-/* A request body on its way to nowhere: zero it, set it up by http1_body_start, then feed it. */
+/* A request body: set it up by http1_body_start, then feed or take it. */
 typedef struct http1_body {
     mm_chunked_decoder decoder; /* of a body in chunked coding */
     bool chunked;               /* whether it is one */
     int64_t left;               /* bytes until the end of another */
-    int64_t total;              /* bytes of it so far */
+    int64_t total;              /* bytes of it that were fed so far */
 } http1_body;
 
-/* What follows the head of `request`. Returns 0 when nothing follows, 200 when a body does, 413. */
-int http1_body_start(http1_body *body, const http_request *request);
+/* What a body that is read only to be dropped may have. */
+extern const mm_chunked_limits http1_drop_limits;
 
-/* Consumes bytes of the body: *used says how many. Returns 0: more is to come; 200: that was the
-   end of it; 400: bad framing; 413: too long. */
+/* What follows the head of `request`. Returns 0 when nothing follows, 200 when a body does, 413.
+   The limits, of which `body` is for every kind, must outlive the body. */
+int http1_body_start(http1_body *body, const http_request *request,
+                     const mm_chunked_limits *limits);
+
+/* Consumes bytes of the body, to be dropped: *used says how many. Returns 0: more is to come; 200:
+   that was the end of it; 400: bad framing; 413: too long. */
 int http1_body_feed(http1_body *body, const char *bytes, size_t size, size_t *used);
+
+/* Moves what `from` has of the body, its coding undone, to the end of `to`, a queue of the same
+   pool; unless it is in a coding, not before there are `least` bytes or all that is to come, so
+   that few bytes at a time do not each keep a chunk. Returns as above, or 503: out of memory. */
+int http1_body_take(http1_body *body, mm_chunkqueue *from, mm_chunkqueue *to, int64_t least);
 
 /* Appends status line and fields of the response to `out`, with Date (`date` is the formatted
    current time), with Content-Length but for 1xx, 204 and 304, and with Connection where the

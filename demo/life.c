@@ -56,7 +56,7 @@ static int64_t clock_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Certificates and keys of tickets; what is bad stays as it was. */
+/* Certificates, keys of tickets and tokens; what is bad stays as it was. */
 static void reload_secrets(life *l)
 {
     char error[LIFE_ERROR_SIZE];
@@ -65,6 +65,8 @@ static void reload_secrets(life *l)
         fprintf(stderr, "mmserve: %s; those in use stay\n", error);
     if (!certs_reload(&l->server->certs, error, sizeof(error)))
         fprintf(stderr, "mmserve: %s; the certificates in use stay\n", error);
+    if (!uploads_reload(&l->server->uploads, error, sizeof(error)))
+        fprintf(stderr, "mmserve: %s; those in use stay\n", error);
     server_warn(l->server);
 }
 

@@ -130,7 +130,12 @@ static void append_head(listing *l)
 
 static void append_foot(listing *l)
 {
+    const uploads *all = l->site->uploads;
+    mm_slice rest;
     mm_buffer_append_string(&l->text, "</table>\n");
+    if (all != NULL && uploads_find(all, l->path, &rest) < all->count)
+        mm_buffer_append_format(&l->text, "<p>Files can be put here by PUT%s.\n",
+                                all->token_file != NULL ? ", with a token" : "");
     html_append_end(&l->text);
 }
 

@@ -108,7 +108,9 @@ static int start_workers(worker *workers, int count, server *s, listen_plan *pla
     }
     s->https_port = plan->port;
     server_warn(s);
+    server_warn_start(s);
     if (!confine(s->options, error, error_size)) return ready;
+    for (i = 0; i < (int)s->uploads.count; i++) uploads_sweep(workers[0].places[i].root_fd);
     banner(s, plan, count);
     for (i = 0; i < count; i++) {
         if (worker_start(&workers[i])) continue;

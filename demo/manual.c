@@ -41,6 +41,20 @@ static const char usage[] =
     "  They are asked for on --http-port too, where they are sent in the clear, unless all is\n"
     "  redirected from there.\n";
 
+static const char uploading[] =
+    "\n"
+    "Uploads:\n"
+    "  With --upload /PREFIX=DIR a PUT to /PREFIX/a/b makes or replaces the file b in DIR/a,\n"
+    "  which must be there; other methods change nothing. It is there as a whole or not at all:\n"
+    "  201 says that it is new, 204 that it has replaced another. If-Match, If-None-Match and\n"
+    "  If-Unmodified-Since are obeyed. Hidden names cannot be put, and links lead nowhere out of\n"
+    "  DIR. For the files to be served as well, let DIR be the folder that is served as /PREFIX:\n"
+    "    openssl rand -hex 32 >token; chmod 600 token\n"
+    "    mmserve --upload /drop=site/drop --upload-token-file token site\n"
+    "    curl -T file -H \"Authorization: Bearer $(cat token)\" https://localhost:8443/drop/\n"
+    "  The tokens are read again within seconds of a change, and after SIGHUP. At least 64 KiB of\n"
+    "  a file must come in the time of --write-timeout.\n";
+
 static const char certificates[] =
     "\n"
     "Certificates:\n"
@@ -73,8 +87,8 @@ static const char certificates[] =
 static const char life[] =
     "\n"
     "Signals:\n"
-    "  SIGHUP               read certificates, keys and the keys of tickets again, and open the\n"
-    "                       access log again\n"
+    "  SIGHUP               read certificates, keys, the keys of tickets, tokens and error pages\n"
+    "                       again, and open the access log again\n"
     "  SIGUSR1              open the access log again, after it has been renamed\n"
     "  SIGTERM, SIGINT      drain: take no new connections, complete the answers under way, for\n"
     "                       as long as --drain says, then exit; a second one exits at once\n"
@@ -102,4 +116,4 @@ static const char life[] =
     "                       an application, whose assets have hashes in their names\n";
 
 /* In parts, since a string need not be longer than 4095 bytes for a compiler to take it. */
-const char *const manual_end[] = {usage, certificates, life, NULL};
+const char *const manual_end[] = {usage, uploading, certificates, life, NULL};

@@ -51,6 +51,8 @@ static bool is_log_format(const char *text);
 static bool is_header(const char *text);
 static bool is_cache_control(const char *text);
 static bool is_error_page(const char *text);
+static bool is_upload(const char *text);
+static bool is_size(const char *text);
 
 static const rule rules[] = {
     {.name = "port", .letter = 'p', .kind = RULE_NUMBER, .field = FIELD(port), .value = "N",
@@ -132,6 +134,22 @@ static const rule rules[] = {
      .help = "do not list folders that have no index.html"},
     {.name = "follow", .kind = RULE_ON, .field = FIELD(follow),
      .help = "let symbolic links lead out of DIR"},
+    {.name = "upload", .kind = RULE_LIST, .field = FIELD(upload), .value = "/PREFIX=DIR",
+     .check = is_upload, .wanted = "/PREFIX=DIR", .shown = "none",
+     .help = "let clients PUT files below /PREFIX into the folder DIR; needs\n"
+             "--upload-token-file or --upload-open\n"},
+    {.name = "upload-token-file", .kind = RULE_TEXT, .field = FIELD(upload_token_file),
+     .value = "FILE", .shown = "none",
+     .help = "who may: tokens, one a line, of 16 characters or more; a\n"
+             "client shows one as Authorization: Bearer TOKEN\n"},
+    {.name = "upload-open", .kind = RULE_ON, .field = FIELD(upload_open),
+     .help = "let everybody PUT files, or everybody that --auth lets in"},
+    {.name = "upload-max", .kind = RULE_TEXT, .field = FIELD(upload_max), .value = "SIZE",
+     .text = "1G", .check = is_size, .wanted = "a number of bytes, or of K, M, G or T",
+     .help = "largest file to be put "},
+    {.name = "upload-fsync", .kind = RULE_ON, .field = FIELD(upload_fsync),
+     .help = "answer when the file is on the disk, not only in the system's\n"
+             "cache"},
     {.name = "user", .kind = RULE_TEXT, .field = FIELD(user), .value = "NAME[:GROUP]",
      .shown = "stay who you are",
      .help = "user to become once sockets, keys and the log are open\n"},
@@ -288,6 +306,17 @@ static bool is_error_page(const char *text)
     return value_error_page(text, &pair);
 }
 
+static bool is_upload(const char *text)
+{
+    value_pair pair;
+    return value_upload(text, &pair);
+}
+
+static bool is_size(const char *text)
+{
+    return value_size(text) >= 0;
+}
+
 static void add_to_list(parser *p, const rule *r, const char *text)
 {
     options_list *list = (options_list *)(void *)((char *)p->o + r->field);
@@ -376,9 +405,24 @@ static void parse_dir(parser *p, const char *argument)
     p->has_dir = true;
 }
 
+static void check_uploads(parser *p)
+{
+    const options *o = p->o;
+    bool token = o->upload_token_file != NULL;
+    if (o->upload.count > 0 && !token && !o->upload_open)
+        fail(p, "--upload: needs --upload-token-file, or else --upload-open");
+    else if (o->upload.count == 0 && (token || o->upload_open || o->upload_fsync))
+        fail(p, "--upload-%s: needs --upload as well",
+             token ? "token-file" : o->upload_open ? "open" : "fsync");
+    else if (token && o->upload_open)
+        fail(p, "--upload-open: is not for those who need a token (--upload-token-file)");
+}
+
 static void check_together(parser *p)
 {
     const options *o = p->o;
+    check_uploads(p);
+    if (p->ended) return;
     if (o->key.count > 0 && o->cert.count == 0) fail(p, "--key: needs --cert as well");
     else if (o->key.count > o->cert.count) fail(p, "--key: more of them than of --cert");
     else if (o->chroot != NULL && o->user == NULL) fail(p, "--chroot: needs --user as well");

@@ -38,6 +38,11 @@ typedef struct options {
     bool hsts;             /* browsers are to come back by HTTPS only */
     bool spa;              /* addresses of nothing are answered with index.html */
     bool redirect_http;    /* plain HTTP only says where HTTPS is */
+    options_list upload;   /* /PREFIX=DIR: where clients may put files; none: nowhere */
+    const char *upload_token_file; /* who may: those who show a token of this file */
+    bool upload_open;      /* or everybody */
+    const char *upload_max; /* bytes of a file, as value_size reads them; "1G" */
+    bool upload_fsync;     /* what was put is on the disk before it is answered */
     const char *user;      /* NAME[:GROUP] to become once all is open; NULL: nobody else */
     const char *chroot;    /* folder to be the root then; NULL: as it is */
     bool sandbox;          /* Landlock and seccomp, where there are */

@@ -102,7 +102,8 @@ static bool allow_secrets(const sandbox *s, const options *o)
     bool ok = true;
     for (i = 0; i < o->cert.count; i++) ok = ok && allow_reading(s, o->cert.at[i]);
     for (i = 0; i < o->key.count; i++) ok = ok && allow_reading(s, o->key.at[i]);
-    return ok && (o->ticket_keys == NULL || allow_reading(s, o->ticket_keys));
+    return ok && (o->ticket_keys == NULL || allow_reading(s, o->ticket_keys)) &&
+           (o->upload_token_file == NULL || allow_reading(s, o->upload_token_file));
 }
 
 /* Those of mm_chunk_pool_init. */
@@ -114,6 +115,13 @@ static bool allow_temporary(const sandbox *s)
     return allow(s, dir, rights) && allow(s, "/tmp", rights);
 }
 
+/* Files are made, replaced and removed there, but nothing is moved between folders. */
+static bool allow_upload(const sandbox *s, const char *option)
+{
+    const uint64_t rights = MAY_READ | MAY_LIST | MAY_WRITE | MAY_MAKE | MAY_REMOVE | MAY_TRUNCATE;
+    return allow(s, strchr(option, '=') + 1, rights);
+}
+
 static bool allow_all(const sandbox *s, const options *o)
 {
     size_t i;
@@ -121,6 +129,8 @@ static bool allow_all(const sandbox *s, const options *o)
               allow_temporary(s);
     if (strcmp(o->log, "-") != 0 && strcmp(o->log, "none") != 0) /* to be opened anew */
         ok = ok && allow_folder_of(s, o->log, MAY_WRITE | MAY_MAKE);
+    for (i = 0; i < o->upload.count; i++)
+        ok = ok && allow_upload(s, o->upload.at[i]);
     for (i = 0; i < o->bind.count; i++)
         if (strncmp(o->bind.at[i], "unix:", 5) == 0)
             ok = ok && allow_folder_of(s, o->bind.at[i] + 5, MAY_REMOVE);

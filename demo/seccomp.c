@@ -50,6 +50,7 @@ static const seccomp_call calls[] = {
     CALL(dup), CALL(dup3), CALL(ftruncate), CALL(fallocate), CALL(fsync), CALL(fdatasync),
     CALL(unlinkat), CALL(renameat), CALL(readlinkat), CALL(faccessat), CALL(fadvise64),
     CALL(copy_file_range), CALL(umask), CALL(getcwd), CALL(linkat), CALL(fchmod), CALL(utimensat),
+    CALL(flock), CALL(fstatfs),
 #ifdef SYS_openat2
     CALL(openat2),
 #endif

@@ -23,7 +23,7 @@ enum {
 static bool share_fds(server *s, int workers, char *error, size_t error_size)
 {
     size_t fds = 0, reserved = SERVER_FDS_WORKER + 2 * s->options->bind.count +
-                               s->manager.count;
+                               s->manager.count + s->options->upload.count;
     reserved = SERVER_FDS_RESERVED + reserved * (size_t)workers;
     if (mm_fd_limit_raise(0, &fds) != MM_STATUS_OK || fds < reserved + SERVER_FDS_LEAST) {
         snprintf(error, error_size, "too few file descriptors: %zu, of which %zu are reserved", fds,
@@ -54,6 +54,7 @@ static void watch_files(server *s)
     for (i = 0; i < o->cert.count; i++) watch_add(&s->files, o->cert.at[i]);
     for (i = 0; i < o->key.count; i++) watch_add(&s->files, o->key.at[i]);
     if (o->ticket_keys != NULL) watch_add(&s->files, o->ticket_keys);
+    if (o->upload_token_file != NULL) watch_add(&s->files, o->upload_token_file);
 }
 
 static bool open_tls(server *s, char *error, size_t error_size)
@@ -81,7 +82,7 @@ bool server_open(server *s, const options *o, int workers, char *error, size_t e
     return systemd_open(&s->manager, error, error_size) &&
            share_fds(s, workers, error, error_size) && open_peers(s, error, error_size) &&
            policy_init(&s->policy, o, mm_budget_allocator(&s->memory), error, error_size) &&
-           open_tls(s, error, error_size) &&
+           uploads_init(&s->uploads, o, error, error_size) && open_tls(s, error, error_size) &&
            access_log_open(o->log, &s->log_fd, error, error_size);
 }
 
@@ -94,6 +95,7 @@ bool server_close(server *s)
     if (s->log_fd > STDERR_FILENO) close(s->log_fd);
     peers_deinit(&s->peers);
     policy_deinit(&s->policy);
+    uploads_deinit(&s->uploads);
     return mm_budget_deinit(&s->memory) == 0;
 }
 
@@ -107,4 +109,31 @@ void server_warn(const server *s)
     const char *key = certs_exposed_key(&s->certs);
     if (key != NULL) warn_exposed(key);
     if (mm_tls_tickets_exposed(&s->tickets.keys)) warn_exposed(s->options->ticket_keys);
+    if (uploads_exposed(&s->uploads)) warn_exposed(s->uploads.token_file);
+}
+
+/* Whether files are served without encryption, to others than a proxy on this machine. */
+static bool speaks_plain_http(const server *s)
+{
+    bool plain = s->options->http_port >= 0 && s->manager.count == 0;
+    size_t i;
+    for (i = 0; i < s->manager.count; i++) plain = plain || s->manager.sockets[i].plain;
+    return plain && !s->options->redirect_http;
+}
+
+void server_warn_start(const server *s)
+{
+    const options *o = s->options;
+    bool plain = speaks_plain_http(s);
+    size_t i;
+    if (plain && o->auth.count > 0)
+        fprintf(stderr, "mmserve: --auth: over plain HTTP passwords are sent in the clear; "
+                        "--redirect-http mends that\n");
+    if (plain && o->upload_token_file != NULL)
+        fprintf(stderr, "mmserve: --upload: over plain HTTP tokens are sent in the clear; "
+                        "--redirect-http mends that\n");
+    for (i = 0; i < s->uploads.count && o->upload_open; i++)
+        fprintf(stderr, "mmserve: --upload-open: ANYBODY%s may write to %s\n",
+                o->auth.count > 0 ? " with a password" : " who can reach this server",
+                s->uploads.places[i].dir);
 }

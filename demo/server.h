@@ -9,6 +9,7 @@
 #include "policy.h"
 #include "systemd.h"
 #include "tls.h"
+#include "uploads.h"
 #include "watch.h"
 
 enum { SERVER_LISTENERS = 2 * OPTIONS_LIST }; /* HTTPS and HTTP, on each address */
@@ -22,6 +23,7 @@ typedef struct server {
     systemd manager;     /* of this service, if there is one */
     int https_port;      /* that clients are redirected to; set before the workers start */
     policy policy;       /* what options add to answers */
+    uploads uploads;     /* where files may be put, and by whom */
     auth_users users;    /* who may read; none: everybody */
     int log_fd;          /* of the access log; -1: none */
     mm_budget memory;    /* of the whole process; the workers' are beneath it */
@@ -39,5 +41,8 @@ bool server_close(server *s);
 
 /* Says on standard error what is unwise about the files that are used. */
 void server_warn(const server *s);
+
+/* And what is about the options, at start. */
+void server_warn_start(const server *s);
 
 #endif

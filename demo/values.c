@@ -59,6 +59,42 @@ bool value_error_page(const char *text, value_pair *pair)
            text_is_digit(status.ptr[1]) && text_is_digit(status.ptr[2]);
 }
 
+static bool is_prefix(mm_slice path)
+{
+    size_t i;
+    if (path.len == 0 || path.ptr[0] != '/' || !mm_slice_is_utf8(path)) return false;
+    for (i = 0; i < path.len; i++) {
+        unsigned char c = (unsigned char)path.ptr[i];
+        if (c < ' ' || c == 0x7F || c == '\\') return false;
+        if (c == '/' && i + 1 < path.len && text_is_among(path.ptr[i + 1], "/.")) return false;
+    }
+    return true;
+}
+
+bool value_upload(const char *text, value_pair *pair)
+{
+    if (!split(text, '=', pair)) return false;
+    pair->right = mm_slice_from_string(strchr(text, '=') + 1); /* names may end in blanks */
+    return is_prefix(pair->left);
+}
+
+int64_t value_size(const char *text)
+{
+    static const char units[] = "KMGT";
+    const char *unit;
+    int64_t size = 0;
+    int shift = 0;
+    if (!text_is_digit(*text)) return -1;
+    for (; text_is_digit(*text); text++) {
+        if (size > (INT64_MAX - (*text - '0')) / 10) return -1;
+        size = size * 10 + (*text - '0');
+    }
+    unit = *text == '\0' ? NULL : strchr(units, *text);
+    if (unit != NULL) shift = 10 * ((int)(unit - units) + 1);
+    if (*text != '\0' && (unit == NULL || text[1] != '\0')) return -1;
+    return size > INT64_MAX >> shift ? -1 : size << shift;
+}
+
 bool value_origin(const char *text)
 {
     mm_slice origin = mm_slice_from_string(text), scheme, host;

@@ -18,6 +18,13 @@ bool value_cache_control(const char *text, value_pair *pair);
 /* STATUS=FILE; the status is from 400 to 599. */
 bool value_error_page(const char *text, value_pair *pair);
 
+/* /PREFIX=DIR: a path as it is, not encoded, with no segment that is empty or begins with a dot. */
+bool value_upload(const char *text, value_pair *pair);
+
+/* A number of bytes, perhaps with K, M, G or T (powers of 1024) behind it; -1 when it is none, or
+   more than a file can have. */
+int64_t value_size(const char *text);
+
 /* An origin as browsers send it, scheme://host or scheme://host:port, or "*". */
 bool value_origin(const char *text);
 

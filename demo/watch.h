@@ -8,7 +8,7 @@
 
 #include "options.h"
 
-enum { WATCH_FILES = 2 * OPTIONS_LIST + 1 }; /* certificates, their keys, and keys of tickets */
+enum { WATCH_FILES = 2 * OPTIONS_LIST + 2 }; /* certificates, their keys, keys of tickets, tokens */
 
 typedef struct watch_stamp { /* of a file's content; all zero: it is not there */
     struct timespec modified, changed;

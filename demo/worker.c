@@ -305,6 +305,23 @@ static mm_status init_files(worker *w)
     return status == MM_STATUS_OK ? files_siblings_init(&w->site) : status;
 }
 
+/* What is at a place is looked up anew each time, and nothing is kept open. */
+static mm_status init_places(worker *w, const char **dir)
+{
+    const uploads *all = &w->server->uploads;
+    mm_filecache_desc cache = {.max_entries = 1, .valid_ms = -1};
+    mm_status status = MM_STATUS_OK;
+    size_t i;
+    cache.fds = &w->server->fds;
+    cache.allocator = mm_budget_allocator(&w->memory);
+    w->site.uploads = &w->server->uploads;
+    for (i = 0; i < all->count && status == MM_STATUS_OK; i++) {
+        cache.root = *dir = all->places[i].dir;
+        status = mm_filecache_init(&w->places[i], &cache);
+    }
+    return status;
+}
+
 static mm_status init_loop(worker *w)
 {
     size_t i;
@@ -324,6 +341,7 @@ static mm_status init_loop(worker *w)
 bool worker_init(worker *w, server *s, const listener *listeners, size_t count, char *error,
                  size_t error_size)
 {
+    const char *dir = s->options->dir;
     mm_status status;
     memset(w, 0, sizeof(*w));
     w->server = s;
@@ -337,8 +355,9 @@ bool worker_init(worker *w, server *s, const listener *listeners, size_t count, 
     w->log.json = s->options->log_format != NULL && strcmp(s->options->log_format, "json") == 0;
     errno = 0;
     if (status == MM_STATUS_OK) status = init_files(w);
+    if (status == MM_STATUS_OK) status = init_places(w, &dir);
     if (status != MM_STATUS_OK) {
-        snprintf(error, error_size, "%s: %s", s->options->dir,
+        snprintf(error, error_size, "%s: %s", dir,
                  errno != 0 ? strerror(errno) : mm_status_string(status));
     } else {
         status = init_loop(w);
@@ -394,6 +413,8 @@ bool worker_deinit(worker *w)
     mm_chunkqueue_deinit(&w->body);
     files_siblings_deinit(&w->site);
     left = mm_filecache_deinit(&w->cache);
+    for (i = 0; i < w->server->uploads.count; i++)
+        left += mm_filecache_deinit(&w->places[i]);
     left += mm_chunk_pool_deinit(&w->chunks);
     mm_arena_deinit(&w->arena);
     mm_slab_deinit(&w->conns);

@@ -57,6 +57,7 @@ typedef struct worker {
     mm_arena arena;           /* of the response that is being made */
     mm_chunkqueue body;       /* of the response that is being made */
     mm_filecache cache;
+    mm_filecache places[OPTIONS_LIST]; /* of uploads: what is there, and folders to put files in */
     files_site site;
     auth_guard guard;
     access_log log;

@@ -1,6 +1,6 @@
-/* What reads bytes of clients in the demo: request heads, chunked bodies, paths, ranges, conditions
-   and weighted lists. The first byte of the input names the reader, the second is its parameter;
-   the rest is what the client sends. */
+/* What reads bytes of clients in the demo: request heads, chunked bodies, paths, ranges,
+   conditions, weighted lists, and what is put. The first byte of the input names the reader, the
+   second is its parameter; the rest is what the client sends. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -19,6 +19,7 @@
 #include "../../demo/http1_target.c"
 #include "../../demo/path.c"
 #include "../../demo/ranges.c"
+#include "../../demo/values.c"
 
 #include "fuzz.h"
 
@@ -84,8 +85,8 @@ static void check_body(mm_slice text, size_t cut)
     int status, again = 0;
     memset(&request, 0, sizeof(request));
     request.chunked = true;
-    FUZZ_CHECK(http1_body_start(&whole, &request) == 200);
-    FUZZ_CHECK(http1_body_start(&pieces, &request) == 200);
+    FUZZ_CHECK(http1_body_start(&whole, &request, &http1_drop_limits) == 200);
+    FUZZ_CHECK(http1_body_start(&pieces, &request, &http1_drop_limits) == 200);
     status = http1_body_feed(&whole, text.ptr, text.len, &used);
     FUZZ_CHECK(status == 0 || status == 200 || status == 400 || status == 413);
     FUZZ_CHECK(used <= text.len && (status != 0 || used == text.len));
@@ -97,6 +98,41 @@ static void check_body(mm_slice text, size_t cut)
         at += taken;
     }
     FUZZ_CHECK(again == status && at == used);
+}
+
+/* What is kept of a body, by way of two queues, is what is dropped of it, however it comes; `bits`
+   says how much at a time, and whether it has a coding. */
+static void check_kept(mm_slice text, unsigned bits)
+{
+    mm_chunk_pool pool;
+    mm_chunkqueue from, kept;
+    http1_body taken, dropped;
+    size_t used = 0, at = 0;
+    int status = 0, expected;
+    memset(&request, 0, sizeof(request));
+    request.chunked = (bits & 1) != 0;
+    request.content_length = request.chunked ? -1 : (int64_t)(bits >> 1);
+    if (mm_chunk_pool_init(&pool, NULL) != MM_STATUS_OK) return;
+    mm_chunkqueue_init(&from, &pool);
+    mm_chunkqueue_init(&kept, &pool);
+    expected = http1_body_start(&dropped, &request, &http1_drop_limits);
+    if (expected == 200) expected = http1_body_feed(&dropped, text.ptr, text.len, &used);
+    else expected = 200; /* there is none: it is complete */
+    (void)http1_body_start(&taken, &request, &http1_drop_limits);
+    while (status == 0 && at <= text.len) {
+        size_t n = text.len - at < bits % 13 + 1 ? text.len - at : bits % 13 + 1;
+        FUZZ_CHECK(mm_chunkqueue_append_mem(&from, text.ptr + at, n) == MM_STATUS_OK);
+        status = http1_body_take(&taken, &from, &kept, (int64_t)(bits % 5));
+        FUZZ_CHECK(mm_chunkqueue_check(&from) && mm_chunkqueue_check(&kept));
+        at += n;
+        if (n == 0) break;
+    }
+    FUZZ_CHECK(status == expected);
+    if (status == 200)
+        FUZZ_CHECK(at - (size_t)mm_chunkqueue_length(&from) == used);
+    mm_chunkqueue_deinit(&from);
+    mm_chunkqueue_deinit(&kept);
+    FUZZ_CHECK(mm_chunk_pool_deinit(&pool) == 0);
 }
 
 /* ---- paths ---- */
@@ -131,6 +167,26 @@ static void check_url(mm_slice text)
     mm_buffer_append_url_path(&encoded, mm_slice_make(to, length));
     FUZZ_CHECK(files_decode_path(mm_buffer_slice(&encoded), again, &second, &folder) == 200);
     FUZZ_CHECK(second == length && memcmp(to, again, length) == 0);
+    mm_buffer_deinit(&encoded);
+}
+
+/* The prefix of --upload is a path that requests can have: encoded and decoded, it is the same. */
+static void check_prefix(mm_slice text)
+{
+    static char option[FUZZ_SIZE_MAX + 1], to[FUZZ_SIZE_MAX * 3 + 2];
+    value_pair pair;
+    mm_buffer encoded = {0};
+    mm_slice prefix;
+    size_t length = 0;
+    bool folder;
+    if (text.len > 0) memcpy(option, text.ptr, text.len);
+    option[text.len] = '\0';
+    FUZZ_CHECK(value_size(option) >= -1);
+    if (!value_upload(option, &pair)) return;
+    mm_buffer_append_url_path(&encoded, pair.left);
+    FUZZ_CHECK(files_decode_path(mm_buffer_slice(&encoded), to, &length, &folder) == 200);
+    prefix = text_trim(pair.left, "/");
+    FUZZ_CHECK(length == prefix.len && (length == 0 || memcmp(to, prefix.ptr, length) == 0));
     mm_buffer_deinit(&encoded);
 }
 
@@ -216,12 +272,14 @@ FUZZ_TARGET(data, size)
     mm_slice text;
     if (size < 2 || size > FUZZ_SIZE_MAX) return;
     text = mm_slice_make((const char *)data + 2, size - 2);
-    switch ((uint8_t)(data[0] - 'a') % 6) { /* so that a corpus can be read and typed */
+    switch ((uint8_t)(data[0] - 'a') % 8) { /* so that a corpus can be read and typed */
     case 0: check_head(text, data[1]); break;
     case 1: check_body(text, data[1]); break;
     case 2: check_url(text); break;
     case 3: check_ranges(text, data[1] == 'z' ? INT64_MAX : data[1] % 128); break;
     case 4: check_conditions(text, data[1]); break;
-    default: check_lists(text, data[1]);
+    case 5: check_lists(text, data[1]); break;
+    case 6: check_kept(text, data[1]); break;
+    default: check_prefix(text);
     }
 }

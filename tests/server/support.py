@@ -414,6 +414,7 @@ class ServerTest(unittest.TestCase):
     derived from tests can run them once more with other options, or over TLS."""
     options = ()
     tls = False
+    warning = None  # what it says on standard error at start
     maxDiff = None
 
     @classmethod
@@ -422,6 +423,8 @@ class ServerTest(unittest.TestCase):
         cls.site = cls.make_site()
         cls.server = Server(cls.site, *cls.options)
         cls.addClassCleanup(cls.server.stop)
+        if cls.warning:
+            cls.said = cls.server.complaint(cls.warning)
 
     @classmethod
     def make_site(cls):

@@ -64,6 +64,7 @@ class Passwords(support.ServerTest):
     """RFC 7617."""
     SALT = "00112233445566778899aabbccddeeff"
     KEY = hashlib.pbkdf2_hmac("sha256", b"s\xc3\xa4:cret", bytes.fromhex(SALT), 2000).hex()
+    warning = "--auth: over plain HTTP"
     options = ("--auth", "ann:" + hashlib.sha256(b"secret").hexdigest(),
                "--auth", f"b\u00f6b:pbkdf2:2000:{SALT}:{KEY}", "--workers", "2")
     tls = True
@@ -134,6 +135,7 @@ class Passwords(support.ServerTest):
 class Guessing(support.ServerTest):
     """A server of its own: it has no time for others who have yet to show a password."""
     options = Passwords.options
+    warning = Passwords.warning
     tls = True
 
     def test_floods_of_guesses(self):
@@ -151,6 +153,7 @@ class Guessing(support.ServerTest):
 
 
 class PasswordsAcrossSites(support.ServerTest):
+    warning = "--auth: over plain HTTP"
     options = ("--cors", "*", "--auth", "ann:" + hashlib.sha256(b"secret").hexdigest())
     tls = True
 

@@ -28,6 +28,7 @@ static int injected_open(int fd);
 #include "../../demo/path.c"
 #include "../../demo/policy.c"
 #include "../../demo/ranges.c"
+#include "../../demo/uploads.c"
 #include "../../demo/values.c"
 
 #include <ftw.h>

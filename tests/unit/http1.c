@@ -749,7 +749,7 @@ static int feed_chunked(const char *bytes, size_t size, size_t stride, size_t *u
     memset(&request, 0, sizeof(request));
     request.chunked = true;
     request.content_length = -1;
-    if (http1_body_start(&body, &request) != 200) return -1;
+    if (http1_body_start(&body, &request, &http1_drop_limits) != 200) return -1;
     for (*used = 0; *used < size && status == 0;) {
         size_t n = size - *used < stride ? size - *used : stride, taken = 0;
         char *copy = exact_copy(bytes + *used, n);
@@ -870,17 +870,17 @@ TEST(sized_bodies)
     size_t used;
     memset(&request, 0, sizeof(request));
     request.content_length = -1;
-    CHECK_EQ(http1_body_start(&body, &request), 0);
+    CHECK_EQ(http1_body_start(&body, &request, &http1_drop_limits), 0);
     request.content_length = 0;
-    CHECK_EQ(http1_body_start(&body, &request), 0);
+    CHECK_EQ(http1_body_start(&body, &request, &http1_drop_limits), 0);
     request.content_length = HTTP1_BODY_MAX;
-    CHECK_EQ(http1_body_start(&body, &request), 200);
+    CHECK_EQ(http1_body_start(&body, &request, &http1_drop_limits), 200);
     request.content_length = HTTP1_BODY_MAX + 1;
-    CHECK_EQ(http1_body_start(&body, &request), 413);
+    CHECK_EQ(http1_body_start(&body, &request, &http1_drop_limits), 413);
     request.content_length = INT64_MAX;
-    CHECK_EQ(http1_body_start(&body, &request), 413);
+    CHECK_EQ(http1_body_start(&body, &request, &http1_drop_limits), 413);
     request.content_length = 5;
-    CHECK_EQ(http1_body_start(&body, &request), 200);
+    CHECK_EQ(http1_body_start(&body, &request, &http1_drop_limits), 200);
     CHECK_EQ(http1_body_feed(&body, "", 0, &used), 0);
     CHECK_EQ(used, 0);
     CHECK_EQ(http1_body_feed(&body, "abc", 3, &used), 0);
@@ -888,6 +888,70 @@ TEST(sized_bodies)
     CHECK_EQ(http1_body_feed(&body, "deGET", 5, &used), 200);
     CHECK_EQ(used, 2);
     CHECK_EQ(body.total, 5);
+}
+
+/* Takes a body that comes in pieces of `stride` bytes, at least `least` at a time where it can;
+   what was taken is put into `to` (of 64 bytes), what is left of the input is counted. */
+static int take_body(const http_request *request, const mm_chunked_limits *limits, const char *text,
+                     size_t stride, int64_t least, char *to, size_t *rest)
+{
+    mm_chunk_pool pool;
+    mm_chunkqueue from, kept;
+    http1_body body;
+    size_t at = 0, size = strlen(text);
+    int status = 0;
+    if (mm_chunk_pool_init(&pool, NULL) != MM_STATUS_OK) return -1;
+    mm_chunkqueue_init(&from, &pool);
+    mm_chunkqueue_init(&kept, &pool);
+    if (http1_body_start(&body, request, limits) == 413) status = 413;
+    while (status == 0 && at < size) {
+        size_t n = size - at < stride ? size - at : stride;
+        if (mm_chunkqueue_append_mem(&from, text + at, n) != MM_STATUS_OK) status = -1;
+        else status = http1_body_take(&body, &from, &kept, least);
+        at += n;
+    }
+    *rest = size - at + (size_t)mm_chunkqueue_length(&from);
+    memset(to, 0, 64);
+    if (mm_chunkqueue_length(&kept) < 64 &&
+        mm_chunkqueue_read(&kept, to, (size_t)mm_chunkqueue_length(&kept)) != MM_STATUS_OK)
+        status = -1;
+    mm_chunkqueue_deinit(&from);
+    mm_chunkqueue_deinit(&kept);
+    return mm_chunk_pool_deinit(&pool) == 0 ? status : -1;
+}
+
+TEST(bodies_that_are_kept)
+{
+    static const mm_chunked_limits limits = {10, 0, 0, 0, 0};
+    static const char coded[] = "3\r\nabc\r\n7;x=y\r\ndefghij\r\n0\r\nT: u\r\n\r\nGET";
+    http_request request;
+    char got[64];
+    size_t stride, rest;
+    memset(&request, 0, sizeof(request));
+    for (stride = 1; stride < 40; stride++) {
+        request.chunked = false;
+        request.content_length = 10;
+        CHECK_EQ(take_body(&request, &limits, "0123456789", stride, 4, got, &rest), 200);
+        CHECK(strcmp(got, "0123456789") == 0 && rest == 0);
+        CHECK_EQ(take_body(&request, &limits, "012345678", stride, 100, got, &rest), 0);
+        CHECK(got[0] == '\0' && rest == 9);
+        request.content_length = 3;
+        CHECK_EQ(take_body(&request, &limits, "012GET /", stride, 1, got, &rest), 200);
+        CHECK(strcmp(got, "012") == 0 && rest == 5);
+        request.content_length = 11;
+        CHECK_EQ(take_body(&request, &limits, "0123456789", stride, 1, got, &rest), 413);
+        request.chunked = true;
+        request.content_length = -1;
+        CHECK_EQ(take_body(&request, &limits, coded, stride, 100, got, &rest), 200);
+        CHECK(strcmp(got, "abcdefghij") == 0 && rest == 3);
+        CHECK_EQ(take_body(&request, &limits, "b\r\n", stride, 1, got, &rest), 413);
+        CHECK_EQ(take_body(&request, &limits, "3\r\nabcd", stride, 1, got, &rest), 400);
+        CHECK_EQ(take_body(&request, &limits, "3\r\nabc\r\n", stride, 1, got, &rest), 0);
+    }
+    request.chunked = false;
+    request.content_length = 0; /* it has all come before anything has */
+    CHECK_EQ(take_body(&request, &limits, "G", 1, 1, got, &rest), 200);
+    CHECK_EQ(rest, 1);
 }
 
 /* ---- response heads ---- */
@@ -992,4 +1056,5 @@ TEST_MAIN(T(token_characters_are_those_of_the_rfc), T(a_request_is_taken_apart),
           T(bodies_are_announced), T(refused_requests_have_method_and_line), T(target_limit),
           T(head_limit), T(field_limit), T(slow_heads_cost_as_much_as_fast_ones),
           T(mutated_heads_are_survived), T(chunked_bodies), T(chunked_bodies_are_bounded),
-          T(sized_bodies), T(response_heads), T(response_head_without_memory_appends_nothing))
+          T(sized_bodies), T(bodies_that_are_kept), T(response_heads),
+          T(response_head_without_memory_appends_nothing))

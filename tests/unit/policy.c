@@ -90,6 +90,30 @@ TEST(other_values_are_checked)
     CHECK(!value_error_page("4O4=x", &pair) && !value_error_page("4040=x", &pair));
 }
 
+TEST(values_of_uploads)
+{
+    static const char *const bad[] = {"", "/", "/x", "/x=", "=y", "x=y", "//=y", "/a//b=y", "/.x=y",
+                                      "/a/../b=y", "/a/.=y", "/a\\b=y", "/a\nb=y", "/\x7f=y",
+                                      "/\xff=y"};
+    static const char *const no_sizes[] = {"", "K", "-1", "+1", " 1", "1 ", "1KB", "1k", "0x1",
+                                           "1.5G", "9223372036854775808", "8388608T",
+                                           "9999999999999999G"};
+    value_pair pair;
+    size_t i;
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) CHECK(!value_upload(bad[i], &pair));
+    for (i = 0; i < sizeof(no_sizes) / sizeof(no_sizes[0]); i++)
+        CHECK_EQ(value_size(no_sizes[i]), -1);
+    CHECK(value_upload("/=y", &pair) && mm_slice_equal(pair.left, slice("/")));
+    CHECK(value_upload("/a b/c/=x=y ", &pair) && mm_slice_equal(pair.right, slice("x=y ")));
+    CHECK(value_upload("/\xc3\xa9/a.b=y", &pair));
+    CHECK_EQ(value_size("0"), 0);
+    CHECK_EQ(value_size("12"), 12);
+    CHECK_EQ(value_size("3K"), 3072);
+    CHECK_EQ(value_size("1G"), 1 << 30);
+    CHECK_EQ(value_size("8388607T"), INT64_MAX - ((INT64_C(1) << 40) - 1));
+    CHECK_EQ(value_size("9223372036854775807"), INT64_MAX);
+}
+
 /* ---- globs ---- */
 
 TEST(globs)
@@ -267,7 +291,8 @@ TEST(pages_are_read_from_the_folder_or_elsewhere)
     CHECK(unlink(inside) == 0 && unlink(outside) == 0 && rmdir(folder) == 0);
 }
 
-TEST_MAIN(T(headers_are_checked), T(other_values_are_checked), T(globs),
+TEST_MAIN(T(headers_are_checked), T(other_values_are_checked), T(values_of_uploads),
+          T(globs),
           T(the_first_glob_that_fits_counts), T(fields_replace_those_of_the_server),
           T(hsts_is_never_said_in_the_clear), T(as_many_as_there_can_be),
           T(pages_are_read_from_the_folder_or_elsewhere))

@@ -1,0 +1,150 @@
+/* answer.c - from a request, or what is wrong with it, to the answer on its way */
+#include "conn_parts.h"
+
+#include <string.h>
+
+#include "upload.h"
+
+static const char conn_misled[] = "This port speaks HTTPS: the address begins with https://";
+
+/* Moves head and body of the answer to `out`; false when there is no memory for that. */
+static bool queue_response(conn *c, const http_request *request, const http_response *response)
+{
+    worker *w = c->worker;
+    bool ok = http1_write_head(&c->out, request, response, w->date) == MM_STATUS_OK;
+    c->head_size = c->out.bytes_in;
+    ok = ok && mm_chunkqueue_append_queue(&c->out, &w->body) == MM_STATUS_OK;
+    mm_chunkqueue_reset(&w->body);
+    mm_arena_reset(&w->arena);
+    return ok;
+}
+
+static void prepare_response(worker *w, http_response *response)
+{
+    memset(response, 0, sizeof(*response));
+    response->arena = &w->arena;
+    response->body = &w->body;
+    response->content_length = -1;
+    response->pages = w->site.policy->pages;
+    response->page_count = w->site.policy->page_count;
+}
+
+/* Puts the answer on its way, behind the first `head_size` bytes of `in`, which are its request's.
+   `body` says what follows these: 200: a body, to be dropped. */
+static step send_response(conn *c, http_response *response, size_t head_size, int body)
+{
+    worker *w = c->worker;
+    const http_request *request = &w->request;
+    bool ok;
+    policy_apply(w->site.policy, response, c->ssl != NULL);
+    if (!request->keep_alive || w->draining) response->close = true;
+    c->close = response->close;
+    c->tired = response->costly;
+    c->has_body = body == 200 && !c->close;
+    c->head = request->method == HTTP_HEAD;
+    access_log_begin(&w->log, &c->log_line, &c->log_bytes_at, c->peer_text, request,
+                     response->status, w->now_s);
+    c->out.bytes_in = c->out.bytes_out = 0;
+    ok = queue_response(c, request, response);
+    ok = ok && mm_chunkqueue_mark_written(&c->in, (int64_t)head_size) == MM_STATUS_OK;
+    c->scanned = 0;
+    c->continued = false;
+    conn_enter(c, c->has_body ? CONN_BODY : CONN_WRITE, TIMER_BODY);
+    if (!c->has_body) conn_expect_progress(c);
+    return ok ? STEP_ON : STEP_CLOSE;
+}
+
+/* ---- uploads ---- */
+
+int conn_judge_upload(conn *c)
+{
+    http_response response;
+    int status;
+    prepare_response(c->worker, &response);
+    status = c->redirect ? 0 : upload_judge(c->worker, &c->worker->request, &response);
+    mm_arena_reset(&c->worker->arena);
+    return status;
+}
+
+/* 200, or what stands in the way. */
+static int begin_upload(conn *c, size_t head_size)
+{
+    worker *w = c->worker;
+    mm_status status;
+    int result = 503;
+    const char *head = mm_chunkqueue_contiguous(&c->in, head_size, &status);
+    if (head == NULL) return 503; /* it lies there already, parsed */
+    c->upload = upload_begin(w, &w->request, mm_slice_make(head, head_size), &result);
+    if (c->upload == NULL) return result;
+    mm_arena_reset(&w->arena);
+    (void)!mm_chunkqueue_mark_written(&c->in, (int64_t)head_size);
+    c->scanned = 0;
+    c->head = c->continued = false;
+    conn_enter(c, CONN_UPLOAD, TIMER_BODY);
+    return 200;
+}
+
+step conn_answer_upload(conn *c, int status)
+{
+    worker *w = c->worker;
+    upload *u = c->upload;
+    http_response response;
+    step next;
+    prepare_response(w, &response);
+    upload_recall(u, &w->request);
+    if (status == 200) {
+        upload_finish(u, &w->request, &response);
+    } else {
+        upload_refuse(w, status, &response);
+        response.close = true;
+    }
+    next = send_response(c, &response, 0, 0);
+    c->upload = NULL;
+    upload_free(u); /* the request lies in it */
+    return next;
+}
+
+/* ---- requests ---- */
+
+static void answer_request(conn *c, http_response *response, int put, int body)
+{
+    worker *w = c->worker;
+    const http_request *request = &w->request;
+    if (put != 0) upload_refuse(w, put, response);
+    else if (c->redirect && request->method != HTTP_CONNECT)
+        http_response_to_https(response, request, w->server->https_port);
+    else files_respond(&w->site, request, response, w->now_ms);
+    /* whoever waits for 100 has his answer: whether the body follows is not known any more */
+    if (body == 200 && request->expect_continue && !c->continued) response->close = true;
+    if (body == 413) response->close = true;
+}
+
+step conn_answer(conn *c, int status, size_t head_size)
+{
+    http_request *request = &c->worker->request;
+    http_response response;
+    int body = 0, put = 0;
+    prepare_response(c->worker, &response);
+    if (status == 200 && !c->redirect) put = upload_judge(c->worker, request, &response);
+    if (put == 200) put = begin_upload(c, head_size);
+    if (c->upload != NULL) return STEP_ON;
+    if (status == 200) body = http1_body_start(&c->body, request, &http1_drop_limits);
+    if (body == 413 && put == 0) status = 413;
+    if (status == 200) {
+        answer_request(c, &response, put, body);
+    } else {
+        if (c->misled) response.explanation = conn_misled;
+        http_response_error(&response, status, request->method == HTTP_HEAD);
+        response.close = true;
+    }
+    return send_response(c, &response, head_size, body);
+}
+
+step conn_refuse(conn *c, int status)
+{
+    memset(&c->worker->request, 0, sizeof(c->worker->request));
+    c->worker->request.method = c->head ? HTTP_HEAD : HTTP_GET;
+    mm_chunkqueue_reset(&c->out);
+    mm_buffer_reset(&c->log_line, 0);
+    return conn_answer(c, status, 0);
+}
