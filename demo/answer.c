@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "text.h"
 #include "upload.h"
 
 static const char conn_misled[] = "This port speaks HTTPS: the address begins with https://";
@@ -106,6 +107,20 @@ step conn_answer_upload(conn *c, int status)
 
 /* ---- requests ---- */
 
+/* Whether the request came to the wrong certificate: a client that reuses a connection for another
+   name than it was opened for, by mistake or by design. */
+static bool is_misdirected(conn *c)
+{
+    mm_slice host = http_request_host(&c->worker->request);
+    char name[256];
+    const char *asked = c->ssl == NULL ? NULL
+                                       : SSL_get_servername(c->ssl, TLSEXT_NAMETYPE_host_name);
+    if (asked == NULL || text_is_word(host, asked) || host.len >= sizeof(name)) return false;
+    memcpy(name, host.ptr, host.len);
+    name[host.len] = '\0';
+    return !certs_answer_for(&c->worker->server->certs, asked, name);
+}
+
 static void answer_request(conn *c, http_response *response, int put, int body)
 {
     worker *w = c->worker;
@@ -125,6 +140,7 @@ step conn_answer(conn *c, int status, size_t head_size)
     http_response response;
     int body = 0, put = 0;
     prepare_response(c->worker, &response);
+    if (status == 200 && is_misdirected(c)) status = 421;
     if (status == 200 && !c->redirect) put = upload_judge(c->worker, request, &response);
     if (put == 200) put = begin_upload(c, head_size);
     if (c->upload != NULL) return STEP_ON;

@@ -280,6 +280,29 @@ int certs_choose(SSL *ssl, void *user_data)
     return used > 0;
 }
 
+/* The first certificate for a name; their number when there is none. */
+static size_t find_for(const cert_set *set, const char *name)
+{
+    size_t i = 0;
+    while (i < set->count && !is_for(&set->entries[i], name)) i++;
+    return i;
+}
+
+bool certs_answer_for(certs *c, const char *asked, const char *host)
+{
+    cert_set *set;
+    size_t shown, wanted;
+    bool good = true;
+    if (asked == NULL || c->cert_files->count < 2) return true;
+    set = take_set(c);
+    shown = find_for(set, asked);
+    wanted = find_for(set, host);
+    if (shown == set->count) shown = 0; /* the default */
+    if (wanted < set->count && wanted != shown) good = is_for(&set->entries[shown], host);
+    give_set(c, set);
+    return good;
+}
+
 void certs_fingerprint(certs *c, char text[CERTS_FINGERPRINT_SIZE])
 {
     static const char digits[] = "0123456789ABCDEF";

@@ -36,6 +36,11 @@ const char *certs_exposed_key(const certs *c);
    key, and the client's signature algorithms decide. */
 int certs_choose(SSL *ssl, void *certs);
 
+/* Whether a client that has named `asked` (NULL: nobody) in its handshake may ask for `host`: not
+   when another certificate is for that than the one that it was shown (RFC 9110, 7.4 and 15.5.20).
+   A host that no certificate is for is as good as any. */
+bool certs_answer_for(certs *c, const char *asked, const char *host);
+
 /* The SHA-256 fingerprint of the first certificate as hex with colons, 95 characters and a NUL;
    empty when there is no memory for it. */
 enum { CERTS_FINGERPRINT_SIZE = 96 };

@@ -224,8 +224,9 @@ void http_response_error(http_response *response, int status, bool head)
 }
 
 /* The host without its port; http1_is_authority has seen to it that there is nothing else in it. */
-static mm_slice host_name(mm_slice host)
+mm_slice http_request_host(const http_request *request)
 {
+    mm_slice host = request->host;
     size_t end = 0;
     bool literal = host.len > 0 && host.ptr[0] == '[';
     while (end < host.len && host.ptr[end] != (literal ? ']' : ':')) end++;
@@ -234,7 +235,7 @@ static mm_slice host_name(mm_slice host)
 
 void http_response_to_https(http_response *response, const http_request *request, int port)
 {
-    mm_slice host = host_name(request->host);
+    mm_slice host = http_request_host(request);
     bool head = request->method == HTTP_HEAD, rooted;
     mm_buffer location;
     if (host.len == 0) {

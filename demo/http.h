@@ -116,6 +116,9 @@ const char *http_status_text(int status);
    Content-Length is 0. */
 void http_response_error(http_response *response, int status, bool head);
 
+/* The host of a request without its port. */
+mm_slice http_request_host(const http_request *request);
+
 /* Makes the response a redirect (308) to the same host and target at https, on `port`: 400 when the
    request does not say which host it was for. */
 void http_response_to_https(http_response *response, const http_request *request, int port);

@@ -78,7 +78,8 @@ class ReloadTest(unittest.TestCase):
     def served(self, server, name="localhost", context=None):
         """The name of the pair that a client gets."""
         with Connection(server.https_port, True, name=name, context=context) as connection:
-            self.assertEqual(connection.ask("/hello.txt").body, HELLO)
+            connection.send(support.request("/hello.txt", host=name or "localhost"))
+            self.assertEqual(connection.response().body, HELLO)
             der = connection.socket.getpeercert(binary_form=True)
         found = [each for each, pair in self.made.items()
                  if ssl.PEM_cert_to_DER_cert(pair[0].decode()) == der]
@@ -198,6 +199,27 @@ class Names(ReloadTest):
             context = client_context(version=VERSIONS[0], ciphers=f"ECDHE-{kind}-AES128-GCM-SHA256")
             for name in (None, "unknown.example"):
                 self.assertEqual(self.served(server, name, context), wanted)
+
+    def test_request_for_anothers_name_is_misdirected(self):
+        """RFC 9110, 15.5.20: of a connection that was opened for one name, and used for another."""
+        server = self.serve(*self.options("one", "a", "b"))
+        for name, host, status in (
+                ("a.example", "a.example", 200), ("a.example", "A.Example:8443", 200),
+                ("a.example", "x.wild.example", 200), ("a.example", "b.example", 421),
+                ("b.example", "a.example", 421), ("localhost", "b.example:443", 421),
+                ("nobody.example", "b.example", 421), ("nobody.example", "localhost", 200),
+                ("a.example", "localhost", 421), ("a.example", "127.0.0.1", 200),
+                ("a.example", "nobody.example", 200), (None, "b.example", 200)):
+            with self.subTest((name, host)), \
+                    Connection(server.https_port, True, name=name) as connection:
+                for method in ("GET", "HEAD", "PUT"):
+                    connection.send(support.request("/hello.txt", method, host=host))
+                    response = connection.response(method)
+                    if status == 421 or method != "PUT":
+                        self.assertEqual(response.status, status)
+                    if status == 421:
+                        connection.expect_end()
+                        break
 
     def test_each_is_reloaded(self):
         server = self.serve(*self.options("one", "a"))

@@ -70,12 +70,13 @@ class EndTest(unittest.TestCase):
             return status
 
     def begin(self, server, body=NOISE, tls=True, target="/drop/begun"):
-        """A connection with an upload that lacks its last byte, all others of which are taken."""
+        """A connection with an upload that has begun and lacks its last byte."""
+        before = len(self.making(server))
         connection = Connection(server.port(tls), tls)
         self.addCleanup(connection.close)
         whole = put(target, body)
         connection.send(whole[:-1])
-        wait_until(lambda: self.making(server), "the upload begins")
+        wait_until(lambda: len(self.making(server)) > before, "the upload begins")
         return connection, whole[-1:]
 
     def making(self, server):
