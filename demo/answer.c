@@ -14,7 +14,8 @@ static bool queue_response(conn *c, const http_request *request, const http_resp
     worker *w = c->worker;
     bool ok = http1_write_head(&c->out, request, response, w->date) == MM_STATUS_OK;
     c->head_size = c->out.bytes_in;
-    ok = ok && mm_chunkqueue_append_queue(&c->out, &w->body) == MM_STATUS_OK;
+    ok = ok && mm_chunkqueue_append_queue(&c->out, &w->body) == MM_STATUS_OK &&
+         conn_is_intact(&c->out);
     mm_chunkqueue_reset(&w->body);
     mm_arena_reset(&w->arena);
     return ok;

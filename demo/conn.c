@@ -22,6 +22,7 @@
 #include "upload.h"
 
 enum {
+    CONN_SHARE = 256 * 1024, /* bytes written before the others get their turn */
     CONN_TURNS = 32,          /* steps of one connection before the others get their turn */
     CONN_LINGER_MAX = 1 << 21 /* bytes dropped while lingering: more is not an honest client */
 };
@@ -240,10 +241,11 @@ static step finish(conn *c)
 
 static step run_write(conn *c)
 {
-    int64_t written;
+    int64_t written, most;
     mm_status status;
-    if (c->ssl != NULL) status = mm_io_tls_write(&c->out, c->ssl, 0, &written);
-    else status = mm_io_write(&c->out, c->fd, 0, &written);
+    if (!conn_may_send(c, &most)) return STEP_CLOSE;
+    if (c->ssl != NULL) status = mm_io_tls_write(&c->out, c->ssl, most, &written);
+    else status = mm_io_write(&c->out, c->fd, most, &written);
     if (written > 0) conn_expect_progress(c);
     if (status == MM_STATUS_OK && c->state == CONN_CONTINUE) {
         conn_enter(c, CONN_HEAD, TIMER_HEAD);
@@ -251,6 +253,7 @@ static step run_write(conn *c)
     }
     if (status == MM_STATUS_OK) return finish(c);
     if (status == MM_STATUS_AGAIN) return wait_for_transport(c, EVENT_WRITE);
+    if (status == MM_STATUS_YIELD && written < CONN_SHARE) return STEP_ON; /* the end comes next */
     if (status == MM_STATUS_YIELD) return wait_for(c, EVENT_WRITE);
     return STEP_CLOSE; /* too late for another answer: the peer sees that it is cut short */
 }

@@ -19,6 +19,18 @@ void conn_expect_progress(conn *c);
 /* Reads what is there into `in`. */
 step conn_fill(conn *c);
 
+/* ---- intact.c ---- */
+
+/* Whether the files of a queue are what they were when this was first asked: of the same size and
+   time of change, or longer at most, as a log that is written to. That a file has been replaced or
+   removed is no matter: what is sent is the old one. */
+bool conn_is_intact(const mm_chunkqueue *q);
+
+/* The most bytes of the answer that may leave now, 0 being as many as usual: the end of a file is
+   held back, and read into memory, until it is known that the file has not changed meanwhile. A
+   mixture of two versions never has its full length. False when it has changed, or on failure. */
+bool conn_may_send(conn *c, int64_t *most);
+
 /* ---- answer.c ---- */
 
 /* Answers the request in the worker, whose head is the first `head_size` bytes of `in` (status

@@ -684,6 +684,23 @@ class Files(LifeTest):
             self.assertTrue(self.content.startswith(got), "padded, or other bytes")
             self.hello(self.server)
 
+    def test_rewritten_file_is_never_sent_as_a_mixture(self):
+        """In place and of the same length, at its front and at its very end."""
+        for at in (0, LARGE - 10):
+            for connection in self.each():
+                with open(self.path, "r+b") as file:
+                    file.seek(at)
+                    file.write(b"0123456789")
+                self.assertLess(len(self.until_closed(connection)), LARGE)
+                self.hello(self.server)
+
+    def test_attributes_do_not_matter(self):
+        for connection in self.each():
+            self.path.chmod(0o640)
+            os.link(self.path, self.site / "second")
+            self.assertEqual(connection.read(LARGE), self.content)
+            (self.site / "second").unlink()
+
     def test_replaced_file_is_sent_as_it_was(self):
         for connection in self.each():
             other = self.site / "other"
