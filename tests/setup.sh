@@ -67,6 +67,7 @@ look() { # sets $missing
     has "wine wine64" command -v wine
     has testssl.sh command -v testssl
     has prometheus command -v promtool
+    has slowhttptest command -v slowhttptest
     # what runs on our heap in the place of malloc
     has sqlite3 command -v sqlite3
     has nodejs command -v node
