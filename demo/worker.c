@@ -21,6 +21,7 @@ enum {
     WORKER_LOG_MS = 100,       /* that lines of the log wait for others: one write for all */
     WORKER_LOG_AGAIN_MS = 1000, /* until what the log did not take is offered to it again */
     WORKER_BODY_MEMORY = 1 << 20, /* of an answer's content; a longer listing waits on disk */
+    WORKER_DECAY_MS = 1000,    /* between two times that unused memory goes back */
     WORKER_DRAIN = 'd',        /* bytes in the pipe */
     WORKER_ASK = 'a',
     WORKER_WAKE = 0            /* event data of the pipe; listeners follow, handles are > 2^32 */
@@ -88,6 +89,7 @@ static int next_timeout(const worker *w)
     if (w->paused) due = sooner(due, w->resume_at);
     if (w->draining) due = sooner(due, w->drain_until);
     if (w->log_due > 0) due = sooner(due, w->log_due);
+    if (w->decay_due > 0) due = sooner(due, w->decay_due);
     if (due == INT64_MAX) return -1;
     if (due <= w->now_ms) return 0;
     return due - w->now_ms > 60000 ? 60000 : (int)(due - w->now_ms);
@@ -187,6 +189,14 @@ static void flush_log(worker *w)
     if (mm_buffer_is_blank(&w->log.pending)) w->log_due = 0;
 }
 
+/* After a burst, memory goes back by halves, once a second; with none left to go, nobody wakes. */
+static void decay_chunks(worker *w, bool busy)
+{
+    if (w->decay_due == 0 && busy) w->decay_due = w->now_ms + WORKER_DECAY_MS;
+    if (w->decay_due == 0 || w->now_ms < w->decay_due) return;
+    w->decay_due = mm_chunk_pool_decay(&w->chunks) > 0 ? w->now_ms + WORKER_DECAY_MS : 0;
+}
+
 static void begin_drain(worker *w)
 {
     size_t i;
@@ -242,6 +252,7 @@ static void *run(void *argument)
         for (i = 0; i < n; i++) dispatch(w, &events[i]);
         if (w->paused && w->now_ms >= w->resume_at) set_accepting(w, true);
         run_timers(w);
+        decay_chunks(w, n > 0);
         if (w->draining && w->now_ms >= w->drain_until) {
             mm_handle h;
             for (h = mm_slab_next(&w->conns, 0); h != 0; h = mm_slab_next(&w->conns, h), w->cut++)

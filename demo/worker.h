@@ -61,6 +61,7 @@ typedef struct worker {
     files_site site;
     auth_guard guard;
     access_log log;
+    int64_t decay_due;        /* when memory that nobody needs goes back; 0: never */
     int64_t log_due;          /* when its lines are to be written; 0: there are none */
     http_request request;     /* the one that is being answered */
 
