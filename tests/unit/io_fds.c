@@ -179,7 +179,7 @@ TEST(a_client_is_shed_at_the_limit)
 {
     mm_fd_spare spare;
     int used[1000];
-    size_t count, i;
+    size_t count = 0, i;
     char byte;
     fail(0, 0);
     CHECK_SUB(listen_and_connect());
