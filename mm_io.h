@@ -1401,7 +1401,7 @@ MM_API size_t mm_fd_budget_taken(const mm_fd_budget *budget)
 MM_API void mm_fd_budget_give_for(mm_fd_budget *budget, mm_fd_use use)
 {
     if (budget == NULL) return;
-    MM_ASSERT(mmi_atomic_load(&budget->by_use[use]) > 0);
+    MM_ASSERT((size_t)use < MM_FD_USES && mmi_atomic_load(&budget->by_use[use]) > 0);
     (void)mmi_atomic_add(&budget->taken, (size_t)-1);
     (void)mmi_atomic_add(&budget->by_use[use], (size_t)-1);
 }
@@ -1414,6 +1414,7 @@ MM_API void mm_fd_budget_give(mm_fd_budget *budget)
 MM_API void mm_fd_budget_follow(mm_fd_budget *budget, mm_fd_use use, size_t *held, size_t now)
 {
     size_t change = now - *held;
+    MM_ASSERT((size_t)use < MM_FD_USES);
     *held = now;
     if (budget == NULL || change == 0) return;
     (void)mmi_atomic_add(&budget->by_use[use], change);
@@ -1726,6 +1727,7 @@ MM_API void mm_file_refchg(void *file, int change)
 
 static mm_file **mmi_cache_bucket(const mm_filecache *cache, uint64_t hash)
 {
+    MM_ASSERT(cache->buckets != NULL); /* init has failed, or deinit has been called */
     return &cache->buckets[hash & (cache->bucket_count - 1)];
 }
 
@@ -2213,6 +2215,7 @@ static void mmi_response_link(mm_response *response, bool in_main)
 
 static mm_response **mmi_respcache_bucket(const mm_respcache *cache, uint64_t hash)
 {
+    MM_ASSERT(cache->buckets != NULL);
     return &cache->buckets[hash & (cache->bucket_count - 1)];
 }
 
