@@ -1904,8 +1904,9 @@ static mm_status mmi_cache_new(mm_filecache *cache, mm_slice path, uint64_t hash
    the path again, by the same rules, since it may lead out of the root by now, and compares.
    Without a descriptor for that, which is open for the moment only and on no budget, the entry is
    as good as it was. */
-static bool mmi_cache_valid(mm_filecache *cache, mm_file *file, char *path)
+static bool mmi_cache_valid(mm_filecache *cache, mm_file *file)
 {
+    char path[MMI_IO_PATH_MAX + 1];
     struct stat st;
     bool same;
     int fd;
@@ -1915,6 +1916,8 @@ static bool mmi_cache_valid(mm_filecache *cache, mm_file *file, char *path)
     }
     if (cache->valid_ms >= 0 && mmi_elapsed(cache->now, file->checked) <= cache->valid_ms)
         return true;
+    if (mmi_path_copy(mm_slice_make(file->path, file->path_size), path) != MM_STATUS_OK)
+        return false;
     fd = mmi_open_beneath(cache, path);
     if (fd < 0) return errno == EMFILE || errno == ENFILE;
     same = MM_SYS_FSTAT(fd, &st) == 0 && mmi_file_is(file, &st);
@@ -1935,12 +1938,12 @@ static void mmi_cache_probe(mm_filecache *cache)
 }
 
 /* What the table has of a path and may still be used; what may not has gone from it. */
-static mm_file *mmi_cache_lookup(mm_filecache *cache, uint64_t hash, mm_slice path, char *path_z)
+static mm_file *mmi_cache_lookup(mm_filecache *cache, uint64_t hash, mm_slice path)
 {
     mm_file *found = mmi_cache_find(cache, hash, path);
     if (found == NULL) return NULL;
     if (found->fd >= 0) {
-        if (mmi_cache_valid(cache, found, path_z)) return found;
+        if (mmi_cache_valid(cache, found)) return found;
         cache->stats.changed++;
     } else if (mmi_cache_is_stale(cache, found)) {
         cache->stats.expired++;
@@ -1974,12 +1977,14 @@ static void mmi_cache_note(mm_filecache *cache, mm_file *note, mm_slice path, ui
 
 /* Answers a lookup by opening the path. A note of it is looked for when that is done: to find
    memory, a budget may have had the cache trimmed. */
-static mm_status mmi_cache_miss(mm_filecache *cache, mm_slice path, uint64_t hash, char *path_z,
-                                mm_file **file)
+static mm_status mmi_cache_miss(mm_filecache *cache, mm_slice path, uint64_t hash, mm_file **file)
 {
-    mm_file *made = NULL;
-    mm_status status = mmi_cache_new(cache, path, hash, path_z, &made);
-    mm_file *note = mmi_cache_find(cache, hash, path);
+    char path_z[MMI_IO_PATH_MAX + 1];
+    mm_file *made = NULL, *note;
+    mm_status status = mmi_path_copy(path, path_z);
+    if (status != MM_STATUS_OK) return status;
+    status = mmi_cache_new(cache, path, hash, path_z, &made);
+    note = mmi_cache_find(cache, hash, path);
     cache->stats.misses++;
     if (status != MM_STATUS_OK) {
         bool lasting = status == MM_STATUS_NOT_FOUND || status == MM_STATUS_DENIED;
@@ -2001,17 +2006,15 @@ static mm_status mmi_cache_miss(mm_filecache *cache, mm_slice path, uint64_t has
 
 MM_API mm_status mm_filecache_open(mm_filecache *cache, mm_slice path, int64_t now, mm_file **file)
 {
-    char path_z[MMI_IO_PATH_MAX + 1];
     uint64_t hash;
     mm_file *found;
-    mm_status status = mmi_path_copy(path, path_z);
     *file = NULL;
-    if (status != MM_STATUS_OK) return status;
-    hash = mmi_hash(cache->key, path_z, path.len);
+    if (path.len > MMI_IO_PATH_MAX) return MM_STATUS_INVALID;
+    hash = mmi_hash(cache->key, path.ptr, path.len);
     mmi_cache_expire(cache, now, MMI_IO_EXPIRE);
-    found = mmi_cache_lookup(cache, hash, path, path_z);
+    found = mmi_cache_lookup(cache, hash, path); /* what is in the table is a good path */
     if (found == NULL || (found->fd < 0 && found->status == MM_STATUS_OK))
-        return mmi_cache_miss(cache, path, hash, path_z, file);
+        return mmi_cache_miss(cache, path, hash, file);
     found->used = cache->now;
     found->uses++;
     if (found->fd < 0) {
