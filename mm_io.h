@@ -2694,16 +2694,19 @@ MM_API mm_status mm_mapcache_put(mm_mapcache *cache, mm_filemap *map)
 #ifdef MM_IO_OPENSSL
 // >>sessions
 
+#define MMI_TLS_LOOKS 200    /* at a lock before its owner is let run; io_cache.c, two threads */
 #define MMI_TLS_SESSION 4096 /* bytes of stack for a DER form: ten times what one has without a
                                 client's certificate */
 
-/* Held for some tens of nanoseconds, so that to wait for it in the kernel costs more. */
+/* Held for some tens of nanoseconds, so that to wait for it in the kernel costs more; unless who
+   has it does not run just now. */
 static void mmi_tls_lock(size_t *lock)
 {
-    size_t expected = 0;
+    size_t expected = 0, looks;
     while (!mmi_atomic_cas(lock, &expected, (size_t)1)) {
         expected = 0;
-        (void)sched_yield();
+        for (looks = 0; looks < MMI_TLS_LOOKS && mmi_atomic_load(lock) != 0; looks++) continue;
+        if (looks == MMI_TLS_LOOKS) (void)sched_yield();
     }
 }
 
