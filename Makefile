@@ -40,6 +40,7 @@ harden.compile := -fPIE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-
 harden.link := -fPIE -pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,separate-code
 endif
 
+heap_modes := $(BUILD)/libmm_heap_debug.so $(BUILD)/libmm_heap_secure.so
 objects := $(patsubst %.c,$(BUILD)/%.o,$(wildcard demo/*.c))
 benches := $(patsubst %.c,$(BUILD)/%,$(filter-out %/mm.c,$(wildcard tests/bench/*$(T)*.c)))
 preloads := $(addprefix $(BUILD)/,$(basename $(wildcard tests/preload/*.c tests/preload/*.cc)))
@@ -52,6 +53,8 @@ run: all ## serve demo/www on https://localhost:8443 (make run DIR=folder PORT=n
 	@exec $(BUILD)/mmserve --port $(PORT) $(DIR)
 
 heap: $(BUILD)/libmm_heap.so ## build build/libmm_heap.so, the heap to LD_PRELOAD under any program
+
+heap-modes: $(heap_modes) ## the same with what is for debugging and security: libmm_heap_debug.so
 
 test: ## run every test; make test T=unit/buffer runs the ones with that in their name
 	@tests/setup.sh test
@@ -78,7 +81,7 @@ bench-programs: heap | setup-bench ## real programs on our heap and others; T=re
 
 test-programs: $(tests) ## build the test programs without running them
 
-preload-programs: $(preloads) heap ## build the programs that test the heap in the place of malloc
+preload-programs: $(preloads) heap heap-modes ## build the programs that test the heap in the place of malloc
 
 clean: ## remove what was built
 	rm -rf $(BUILD)
@@ -94,11 +97,13 @@ $(BUILD)/mmserve: $(objects) $(BUILD)/harden.link
 # can be seen, and the functions that C++ lets a program replace one by one can be replaced so.
 HEAP_FLAGS = -DMM_HEAP_IMPLEMENTATION -DMM_HEAP_OVERRIDE -DMM_HEAP_PRELOAD -DNDEBUG -fPIC \
     -ftls-model=initial-exec -fvisibility=hidden -fsemantic-interposition -fno-builtin -fno-plt \
-    -fexceptions -shared -Wl,-soname,libmm_heap.so -Wl,-z,now,-z,nodelete
+    -fexceptions -shared -Wl,-soname,$(@F) -Wl,-z,now,-z,nodelete
+$(BUILD)/libmm_heap_debug.so: HEAP_MODE := -DMM_HEAP_DEBUG
+$(BUILD)/libmm_heap_secure.so: HEAP_MODE := -DMM_HEAP_SECURE
 
-$(BUILD)/libmm_heap.so: mm_heap.h $(BUILD)/flags
+$(BUILD)/libmm_heap.so $(heap_modes): mm_heap.h $(BUILD)/flags
 	@echo "  CC   $@"
-	$(Q)$(COMPILE) -MF $@.d $(HEAP_FLAGS) -MT $@ -o $@ -x c $<
+	$(Q)$(COMPILE) -MF $@.d $(HEAP_FLAGS) $(HEAP_MODE) -MT $@ -o $@ -x c $<
 
 $(BUILD)/demo/%.o: demo/%.c $(BUILD)/harden.compile
 	@echo "  CC   $<"; mkdir -p $(@D)
@@ -137,12 +142,15 @@ $(BUILD)/tests/server/%: tests/server/%.c $(filter-out %/main.o %/mm.o,$(objects
 BENCH_ALIGN := -falign-functions=64 -falign-loops=64
 # The others' flags are asked for late, as those of OpenSSL above.
 BENCH_CFLAGS = $$(pkg-config --cflags libevent_core apr-1 openssl) -DMM_IO_OPENSSL $(BENCH_ALIGN) \
-    -DBENCH_FLAGS='"$(strip $(CFLAGS) $(BENCH_ALIGN))"'
+    -DBENCH_FLAGS='"$(strip $(CFLAGS) $(BENCH_ALIGN))"' \
+    -DBENCH_SECURE='"$(abspath $(BUILD))/libmm_heap_secure.so"'
 BENCH_LIBS = -Wl,--as-needed $$(pkg-config --libs libevent_core apr-1 openssl) -lm -ldl
 
 $(BUILD)/tests/bench/%.o: tests/bench/%.c $(BUILD)/flags | setup-bench
 	@echo "  CC   $<"; mkdir -p $(@D)
 	$(Q)$(COMPILE) $(BENCH_CFLAGS) -c -o $@ $<
+
+$(BUILD)/tests/bench/heap: | $(BUILD)/libmm_heap_secure.so
 
 $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/tests/bench/mm.o
 	$(Q)$(LINK) -o $@ $^ $(BENCH_LIBS)
@@ -167,9 +175,9 @@ setup-bench: | setup
 setup-full: | setup
 	@tests/setup.sh full
 
-.PHONY: all run heap test check-all bench bench-programs fuzz test-programs preload-programs clean \
+.PHONY: all run heap heap-modes test check-all bench bench-programs fuzz test-programs preload-programs clean \
     help setup setup-bench setup-full always
 .DELETE_ON_ERROR:
 .SECONDARY:
 -include $(objects:.o=.d) $(tests:=.d) $(preloads:=.d) $(targets:%=$(BUILD)/fuzz/%.d) \
-    $(benches:=.d) $(BUILD)/tests/bench/mm.d $(BUILD)/libmm_heap.so.d
+    $(benches:=.d) $(BUILD)/tests/bench/mm.d $(BUILD)/libmm_heap.so.d $(heap_modes:=.d)

@@ -122,6 +122,12 @@ def rows():
                     ["-DMM_IMPLEMENTATION", "-DMM_HEAP_OVERRIDE"])
                 row(f"{name} override static", works, compiler, level, source,
                     ["-DMM_IMPLEMENTATION", "-DMM_HEAP_OVERRIDE", "-DMM_STATIC"])
+                row(f"{name} debug", works, compiler, level, source,
+                    ["-DMM_IMPLEMENTATION", "-DMM_HEAP_DEBUG"])
+                row(f"{name} debug override", works, compiler, level, source,
+                    ["-DMM_IMPLEMENTATION", "-DMM_HEAP_DEBUG", "-DMM_HEAP_OVERRIDE"])
+                row(f"{name} secure", works, compiler, level, source,
+                    ["-DMM_IMPLEMENTATION", "-DMM_HEAP_SECURE", "-DNDEBUG"])
             if level == "-O0":
                 older = "-std=c++11" if "++" in compiler else "-std=c99"
                 row(f"{prefix} {header} alone {older}", compiles, compiler, level, source, [],

@@ -8,6 +8,8 @@
  *
  * In the rows with 4 threads, more than there may be processors, look at CPU ns as well.
  *
+ * "secure" is what MM_HEAP_SECURE costs: the same heap, built with it and preloaded.
+ *
  * The last column, kept, is what stays resident when a row's blocks have been freed: all of them,
  * but in the rows about fragmentation 90 % at random. "trimmed" rows then ask the library to give
  * back what it can, by whatever function it has for that. Of 100 MB, 90 % freed, 9.5 MiB live.
@@ -631,6 +633,7 @@ static bool check(const void *work)
 
 static const bench_contestant contestants[] = {
     {"mm_heap", run_ours, check, BENCH_PLAIN, rest_ours},
+    {"mm_heap, secure", run_theirs, check, BENCH_SECURE, rest_theirs},
     {"glibc", run_theirs, check, BENCH_PLAIN, rest_theirs},
     {"jemalloc", run_theirs, check, BENCH_JEMALLOC, rest_theirs},
     {"mimalloc", run_theirs, check, BENCH_MIMALLOC, rest_theirs},

@@ -17,16 +17,17 @@ ENVIRONMENT = {**os.environ, "LC_ALL": "C", "TZ": "UTC", "PYTHONHASHSEED": "0",
                   (("NAME", "mm"), ("EMAIL", "mm@localhost"), ("DATE", "2026-01-01T00:00:00Z"))}}
 
 
-def environment(preload, more=None):
+def environment(preload, more=None, library=LIBRARY):
     found = {**ENVIRONMENT, **(more or {})}
     found.pop("LD_PRELOAD", None)
     if preload:
-        found["LD_PRELOAD"] = LIBRARY
+        found["LD_PRELOAD"] = library
     return found
 
 
 class Programs(unittest.TestCase):
     maxDiff = 2000
+    library = LIBRARY
 
     def needs(self, *programs):
         path = os.environ["PATH"] + ":/usr/sbin:/sbin"
@@ -48,7 +49,7 @@ class Programs(unittest.TestCase):
         """(exit status, stdout, stderr)"""
         done = subprocess.run([str(word) for word in command], input=stdin.encode(),
                               cwd=self.folder, capture_output=True, timeout=HANG,
-                              env=environment(preload, more))
+                              env=environment(preload, more, self.library))
         return done.returncode, done.stdout, done.stderr
 
     def same(self, command, stdin="", more=None, files=()):

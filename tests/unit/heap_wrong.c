@@ -1,0 +1,328 @@
+/* Programs that are wrong on purpose, each in a process of its own, which the heap has to end with
+ * a line that says why: here with MM_HEAP_SECURE, by heap_wrong_debug.c with MM_HEAP_DEBUG. Nothing
+ * is told what to do about misuse, so that the defaults are seen too. */
+#ifndef WRONG_DEBUG
+#define MM_HEAP_SECURE
+#endif
+#ifndef NDEBUG
+#define NDEBUG /* which must not keep anything from being found */
+#endif
+#define MM_IMPLEMENTATION
+#include "../../mm_heap.h"
+#include "../harness.h"
+#include "../poison.h"
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifdef WRONG_DEBUG
+#define DEBUGGED 1
+#else
+#define DEBUGGED 0
+#endif
+#define HUGE_SIZE ((size_t)MM_HEAP_HUGE + 600000)
+
+static const size_t sizes[] = {1, 100, 5000, 40000, 300000, HUGE_SIZE};
+#define SIZES (sizeof(sizes) / sizeof(sizes[0]))
+static size_t size; /* that a wrong program is to try it with */
+
+/* Hides from the compiler where a pointer comes from, as it would warn of all below. */
+static char *hide(const void *ptr)
+{
+    volatile uintptr_t address = (uintptr_t)ptr;
+    return (char *)address;
+}
+
+/* Changes a byte, though nobody will look at it. */
+static void poke(volatile char *at)
+{
+    *at ^= 1;
+}
+
+static char *make(size_t bytes)
+{
+    char *ptr = (char *)mm_heap_alloc(bytes);
+    if (ptr == NULL) _exit(3);
+    return ptr;
+}
+
+// ---- the programs ----
+
+static void free_twice(void)
+{
+    char *ptr = make(size);
+    mm_heap_free(ptr);
+    mm_heap_free(hide(ptr));
+}
+
+static void free_twice_after_others(void)
+{
+    char *blocks[100];
+    size_t i;
+    for (i = 0; i < 100; i++) blocks[i] = make(size < 100000 ? size : 100);
+    blocks[0] = make(size);
+    for (i = 0; i < 100; i++) mm_heap_free(blocks[i]);
+    mm_heap_free(hide(blocks[0]));
+}
+
+static void free_after_realloc(void)
+{
+    char *ptr = make(size), *moved = (char *)mm_heap_realloc(ptr, size * 40);
+    if (moved == hide(ptr)) free_twice(); /* large blocks may stay where they are */
+    mm_heap_free(hide(ptr));
+}
+
+static void free_on_the_stack(void)
+{
+    char local[100];
+    mm_heap_free(hide(local) + size % 50);
+}
+
+static void free_of_another_heap(void)
+{
+    char *ptr = (char *)malloc(size);
+    mm_heap_free(ptr);
+}
+
+static void free_inside(void)
+{
+    char *ptr = make(size + 64);
+    mm_heap_free(hide(ptr) + 16);
+}
+
+static void free_at_an_odd_address(void)
+{
+    char *ptr = make(size);
+    mm_heap_free(hide(ptr) + 1);
+}
+
+static void realloc_inside(void)
+{
+    char *ptr = make(size + 64);
+    if (mm_heap_realloc(hide(ptr) + 16, 10) != NULL) _exit(4);
+}
+
+static void free_as_more(void)
+{
+    char *ptr = make(size);
+    mm_heap_free_sized(ptr, mm_heap_usable_size(ptr) + 1);
+}
+
+/* Of free memory the secure heap looks at what it has written into it itself. */
+static void write_after_free(void)
+{
+    char *ptr = make(size), *stale = hide(ptr);
+    size_t i;
+    mm_heap_free(ptr);
+    for (i = 0; i < 16 && i < (DEBUGGED ? size : 16); i++) stale[i] = (char)~stale[i];
+    mm_heap_trim();
+}
+
+static void write_after_free_and_allocate(void)
+{
+    char *blocks[64];
+    size_t i, at;
+    for (i = 0; i < 64; i++) blocks[i] = make(size);
+    for (i = 0; i < 64; i++) mm_heap_free(blocks[i]);
+    for (i = 0; i < 64; i++) {
+        for (at = 0; at < (size < 16 ? size : 16); at++) hide(blocks[i])[at] ^= 0x55;
+    }
+    for (i = 0; i < 64; i++) (void)make(size);
+    if (DEBUGGED) mm_heap_trim();
+}
+
+static void write_beyond(void)
+{
+    char *ptr = make(size);
+    poke(&hide(ptr)[size]);
+    mm_heap_free(ptr);
+}
+
+static void write_before(void)
+{
+    char *ptr = make(size);
+    poke(&hide(ptr)[-1]);
+    mm_heap_free(ptr);
+}
+
+static void write_beyond_a_mapping(void)
+{
+    char *ptr = make(HUGE_SIZE);
+    poke(&hide(ptr)[mm_heap_usable_size(ptr)]);
+}
+
+static void write_before_a_mapping(void)
+{
+    char *ptr = make(HUGE_SIZE);
+    poke(&hide(mmi_heap_page_at(ptr)->start)[-1]);
+}
+
+static void write_beyond_a_span(void)
+{
+    char *ptr = make(16);
+    poke(&hide(mmi_heap_page_at(ptr)->span->start)[MMI_HEAP_SPAN_SIZE]);
+}
+
+// ---- how they end ----
+
+/* Runs one; what it wrote to stderr is in said. The signal that ended it, or less: its status. */
+static char said[4096];
+static int run(void (*program)(void))
+{
+    int ends[2], status = -1;
+    size_t used = 0;
+    ssize_t got;
+    pid_t child;
+    if (pipe(ends) != 0) return -1000;
+    fflush(stdout);
+    child = fork();
+    if (child == 0) {
+        (void)dup2(ends[1], 2);
+        signal(SIGSEGV, SIG_DFL); /* sanitizers have handlers of their own */
+        signal(SIGABRT, SIG_DFL);
+        program();
+        _exit(0);
+    }
+    close(ends[1]);
+    while ((got = read(ends[0], said + used, sizeof(said) - 1 - used)) > 0) used += (size_t)got;
+    said[used] = 0;
+    close(ends[0]);
+    if (waitpid(child, &status, 0) != child) return -1000;
+    return WIFSIGNALED(status) ? WTERMSIG(status) : -WEXITSTATUS(status);
+}
+
+#define CHECK_CAUGHT(program, text) CHECK_SUB(check_caught((program), #program, (text)))
+
+static void check_caught(void (*program)(void), const char *name, const char *text)
+{
+    int ended = run(program);
+    if (ended != SIGABRT || strstr(said, text) == NULL) {
+        printf("      %s with %zu bytes: ended %d, said \"%s\"\n", name, size, ended, said);
+    }
+    CHECK_EQ(ended, SIGABRT);
+    CHECK(strstr(said, text) != NULL);
+}
+
+TEST(second_frees_end_the_program)
+{
+    const char *text = DEBUGGED ? "used after it was freed: " : "mm_heap: ";
+    size_t i;
+    for (i = 0; i < SIZES; i++) {
+        size = sizes[i];
+        CHECK_CAUGHT(free_twice, text);
+        CHECK_CAUGHT(free_twice_after_others, text);
+        CHECK_CAUGHT(free_after_realloc, text);
+        if (DEBUGGED) CHECK(strstr(said, "allocated at ") != NULL);
+        if (DEBUGGED) CHECK(strstr(said, ", freed at ") != NULL);
+        if (DEBUGGED) CHECK(strstr(said, "; now at ") != NULL);
+    }
+}
+
+TEST(foreign_pointers_end_the_program)
+{
+    const char *text = DEBUGGED ? "pointer to no block of the heap" : "no block of the heap";
+    size_t i;
+    for (i = 0; i < SIZES; i++) {
+        size = sizes[i];
+        CHECK_CAUGHT(free_on_the_stack, text);
+        CHECK_CAUGHT(free_of_another_heap, text);
+        CHECK_CAUGHT(free_inside, DEBUGGED ? "pointer into a block" : "not the start of a");
+        CHECK_CAUGHT(free_at_an_odd_address, DEBUGGED ? "pointer into a block" : "not the start");
+        CHECK_CAUGHT(realloc_inside, DEBUGGED ? "pointer into a block" : "not the start of a");
+        CHECK_CAUGHT(free_as_more, DEBUGGED ? "freed as one of " : "smaller than its owner says");
+    }
+}
+
+TEST(writes_after_a_free_end_the_program)
+{
+    size_t i;
+    if (TRACKED) return; /* the checker sees the write itself */
+    for (i = 0; i < 3; i++) {
+        size = sizes[i];
+        if (DEBUGGED || i > 0) CHECK_CAUGHT(write_after_free_and_allocate, "written to");
+        CHECK_CAUGHT(write_after_free, "written to");
+    }
+}
+
+#ifdef WRONG_DEBUG
+TEST(writes_beyond_a_block_end_the_program)
+{
+    size_t i;
+    if (TRACKED) return;
+    for (i = 0; i < SIZES; i++) {
+        size = sizes[i];
+        CHECK_CAUGHT(write_beyond, "written to beyond its end");
+        CHECK_CAUGHT(write_before, "written to before its start");
+    }
+    for (size = 0; size < 200; size++) CHECK_CAUGHT(write_beyond, "written to beyond its end");
+    (void)write_beyond_a_mapping, (void)write_before_a_mapping, (void)write_beyond_a_span;
+}
+#define TESTS_OF_MODE T(writes_beyond_a_block_end_the_program)
+#else
+TEST(fences_end_the_program)
+{
+    if (TRACKED) return;
+    CHECK_EQ(run(write_beyond_a_mapping), SIGSEGV);
+    CHECK_EQ(run(write_before_a_mapping), SIGSEGV);
+    CHECK_EQ(run(write_beyond_a_span), SIGSEGV);
+    (void)write_beyond, (void)write_before;
+}
+
+/* A free block tells neither where another lies, nor twice the same. */
+TEST(links_are_encoded)
+{
+    char *a = make(3000), *b = make(3000), *far = make(100);
+    mmi_heap_page *page = mmi_heap_page_at(a), *other = mmi_heap_page_at(far);
+    CHECK(page->key != other->key && page->key != 0 && other->key != 0);
+    mm_heap_free(a);
+    mm_heap_free(b);
+    mm_heap_trim(); /* from where they wait to the page's list */
+    page = mmi_heap_page_at(b);
+    if (page != NULL && page->index < MMI_HEAP_CLASSES && page->free != NULL) {
+        mmi_heap_block *block = page->free;
+        uintptr_t raw;
+        mmi_heap_block_open(block);
+        raw = (uintptr_t)block->next;
+        CHECK(mmi_heap_block_next(block) == mmi_heap_code(page, (mmi_heap_block *)raw));
+        CHECK(raw >> 20 != (uintptr_t)block >> 20 && raw != 0);
+    }
+    mm_heap_free(far);
+    CHECK(mm_heap_check());
+}
+
+TEST(new_blocks_come_in_no_order)
+{
+    char *blocks[100];
+    size_t i, up = 0, next = 0;
+    for (i = 0; i < 100; i++) blocks[i] = make(48);
+    for (i = 1; i < 100; i++) {
+        up += blocks[i] > blocks[i - 1];
+        next += blocks[i] == blocks[i - 1] + 48;
+    }
+    CHECK(up > 20 && up < 80 && next < 20);
+    for (i = 0; i < 100; i++) mm_heap_free(blocks[i]);
+    CHECK(mm_heap_check());
+}
+
+TEST(freed_blocks_wait)
+{
+    static const size_t each[] = {16, 48, 1000, 8192, 32768, 40000, 100000, HUGE_SIZE};
+    size_t i, round;
+    for (i = 0; i < sizeof(each) / sizeof(each[0]); i++) {
+        for (round = 0; round < 50; round++) {
+            char *ptr = make(each[i]), *next;
+            mm_heap_free(ptr);
+            next = make(each[i]);
+            CHECK(next != hide(ptr));
+            mm_heap_free(next);
+        }
+    }
+    CHECK(mm_heap_check());
+}
+#define TESTS_OF_MODE \
+    T(fences_end_the_program), T(links_are_encoded), T(new_blocks_come_in_no_order), \
+        T(freed_blocks_wait)
+#endif
+
+TEST_MAIN(T(second_frees_end_the_program), T(foreign_pointers_end_the_program),
+          T(writes_after_a_free_end_the_program), TESTS_OF_MODE)
