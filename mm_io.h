@@ -24,10 +24,14 @@ OPTIONAL DEFINES (before the first include, alike in every file)
     MM_CHUNK_VIEWS       adds mm_mapcache; see mm_chunk.h
   (only where the implementation is)
     MM_IO_NO_SENDFILE    files are sent by pread and write; the way of systems without sendfile
+    MM_IO_SIGPIPE_IGNORED  the program ignores SIGPIPE: nothing is done to keep it away
     MM_IO_NO_OPENAT2     files are opened component by component; the way of older kernels
     MM_IO_OPENSSL_1_1    the ticket callback of OpenSSL 1.1.1 also where 3 has its successor
     MM_SYS_READ(fd, bytes, size), MM_SYS_WRITEV(fd, iov, count), MM_SYS_SENDMSG(fd, msg, flags),
     MM_SYS_SENDFILE(to, from, offset, size), MM_SYS_OPENAT(dir, path, flags),
+    MM_SYS_FADVISE_WILLNEED(fd, offset, size), MM_SYS_SETSOCKOPT(fd, level, name, value, size),
+    MM_SYS_SIGPROCMASK(how, set, old, size), MM_SYS_SIGPENDING(set, size),
+    MM_SYS_SIGTIMEDWAIT(set, timeout, size),
     MM_SYS_OPENAT2(dir, path, flags, resolve), MM_SYS_ACCEPT(fd),
     MM_SYS_GETRLIMIT(what, limit), MM_SYS_SETRLIMIT(what, limit), and those of mm_chunk.h
                          the system calls, for tests and sandboxes
@@ -101,13 +105,16 @@ MEMORY
 ERRORS
     As in mm_chunk.h, and
     MM_STATUS_AGAIN    the descriptor is not ready; for TLS, SSL_want() says for what
-    MM_STATUS_YIELD    `most` bytes have moved; there is more to do
+    MM_STATUS_YIELD    `most` bytes have moved, or the disk is busy; there is more to do
     MM_STATUS_CLOSED   the peer has gone (or, reading, has sent its last byte)
     MM_STATUS_DENIED   a path that leaves the root, no permission, or not a file or folder
     MM_STATUS_LIMIT    caches: too large, or no room but for what is in use; do without
     MM_STATUS_TRUNCATED  the file is another by now: what was read of it must not be sent
-    Memory is sent without SIGPIPE, but sendfile and OpenSSL can raise it, and so can pipes:
-    programs that queue files or use TLS ignore SIGPIPE.
+    MM_STATUS_INVALID  a file was written to while it was sent
+    SIGPIPE is not raised on Linux: sockets are told not to, and around sendfile and writes to pipes
+    it is blocked for the thread, and taken away (two more system calls for each; a program that
+    ignores the signal spares them by MM_IO_SIGPIPE_IGNORED). Other systems raise it for pipes, and
+    an SSL object without mm_io_tls_attach does anywhere: ignore it there.
 
 LICENSE
     See the end of this file.
@@ -321,10 +328,29 @@ extern "C" {
 /* ---- reading and writing ---- */
 
 /* Sends the queue to `fd`, non-blocking as a rule, and drains what was taken; *written says how
-   many bytes. `most` is the caller's share for this call in bytes, 0 meaning 256 KiB (lighttpd's
-   measure of fairness). OK: the queue is empty. Otherwise the reason to stop, see ERRORS. */
+   many bytes, also when it ends with an error. `most` is the caller's share for this call in bytes,
+   0 meaning 256 KiB (lighttpd's measure of fairness). Says why it stopped:
+   OK          all has been sent
+   AGAIN       `fd` takes no more: go on when it is ready to be written to
+   YIELD       `most` bytes have been sent, or a file is not in the system's cache and the disk was
+               told to read it (mm_io_waits_for_disk): let others have their turn, then call again,
+               whatever `fd` is. The second time, the disk is waited for
+   CLOSED      the peer has gone
+   TRUNCATED   a file has become shorter than what was queued of it
+   INVALID     a file was written to since its first bytes left (where they did not all leave at
+               once). Neither the rest nor what was sent can be trusted: close the connection
+   NO_SPACE    `fd` is a file itself, and its disk is full
+   and others of a file that cannot be opened or read (NOT_FOUND, DENIED, NO_FILES, IO), IO too when
+   `fd` fails. What was not sent is still in the queue. Memory and the file behind it share
+   segments; nothing stays behind in the kernel, however the call ends (a TCP_CORK of the caller's
+   may come off by that). A small file leaves with the headers before it in one call. What sendfile
+   has handed to TCP are pages, not copies: a file that is rewritten in place, not replaced by
+   rename, can still change until the peer has taken it. */
 MM_NODISCARD MM_API mm_status mm_io_write(mm_chunkqueue *q, int fd, int64_t most, int64_t *written)
     MM_NONNULL_ALL;
+
+/* After YIELD: whether it was for a file that the disk has yet to read. */
+MM_NODISCARD MM_API bool mm_io_waits_for_disk(const mm_chunkqueue *q) MM_NONNULL_ALL;
 
 /* One read from `fd` into the queue's memory, of whatever is there up to the room left in its last
    chunk, which is at least `least` bytes (0: 2 KiB). OK: *got > 0 bytes were added. CLOSED at the
@@ -1008,6 +1034,8 @@ MM_NODISCARD MM_API mm_status mm_metrics_write(const mm_metrics *metrics, mm_sta
 #endif
 #include <errno.h>        /* errno and its values */
 #include <fcntl.h>        /* openat */
+#include <netinet/in.h>   /* IPPROTO_TCP */
+#include <netinet/tcp.h>  /* TCP_CORK */
 #include <string.h>       /* memchr, memcpy, memset */
 #include <sys/resource.h> /* getrlimit, setrlimit */
 #include <sys/socket.h>   /* sendmsg */
@@ -1016,8 +1044,9 @@ MM_NODISCARD MM_API mm_status mm_metrics_write(const mm_metrics *metrics, mm_sta
 #include <time.h>         /* time, when there is no better seed */
 #include <unistd.h>       /* read */
 #ifdef __linux__
+#include <signal.h>       /* SIGPIPE */
 #include <sys/sendfile.h> /* sendfile */
-#include <sys/syscall.h>  /* SYS_openat2 */
+#include <sys/syscall.h>  /* SYS_openat2 and others that the C library hides or lacks */
 #endif
 #ifdef MM_IO_OPENSSL
 #include <openssl/crypto.h> /* OPENSSL_cleanse */
@@ -1039,6 +1068,7 @@ extern "C" {
 
 #ifdef MMI_STRICT_GLIBC /* see mm_chunk.h */
 extern int MMI_FILE(openat)(int dir, const char *path, int flags, ...);
+extern int MMI_FILE(posix_fadvise)(int fd, off_t offset, off_t size, int advice);
 #endif
 #if defined(__linux__) && !defined(__cplusplus)
 extern long syscall(long number, ...); /* hidden by -std=c11; otherwise said twice */
@@ -1072,6 +1102,23 @@ extern long syscall(long number, ...); /* hidden by -std=c11; otherwise said twi
 #ifndef MM_SYS_SENDFILE
 #define MM_SYS_SENDFILE(to, from, offset, size) sendfile(to, from, offset, size)
 #endif
+#ifndef MM_SYS_FADVISE_WILLNEED
+#define MM_SYS_FADVISE_WILLNEED(fd, offset, size) \
+    MMI_FILE(posix_fadvise)(fd, (off_t)(offset), (off_t)(size), 3) /* POSIX_FADV_WILLNEED */
+#endif
+#ifndef MM_SYS_SETSOCKOPT
+#define MM_SYS_SETSOCKOPT(fd, level, name, value, size) setsockopt(fd, level, name, value, size)
+#endif
+#ifndef MM_SYS_SIGPROCMASK
+#define MM_SYS_SIGPROCMASK(how, set, old, size) syscall(SYS_rt_sigprocmask, how, set, old, size)
+#endif
+#ifndef MM_SYS_SIGPENDING
+#define MM_SYS_SIGPENDING(set, size) syscall(SYS_rt_sigpending, set, size)
+#endif
+#ifndef MM_SYS_SIGTIMEDWAIT
+#define MM_SYS_SIGTIMEDWAIT(set, timeout, size) \
+    syscall(SYS_rt_sigtimedwait, set, (void *)NULL, timeout, size)
+#endif
 #ifndef MM_SYS_OPENAT
 #define MM_SYS_OPENAT(dir, path, flags) MMI_FILE(openat)(dir, path, flags)
 #endif
@@ -1090,13 +1137,24 @@ extern long syscall(long number, ...); /* hidden by -std=c11; otherwise said twi
 
 #define MMI_IO_MOST ((int64_t)256 * 1024) /* lighttpd's MAX_WRITE_LIMIT */
 #define MMI_IO_LEAST 2048                 /* below it a new chunk is begun: 1/4 of a regular one */
-#define MMI_IO_IOV 32                     /* chunks per writev: 256 KiB of regular ones */
+#define MMI_IO_IOV 64                     /* chunks per writev: 256 KiB even when half full */
 #define MMI_IO_SENDFILE 0x7ffff000        /* what one call takes at most: sendfile(2) */
 #define MMI_IO_OPENS 8                    /* tries when a rename races with the check of a path */
 #define MMI_IO_COPY 16384                 /* bytes of stack for copies; the largest TLS record */
 #define MMI_IO_APPEND 32768               /* bytes: up to here reading took no longer; io_cache.c */
 #define MMI_IO_EXPIRE 2                   /* dropped per lookup: twice what a lookup can add */
 #define MMI_IO_PATH_MAX 4095              /* PATH_MAX of Linux without the NUL */
+
+#if defined(__linux__) && !defined(MM_IO_NO_SENDFILE)
+#define MMI_IO_CAN_SENDFILE
+#endif
+/* Where SIGPIPE is kept from the program, and the numbers that <signal.h> hides under -std=c11. */
+#if defined(SYS_rt_sigtimedwait) && !defined(MM_IO_SIGPIPE_IGNORED) && !defined(__mips__) && \
+    !defined(__alpha__) && !defined(__sparc__)
+#define MMI_IO_GUARD
+#define MMI_SIG_BLOCK 0
+#define MMI_SIG_SETMASK 2
+#endif
 
 // >>status
 
@@ -1120,6 +1178,78 @@ static mm_status mmi_io_status(int error)
 
 // >>write
 
+/* Lets go what an earlier MSG_MORE holds back, now that nothing follows it: by itself that takes
+   the kernel 200 ms. What is no TCP socket refuses, and holds nothing back. */
+static void mmi_io_push(int fd)
+{
+#ifdef TCP_CORK
+    int off = 0, error = errno;
+    (void)MM_SYS_SETSOCKOPT(fd, IPPROTO_TCP, TCP_CORK, &off, sizeof(off));
+    errno = error;
+#else
+    (void)fd;
+#endif
+}
+
+#ifdef MMI_IO_GUARD
+typedef struct mmi_sigset {
+    unsigned long words[8 / sizeof(unsigned long)]; /* as the kernel has it; signal 1 is bit 0 */
+} mmi_sigset;
+
+typedef struct mmi_guard { /* what to undo after a call that may raise SIGPIPE */
+    mmi_sigset old;        /* the thread's mask before */
+    bool is_set;           /* the mask is changed */
+    bool keeps;            /* a SIGPIPE was waiting already, which is not ours */
+} mmi_guard;
+
+#define MMI_SIGPIPE_BIT (1ul << (SIGPIPE - 1))
+
+static void mmi_guard_begin(mmi_guard *guard)
+{
+    mmi_sigset set, waiting;
+    memset(&set, 0, sizeof(set));
+    memset(&waiting, 0, sizeof(waiting));
+    set.words[0] = MMI_SIGPIPE_BIT;
+    guard->keeps = false;
+    guard->is_set = MM_SYS_SIGPROCMASK(MMI_SIG_BLOCK, &set, &guard->old, sizeof(set)) == 0;
+    if (!guard->is_set || (guard->old.words[0] & MMI_SIGPIPE_BIT) == 0) return;
+    guard->is_set = false;
+    guard->keeps = MM_SYS_SIGPENDING(&waiting, sizeof(waiting)) != 0 ||
+                   (waiting.words[0] & MMI_SIGPIPE_BIT) != 0;
+}
+
+/* Takes away the signal that a call which failed with errno has left. */
+static void mmi_guard_end(const mmi_guard *guard, bool failed)
+{
+    int error = errno;
+    if (failed && error == EPIPE && !guard->keeps) {
+        uint64_t now[2] = {0, 0}; /* a time of 0 in either layout */
+        mmi_sigset set;
+        memset(&set, 0, sizeof(set));
+        set.words[0] = MMI_SIGPIPE_BIT;
+        (void)MM_SYS_SIGTIMEDWAIT(&set, now, sizeof(set));
+    }
+    if (guard->is_set)
+        (void)MM_SYS_SIGPROCMASK(MMI_SIG_SETMASK, &guard->old, (void *)NULL, sizeof(guard->old));
+    errno = error;
+}
+#else
+typedef char mmi_guard;
+#define mmi_guard_begin(guard) ((void)(guard))
+#define mmi_guard_end(guard, failed) ((void)(guard), (void)(failed))
+#endif
+
+/* The same for what is no socket: it has no MSG_NOSIGNAL. */
+static ssize_t mmi_io_writev(int fd, struct iovec *iov, unsigned short count)
+{
+    mmi_guard guard;
+    ssize_t n;
+    mmi_guard_begin(&guard);
+    n = MM_SYS_WRITEV(fd, iov, count);
+    mmi_guard_end(&guard, n < 0);
+    return n;
+}
+
 /* One attempt to write `count` pieces; `more` follows at once. Retried when interrupted. */
 static ssize_t mmi_io_send(int fd, struct iovec *iov, unsigned short count, bool more)
 {
@@ -1130,96 +1260,257 @@ static ssize_t mmi_io_send(int fd, struct iovec *iov, unsigned short count, bool
     msg.msg_iovlen = count; /* size_t or int, by the C library */
     do {
         n = MM_SYS_SENDMSG(fd, &msg, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
-        if (n < 0 && errno == ENOTSOCK) n = MM_SYS_WRITEV(fd, iov, count);
+        if (n < 0 && errno == ENOTSOCK) n = mmi_io_writev(fd, iov, count);
     } while (n < 0 && errno == EINTR);
     return n;
 }
 
-/* Writes the MEM chunks at the front, at most `most` bytes of them. */
-static mm_status mmi_io_write_memory(mm_chunkqueue *q, int fd, int64_t most, int64_t *done)
+typedef struct mmi_io_step { /* one call of the system, on its way */
+    mm_chunkqueue *q;
+    int fd;
+    bool held;     /* the last bytes wait in the kernel for what follows them */
+    int64_t most;  /* bytes that may still be sent */
+    int64_t asked; /* bytes that the call was to take */
+    int64_t done;  /* bytes that it took */
+} mmi_io_step;
+
+/* What a call that was to take `asked` bytes has said. One that takes less than that pushes. */
+static mm_status mmi_io_stepped(mmi_io_step *step, int64_t asked, bool more, ssize_t n)
+{
+    if (n < 0) return mmi_io_status(errno);
+    step->asked = asked;
+    step->done = n;
+    step->held = more && n == asked;
+    return n == 0 ? MM_STATUS_IO : MM_STATUS_OK; /* no progress, no reason */
+}
+
+/* Writes the MEM chunks at the front. */
+static mm_status mmi_io_write_memory(mmi_io_step *step)
 {
     struct iovec iov[MMI_IO_IOV];
     const mm_chunk *c;
     unsigned short count = 0;
-    ssize_t n;
-    for (c = q->first; c != NULL && c->type == MM_CHUNK_MEM && most > 0 && count < MMI_IO_IOV;
+    int64_t asked = 0;
+    bool more;
+    for (c = step->q->first; c != NULL && c->type == MM_CHUNK_MEM && asked < step->most &&
+                             count < MMI_IO_IOV;
          c = c->next) {
-        int64_t size = c->end - c->offset < most ? c->end - c->offset : most;
+        int64_t size = c->end - c->offset;
+        if (size > step->most - asked) size = step->most - asked;
         iov[count].iov_base = (void *)(uintptr_t)mm_chunk_bytes(c);
         iov[count].iov_len = (size_t)size;
         count++;
-        most -= size;
+        asked += size;
     }
-    n = mmi_io_send(fd, iov, count, c != NULL && most > 0);
-    *done = n < 0 ? 0 : n;
-    return n < 0 ? mmi_io_status(errno) : MM_STATUS_OK;
+    more = c != NULL && asked < step->most;
+    return mmi_io_stepped(step, asked, more, mmi_io_send(step->fd, iov, count, more));
+}
+
+/* Whether the bytes of the chunk's file are those that they were at the first call. A change that
+   leaves their time as it was is one of attributes, as a rename over the file's name makes. */
+static mm_status mmi_io_verify(mm_chunk *c)
+{
+    mm_chunk_identity was = c->source->identity, *is = &c->source->identity;
+    mm_status status = mm_chunk_verify(c);
+    if (status != MM_STATUS_INVALID) return status;
+    c->source->has_identity = false;
+    status = mm_chunk_verify(c);
+    if (status == MM_STATUS_OK && is->dev == was.dev && is->ino == was.ino &&
+        is->size == was.size && is->mtime == was.mtime)
+        return MM_STATUS_OK;
+    *is = was;
+    c->source->has_identity = true;
+    return status == MM_STATUS_OK ? MM_STATUS_INVALID : status;
+}
+
+/* The same of one that has not left in one piece: there is nothing that such a piece could not
+   fit. */
+static mm_status mmi_io_verify_begun(mm_chunk *c)
+{
+    if (c->type == MM_CHUNK_MEM || !c->source->has_identity) return MM_STATUS_OK;
+    return mmi_io_verify(c);
+}
+
+/* What the status of a file means to one who writes to a descriptor: that is ready. */
+static mm_status mmi_io_of_file(mm_status status)
+{
+    return status == MM_STATUS_AGAIN ? MM_STATUS_YIELD : status;
+}
+
+/* Writes what a peek has brought: all of the queue, or a part of its first chunk. */
+static mm_status mmi_io_write_peeked(mmi_io_step *step, const char *bytes, size_t size)
+{
+    struct iovec iov;
+    mm_chunk *c;
+    int64_t end = (int64_t)size;
+    bool more = end < mm_chunkqueue_length(step->q) && end < step->most;
+    for (c = step->q->first; c != NULL && end > 0; c = c->next) {
+        mm_status status = mmi_io_verify_begun(c); /* after the read, before the bytes are out */
+        if (status != MM_STATUS_OK) return status;
+        end -= c->end - c->offset;
+    }
+    iov.iov_base = (void *)(uintptr_t)bytes;
+    iov.iov_len = size;
+    return mmi_io_stepped(step, (int64_t)size, more, mmi_io_send(step->fd, &iov, 1, more));
+}
+
+/* Whether all of the queue fits into one piece, the file behind the header, too. */
+static bool mmi_io_is_small(const mmi_io_step *step)
+{
+    const mm_chunk *c = step->q->first;
+    int64_t length = mm_chunkqueue_length(step->q);
+    return c->next != NULL && c->next->type == MM_CHUNK_FILE && length <= MMI_IO_COPY &&
+           length <= step->most;
+}
+
+/* Whether the byte at the position `at` is one that was not to be had without waiting. */
+static bool mmi_io_is_busy(const mm_chunkqueue *q, int64_t at)
+{
+    const mm_chunk *c = q->first;
+    for (; c != NULL && at >= c->end - c->offset; c = c->next) at -= c->end - c->offset;
+    return c != NULL && c->busy;
+}
+
+/* Writes the whole small queue in one call, with no memory but the stack. */
+static mm_status mmi_io_write_small(mmi_io_step *step)
+{
+    char scratch[MMI_IO_COPY];
+    const char *bytes;
+    size_t size;
+    mm_status status = mm_chunkqueue_peek_nowait(step->q, scratch, sizeof(scratch), &bytes, &size);
+    if (status != MM_STATUS_OK) return mmi_io_of_file(status);
+    if (mmi_io_is_busy(step->q, (int64_t)size)) return MM_STATUS_YIELD;
+    return mmi_io_write_peeked(step, bytes, size);
 }
 
 /* Writes a part of the FILE chunk at the front through memory. */
-static mm_status mmi_io_copy_file(mm_chunkqueue *q, int fd, int64_t most, int64_t *done)
+static mm_status mmi_io_copy_file(mmi_io_step *step)
 {
-    char bytes[MMI_IO_COPY];
-    struct iovec iov;
-    size_t got;
-    ssize_t n;
-    int64_t size = q->first->end - q->first->offset;
-    mm_status status;
-    if (size > most) size = most;
-    if (size > MMI_IO_COPY) size = MMI_IO_COPY;
-    status = mmi_chunk_pread(q->first, bytes, (size_t)size, &got);
-    if (got == 0) return status;
-    iov.iov_base = bytes;
-    iov.iov_len = got;
-    n = mmi_io_send(fd, &iov, 1, false);
-    *done = n < 0 ? 0 : n;
-    return n < 0 ? mmi_io_status(errno) : MM_STATUS_OK;
+    char scratch[MMI_IO_COPY];
+    mm_chunk *c = step->q->first;
+    const char *bytes;
+    int64_t left = c->end - c->offset;
+    size_t size = left < MMI_IO_COPY ? (size_t)left : MMI_IO_COPY;
+    mm_status status = MM_STATUS_OK;
+    if (step->most < (int64_t)size) size = (size_t)step->most;
+    if ((int64_t)size < left && !c->source->has_identity) status = mmi_io_verify(c);
+    if (status == MM_STATUS_OK)
+        status = mm_chunkqueue_peek_nowait(step->q, scratch, size, &bytes, &size);
+    if (status != MM_STATUS_OK) return mmi_io_of_file(status);
+    return mmi_io_write_peeked(step, bytes, size);
 }
 
-/* Writes a part of the FILE chunk at the front. */
-static mm_status mmi_io_write_file(mm_chunkqueue *q, int fd, int64_t most, int64_t *done)
+#ifdef MMI_IO_CAN_SENDFILE
+/* Whether the file is in the system's cache where it is to be read: YIELD when not, and the disk is
+   told to read it meanwhile. The next time it is waited for. */
+static mm_status mmi_io_probe(mm_chunkqueue *q, int64_t size)
 {
-    mm_status status = mm_chunk_open(q->first);
-    if (status != MM_STATUS_OK) return status;
-#if defined(__linux__) && !defined(MM_IO_NO_SENDFILE)
+#ifdef MMI_NOWAIT
+    char byte;
+    const char *bytes;
+    size_t got;
+    mm_chunk *c = q->first;
+    mm_status status;
+    if (c->source->waits) return MM_STATUS_OK;
+    status = mm_chunkqueue_peek_nowait(q, &byte, 1, &bytes, &got);
+    if (status != MM_STATUS_AGAIN) return status;
+    (void)MM_SYS_FADVISE_WILLNEED(c->source->fd, c->offset, size);
+    return MM_STATUS_YIELD;
+#else
+    (void)q, (void)size;
+    return MM_STATUS_OK;
+#endif
+}
+
+/* Has the system send `size` bytes of the file; *is_unable: it cannot. */
+static mm_status mmi_io_send_file(mmi_io_step *step, int64_t size, bool *is_unable)
+{
+    const mm_chunk *c = step->q->first;
+    off_t at = (off_t)c->offset;
+    ssize_t n = -1;
+    mmi_guard guard;
+    errno = EOVERFLOW; /* for a 32-bit off_t that cannot hold the offset */
+    mmi_guard_begin(&guard);
+    if ((int64_t)at == c->offset) {
+        do {
+            n = MM_SYS_SENDFILE(step->fd, c->source->fd, &at, (size_t)size);
+        } while (n < 0 && errno == EINTR);
+    }
+    mmi_guard_end(&guard, n < 0);
+    *is_unable = n < 0 && (errno == EINVAL || errno == ENOSYS || errno == EOVERFLOW);
+    return n == 0 ? MM_STATUS_TRUNCATED : mmi_io_stepped(step, size, false, n);
+}
+
+/* The same of a bounded part, when it is what it was, and in the system's cache. */
+static mm_status mmi_io_try_file(mmi_io_step *step, bool *is_unable)
+{
+    mm_chunk *c = step->q->first;
+    int64_t left = c->end - c->offset, size = left;
+    mm_status status = MM_STATUS_OK;
+    if (size > step->most) size = step->most;
+    if (size > MMI_IO_SENDFILE) size = MMI_IO_SENDFILE;
+    if (size < left || c->source->has_identity) status = mmi_io_verify(c);
+    if (status == MM_STATUS_OK) status = mmi_io_probe(step->q, size);
+    if (status == MM_STATUS_OK) status = mmi_io_send_file(step, size, is_unable);
+    return status;
+}
+#endif
+
+/* Writes a part of the FILE chunk at the front. */
+static mm_status mmi_io_write_file(mmi_io_step *step)
+{
+    mm_status status = mm_chunk_open(step->q->first);
+    if (status != MM_STATUS_OK) return mmi_io_of_file(status);
+#ifdef MMI_IO_CAN_SENDFILE
     {
-        const mm_chunk *c = q->first;
-        int64_t size = c->end - c->offset < most ? c->end - c->offset : most;
-        if (size > MMI_IO_SENDFILE) size = MMI_IO_SENDFILE;
-        off_t at = (off_t)c->offset;
-        ssize_t n = -1;
-        errno = EOVERFLOW; /* for a 32-bit off_t that cannot hold the offset */
-        if ((int64_t)at == c->offset) {
-            do {
-                n = MM_SYS_SENDFILE(fd, c->source->fd, &at, (size_t)size);
-            } while (n < 0 && errno == EINTR);
-        }
-        if (n > 0) *done = n;
-        if (n == 0) return MM_STATUS_TRUNCATED;
-        if (n > 0) return MM_STATUS_OK;
-        if (errno != EINVAL && errno != ENOSYS && errno != EOVERFLOW) return mmi_io_status(errno);
+        bool is_unable = false;
+        status = mmi_io_try_file(step, &is_unable);
+        if (!is_unable) return status;
     }
 #endif
-    return mmi_io_copy_file(q, fd, most, done);
+    return mmi_io_copy_file(step);
+}
+
+/* Drains what was taken. Of a file that has now left in part, its identity is noted. */
+static mm_status mmi_io_took_step(mmi_io_step *step)
+{
+    mm_chunkqueue *q = step->q;
+    mm_status status = mm_chunkqueue_mark_written(q, step->done);
+    if (status != MM_STATUS_OK || step->done == step->asked || q->first == NULL) return status;
+    if (q->first->type == MM_CHUNK_MEM || q->first->source->has_identity) return MM_STATUS_OK;
+    return mm_chunk_verify(q->first);
 }
 
 MM_API mm_status mm_io_write(mm_chunkqueue *q, int fd, int64_t most, int64_t *written)
 {
+    mmi_io_step step;
+    mm_status status = MM_STATUS_OK;
     *written = 0;
     if (most <= 0) most = MMI_IO_MOST;
-    while (!mm_chunkqueue_is_empty(q)) {
-        int64_t done = 0;
-        mm_status status;
-        if (*written >= most) return MM_STATUS_YIELD;
-        if (q->first->type == MM_CHUNK_MEM)
-            status = mmi_io_write_memory(q, fd, most - *written, &done);
-        else status = mmi_io_write_file(q, fd, most - *written, &done);
-        if (status == MM_STATUS_OK && done == 0) status = MM_STATUS_IO; /* no progress, no reason */
-        if (status != MM_STATUS_OK) return status;
-        status = mm_chunkqueue_mark_written(q, done);
-        if (status != MM_STATUS_OK) return status;
-        *written += done;
+    memset(&step, 0, sizeof(step));
+    step.q = q;
+    step.fd = fd;
+    while (status == MM_STATUS_OK && !mm_chunkqueue_is_empty(q)) {
+        step.most = most - *written;
+        step.done = 0;
+        if (step.most == 0) status = MM_STATUS_YIELD;
+        else if (q->first->type == MM_CHUNK_FILE) status = mmi_io_write_file(&step);
+        else if (mmi_io_is_small(&step)) status = mmi_io_write_small(&step);
+        else status = mmi_io_write_memory(&step);
+        *written += step.done;
+        if (step.done > 0) status = mmi_io_took_step(&step);
     }
-    return MM_STATUS_OK;
+    if (step.held) mmi_io_push(fd);
+    return status;
+}
+
+MM_API bool mm_io_waits_for_disk(const mm_chunkqueue *q)
+{
+    const mm_chunk *c;
+    int64_t before = 0;
+    for (c = q->first; c != NULL && before < MMI_IO_COPY; before += c->end - c->offset, c = c->next)
+        if (c->busy) return true;
+    return false;
 }
 
 // >>read

@@ -51,6 +51,9 @@ static const seccomp_call calls[] = {
     CALL(unlinkat), CALL(renameat), CALL(readlinkat), CALL(faccessat), CALL(fadvise64),
     CALL(copy_file_range), CALL(umask), CALL(getcwd), CALL(linkat), CALL(fchmod), CALL(utimensat),
     CALL(flock), CALL(fstatfs),
+#ifdef SYS_preadv2
+    CALL(preadv2), /* to read what is in the system's cache only */
+#endif
 #ifdef SYS_openat2
     CALL(openat2),
 #endif

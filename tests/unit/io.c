@@ -5,6 +5,8 @@
 #endif
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -19,6 +21,10 @@ static struct shim {
     size_t calls, fail_at, most;
     int for_ever, error, open_fds;
     int nothing; /* a sendmsg takes no byte, and says so */
+    int sip;     /* every other transfer is EAGAIN, and those between take one byte */
+    int cold;    /* reads that do not wait find nothing */
+    size_t sends, advices, nowaits, fstats;
+    int held;    /* the socket waits for more after what it was last given */
 } shim;
 
 static int shim_fails(void)
@@ -47,31 +53,72 @@ static int shim_close(int fd)
     return close(fd);
 }
 
+static int shim_sips(void)
+{
+    if (shim.sip == 0) return 0;
+    shim.sip = 3 - shim.sip;
+    errno = EAGAIN;
+    return shim.sip == 2;
+}
+
 static ssize_t shim_sendmsg(int fd, const struct msghdr *msg, int flags)
 {
     struct msghdr one = *msg;
     struct iovec first = msg->msg_iov[0];
-    if (shim_fails()) return -1;
+    size_t asked = 0, i;
+    ssize_t n;
+    if (shim_fails() || shim_sips()) return -1;
     if (shim.nothing) return 0;
-    if (shim.most == 0) return sendmsg(fd, msg, flags);
-    first.iov_len = shim_short(first.iov_len);
-    one.msg_iov = &first;
-    one.msg_iovlen = 1;
-    return sendmsg(fd, &one, flags);
+    for (i = 0; i < (size_t)msg->msg_iovlen; i++) asked += msg->msg_iov[i].iov_len;
+    if (shim.most != 0 || shim.sip != 0) {
+        first.iov_len = shim.sip != 0 ? 1 : shim_short(first.iov_len);
+        one.msg_iov = &first;
+        one.msg_iovlen = 1;
+    }
+    n = sendmsg(fd, &one, flags);
+    shim.sends++;
+    if (n > 0) shim.held = (flags & MSG_MORE) != 0 && (size_t)n == asked;
+    return n;
+}
+
+__attribute__((unused)) static ssize_t shim_sendfile(int to, int from, off_t *at, size_t size)
+{
+    ssize_t n = -1;
+    size = shim.sip != 0 ? 1 : shim_short(size);
+    if (!shim_fails() && !shim_sips()) n = sendfile(to, from, at, size);
+    if (n > 0) shim.held = 0;
+    return n;
+}
+
+static int shim_setsockopt(int fd, int level, int name, const void *value, socklen_t size)
+{
+    if (level == IPPROTO_TCP && name == TCP_CORK && *(const int *)value == 0) shim.held = 0;
+    return setsockopt(fd, level, name, value, size);
+}
+
+static ssize_t shim_nowait(int fd, void *bytes, size_t size, off_t at)
+{
+    shim.nowaits++;
+    errno = EAGAIN;
+    return shim.cold ? -1 : pread(fd, bytes, shim_short(size), at);
 }
 
 #define MM_SYS_OPEN(path, flags, mode) (shim_fails() ? -1 : shim_opened(open(path, flags, mode)))
 #define MM_SYS_OPEN_TEMP(dir, name, flags, mode) \
     (shim_fails() ? -1 : shim_opened(openat(dir, name, flags, mode)))
 #define MM_SYS_CLOSE(fd) shim_close(fd)
-#define MM_SYS_FSTAT(fd, st) (shim_fails() ? -1 : fstat(fd, st))
+#define MM_SYS_FSTAT(fd, st) (shim.fstats++, shim_fails() ? -1 : fstat(fd, st))
+#define MM_SYS_PREAD_NOWAIT(fd, bytes, size, at) \
+    (shim_fails() ? -1 : shim_nowait(fd, bytes, size, at))
+#define MM_SYS_FADVISE_WILLNEED(fd, at, size) (shim.advices++, (void)(at), (void)(size), 0)
+#define MM_SYS_SETSOCKOPT(fd, level, name, value, size) \
+    shim_setsockopt(fd, level, name, value, size)
 #define MM_SYS_PREAD(fd, bytes, size, at) \
     (shim_fails() ? -1 : pread(fd, bytes, shim_short(size), at))
 #define MM_SYS_READ(fd, bytes, size) (shim_fails() ? -1 : read(fd, bytes, shim_short(size)))
 #define MM_SYS_WRITEV(fd, iov, count) (shim_fails() ? -1 : writev(fd, iov, count))
 #define MM_SYS_SENDMSG(fd, msg, flags) shim_sendmsg(fd, msg, flags)
-#define MM_SYS_SENDFILE(to, from, at, size) \
-    (shim_fails() ? -1 : sendfile(to, from, at, shim_short(size)))
+#define MM_SYS_SENDFILE(to, from, at, size) shim_sendfile(to, from, at, size)
 #define MM_SYS_OPENAT(dir, path, flags) (shim_fails() ? -1 : shim_opened(openat(dir, path, flags)))
 #define MM_SYS_OPENAT2(dir, path, flags, resolve) \
     (shim_fails() ? -1 : shim_opened(mmi_openat2(dir, path, flags, resolve)))
@@ -166,6 +213,7 @@ static void send_all(const char *expected, size_t size, int64_t most)
         status = mm_io_write(&q, ours, most, &written);
         if (before - mm_chunkqueue_length(&q) != written) test_fail(__FILE__, __LINE__, "written");
         if (most > 0 && written > most) test_fail(__FILE__, __LINE__, "more than `most`");
+        if (shim.held) test_fail(__FILE__, __LINE__, "bytes held back");
         receive(got, &length, size + 1);
         if (++turns > 1000000) break;
     }
@@ -275,8 +323,302 @@ TEST(write_of_a_file_cut_short)
         while (read(theirs, sink, sizeof(sink)) > 0) continue;
     }
     CHECK_EQ(status, MM_STATUS_TRUNCATED);
-    CHECK_EQ(total + written, 20000); /* every byte there was, and no padding */
+    CHECK(total + written <= 20000); /* no padding */
+    CHECK_EQ(mm_chunkqueue_length(&q), 50000 - total - written);
     unlink(in_root("cut"));
+    CHECK_SUB(end());
+}
+
+/* Sends what is left while the peer reads; the last status, and all that has come in `sink`. */
+static char sink[4 * FILE_SIZE];
+static mm_status drain(size_t *length)
+{
+    int64_t written;
+    mm_status status;
+    do {
+        status = mm_io_write(&q, ours, 0, &written);
+        receive(sink, length, sizeof(sink));
+        if (shim.held) test_fail(__FILE__, __LINE__, "bytes held back");
+    } while (status == MM_STATUS_AGAIN || status == MM_STATUS_YIELD);
+    return status;
+}
+
+/* What lies at the path when the sending begins is what the peer gets. */
+TEST(file_replaced_by_rename_while_it_is_sent)
+{
+    int64_t written;
+    size_t length = 0;
+    char old[256];
+    fixture();
+    put_file("page", file_bytes, FILE_SIZE);
+    put_file("new", "other bytes", 11);
+    snprintf(old, sizeof(old), "%s", in_root("new"));
+    mm_chunkqueue_append_mem(&q, "header", 6);
+    mm_chunkqueue_append_fd(&q, shim_opened(open(in_root("page"), O_RDONLY)), 0, FILE_SIZE);
+    CHECK_EQ(mm_io_write(&q, ours, 1000, &written), MM_STATUS_YIELD);
+    CHECK_EQ(rename(old, in_root("page")), 0);
+    CHECK_EQ(drain(&length), MM_STATUS_OK);
+    CHECK(length == 6 + FILE_SIZE && memcmp(sink + 6, file_bytes, FILE_SIZE) == 0);
+    unlink(in_root("page"));
+    CHECK_SUB(end());
+}
+
+/* Rewritten, made longer, cut: at each step on the way the peer gets less than was announced. */
+TEST(file_rewritten_while_it_is_sent)
+{
+    int64_t written;
+    int how, by_name, share;
+    for (how = 0; how < 3; how++)
+        for (by_name = 0; by_name < 2; by_name++)
+            for (share = 7; share < FILE_SIZE; share += 31000) {
+                size_t length = 0;
+                mm_status status;
+                int fd;
+                fixture();
+                put_file("page", file_bytes, FILE_SIZE);
+                fd = open(in_root("page"), O_RDWR);
+                mm_chunkqueue_append_mem(&q, "header", 6);
+                if (by_name) mm_chunkqueue_append_file(&q, in_root("page"), 0, FILE_SIZE);
+                else mm_chunkqueue_append_fd(&q, shim_opened(dup(fd)), 0, FILE_SIZE);
+                CHECK_EQ(mm_io_write(&q, ours, share, &written), MM_STATUS_YIELD);
+                usleep(20000); /* the clock of a file system ticks slowly */
+                if (how == 0) CHECK_EQ(pwrite(fd, "X", 1, FILE_SIZE - 1), 1);
+                if (how == 1) CHECK_EQ(ftruncate(fd, FILE_SIZE + 5), 0);
+                if (how == 2) CHECK_EQ(ftruncate(fd, FILE_SIZE - 5), 0);
+                status = drain(&length);
+                CHECK_EQ(status, how == 2 ? MM_STATUS_TRUNCATED : MM_STATUS_INVALID);
+                CHECK(length < 6 + FILE_SIZE);
+                CHECK(memcmp(sink + 6, file_bytes, length - 6) == 0);
+                close(fd);
+                unlink(in_root("page"));
+                CHECK_SUB(end());
+            }
+}
+
+TEST(small_file_leaves_with_its_header)
+{
+    int64_t written;
+    size_t length = 0, calls;
+    fixture();
+    mm_chunkqueue_append_mem(&q, "header", 6);
+    mm_chunkqueue_append_fd(&q, shim_opened(open(in_root("file"), O_RDONLY)), 100, 16000);
+    calls = memory.calls;
+    CHECK_EQ(mm_io_write(&q, ours, 0, &written), MM_STATUS_OK);
+    CHECK_EQ(written, 16006);
+    CHECK_EQ(shim.sends, 1);
+    CHECK_EQ(shim.fstats, 0);
+    CHECK_EQ(memory.calls, calls); /* it takes no memory */
+    receive(sink, &length, sizeof(sink));
+    CHECK(length == 16006 && memcmp(sink + 6, file_bytes + 100, 16000) == 0);
+    CHECK_SUB(end());
+}
+
+/* One byte, then EAGAIN, and so on: each place is one where a call ends, and goes on. */
+TEST(again_at_every_byte)
+{
+    int small;
+    for (small = 0; small < 2; small++) {
+        int size = small ? 300 : 17000; /* more than is copied at once */
+        fixture();
+        shim.sip = 1;
+        memcpy(mixed, "header", 6);
+        memcpy(mixed + 6, file_bytes, (size_t)size);
+        memcpy(mixed + 6 + size, "trail", 5);
+        mm_chunkqueue_append_mem(&q, "header", 6);
+        mm_chunkqueue_append_fd(&q, shim_opened(open(in_root("file"), O_RDONLY)), 0, size);
+        mm_chunkqueue_append_mem(&q, "trail", 5);
+        CHECK_SUB(send_all(mixed, 11 + (size_t)size, 0));
+        CHECK_SUB(end());
+    }
+}
+
+TEST(nothing_is_held_back)
+{
+    int64_t written;
+    fixture();
+    mm_chunkqueue_append_mem(&q, "header", 6);
+    mm_chunkqueue_append_file(&q, in_root("none"), 0, FILE_SIZE);
+    CHECK_EQ(mm_io_write(&q, ours, 0, &written), MM_STATUS_NOT_FOUND);
+    CHECK_EQ(written, 6);
+    CHECK_EQ(shim.held, 0);
+    CHECK_EQ(mm_io_write(&q, ours, 0, &written), MM_STATUS_NOT_FOUND);
+    CHECK_EQ(written, 0);
+    CHECK_EQ(mm_chunkqueue_length(&q), FILE_SIZE);
+    CHECK_SUB(end());
+}
+
+/* The disk is told, the others have their turn, and the next call waits. */
+TEST(cold_files_yield)
+{
+    int64_t written;
+    size_t length = 0;
+    int small;
+    for (small = 0; small < 2; small++) {
+        int size = small ? 5000 : FILE_SIZE;
+        fixture();
+        shim.cold = 1;
+        length = 0;
+        mm_chunkqueue_append_mem(&q, "header", 6);
+        mm_chunkqueue_append_fd(&q, shim_opened(open(in_root("file"), O_RDONLY)), 0, size);
+        CHECK(!mm_io_waits_for_disk(&q));
+        CHECK_EQ(mm_io_write(&q, ours, 0, &written), MM_STATUS_YIELD);
+        CHECK_EQ(written, small ? 0 : 6); /* one that is small comes in one piece, but later */
+        CHECK(mm_io_waits_for_disk(&q));
+        CHECK_EQ(shim.held, 0);
+        CHECK_EQ(drain(&length), MM_STATUS_OK);
+        CHECK(!mm_io_waits_for_disk(&q));
+        CHECK(length == 6 + (size_t)size && memcmp(sink + 6, file_bytes, (size_t)size) == 0);
+        CHECK_SUB(end());
+    }
+}
+
+/* A busy file behind one that has become unreadable does not keep the error away. */
+TEST(cold_file_behind_a_broken_one)
+{
+    int64_t written;
+    fixture();
+    put_file("cut", file_bytes, 100);
+    mm_chunkqueue_append_mem(&q, "header", 6);
+    mm_chunkqueue_append_fd(&q, shim_opened(open(in_root("cut"), O_RDONLY)), 0, 100);
+    mm_chunkqueue_append_fd(&q, shim_opened(open(in_root("file"), O_RDONLY)), 0, 100);
+    shim.cold = 1;
+    CHECK_EQ(mm_io_write(&q, ours, 0, &written), MM_STATUS_YIELD);
+    CHECK_EQ(mm_io_write(&q, ours, 0, &written), MM_STATUS_YIELD);
+    shim.cold = 0;
+    CHECK_EQ(truncate(in_root("cut"), 50), 0);
+    CHECK_EQ(mm_io_write(&q, ours, 0, &written), MM_STATUS_TRUNCATED);
+    CHECK(written <= 56);
+    unlink(in_root("cut"));
+    CHECK_SUB(end());
+}
+
+/* A connection over TCP in place of the pair of sockets. */
+static void use_tcp(void)
+{
+    struct sockaddr_in address;
+    socklen_t size = sizeof(address);
+    int l = socket(AF_INET, SOCK_STREAM, 0);
+    close(ours);
+    close(theirs);
+    memset(&address, 0, sizeof(address));
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    theirs = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(l, (struct sockaddr *)&address, size) != 0 || listen(l, 1) != 0 ||
+        getsockname(l, (struct sockaddr *)&address, &size) != 0 ||
+        connect(theirs, (struct sockaddr *)&address, size) != 0)
+        abort();
+    ours = accept4(l, NULL, NULL, SOCK_NONBLOCK);
+    if (ours < 0 || fcntl(theirs, F_SETFL, O_NONBLOCK) != 0) abort();
+    close(l);
+}
+
+static void reset_peer(void)
+{
+    struct linger at_once = {1, 0};
+    if (theirs < 0) return;
+    setsockopt(theirs, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    close(theirs);
+    theirs = -1;
+}
+
+TEST(write_mixed_over_tcp)
+{
+    fixture();
+    use_tcp();
+    CHECK_SUB(fill_mixed());
+    CHECK_SUB(send_all(mixed, sizeof(mixed), 0));
+    CHECK_SUB(end());
+}
+
+/* SIGPIPE has its default action here: it would end the test. */
+TEST(peer_resets_while_a_file_is_sent)
+{
+    int64_t written;
+    int i;
+    mm_status status = MM_STATUS_YIELD;
+    for (i = 0; i < 2; i++) {
+        fixture();
+        use_tcp();
+        mm_chunkqueue_append_fd(&q, shim_opened(open(in_root("file"), O_RDONLY)), 0, FILE_SIZE);
+        if (i == 0) CHECK_EQ(mm_io_write(&q, ours, 10, &written), MM_STATUS_YIELD);
+        reset_peer();
+        /* ECONNRESET once, and from then on EPIPE */
+        status = mm_io_write(&q, ours, 0, &written);
+        CHECK_EQ(status, MM_STATUS_CLOSED);
+        status = mm_io_write(&q, ours, 0, &written);
+        CHECK_EQ(status, MM_STATUS_CLOSED);
+        CHECK_EQ(written, 0);
+        CHECK(mm_chunkqueue_check(&q));
+        CHECK_SUB(end());
+    }
+}
+
+TEST(reader_of_a_pipe_goes_away)
+{
+    int64_t written;
+    int fds[2];
+    fixture();
+    CHECK_EQ(pipe2(fds, O_NONBLOCK), 0);
+    close(fds[0]);
+    mm_chunkqueue_append_mem(&q, "text", 4);
+    CHECK_EQ(mm_io_write(&q, fds[1], 0, &written), MM_STATUS_CLOSED);
+    mm_chunkqueue_reset(&q);
+    mm_chunkqueue_append_file(&q, in_root("file"), 0, 50000);
+    CHECK_EQ(mm_io_write(&q, fds[1], 0, &written), MM_STATUS_CLOSED);
+    close(fds[1]);
+    CHECK_SUB(end());
+}
+
+static volatile sig_atomic_t pipes_broken;
+
+static void count_sigpipe(int number)
+{
+    (void)number;
+    pipes_broken++;
+}
+
+/* A SIGPIPE that was waiting before is the program's, and so is the mask. */
+TEST(sigpipe_of_others_stays)
+{
+    int64_t written;
+    int fds[2];
+    sigset_t set, old, now;
+    fixture();
+    CHECK_EQ(pipe2(fds, O_NONBLOCK), 0);
+    close(fds[0]);
+    pipes_broken = 0;
+    signal(SIGPIPE, count_sigpipe);
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    CHECK_EQ(sigprocmask(SIG_BLOCK, &set, &old), 0);
+    mm_chunkqueue_append_mem(&q, "text", 4);
+    CHECK_EQ(mm_io_write(&q, fds[1], 0, &written), MM_STATUS_CLOSED);
+    CHECK(sigpending(&now) == 0 && !sigismember(&now, SIGPIPE)); /* it was ours */
+    raise(SIGPIPE);
+    CHECK_EQ(mm_io_write(&q, fds[1], 0, &written), MM_STATUS_CLOSED);
+    CHECK(sigpending(&now) == 0 && sigismember(&now, SIGPIPE)); /* it is not */
+    CHECK(sigprocmask(SIG_SETMASK, NULL, &now) == 0 && sigismember(&now, SIGPIPE));
+    CHECK_EQ(sigprocmask(SIG_SETMASK, &old, NULL), 0);
+    CHECK_EQ(pipes_broken, 1);
+    CHECK_EQ(mm_io_write(&q, fds[1], 0, &written), MM_STATUS_CLOSED);
+    CHECK_EQ(pipes_broken, 1);
+    CHECK(sigprocmask(SIG_SETMASK, NULL, &now) == 0 && !sigismember(&now, SIGPIPE));
+    signal(SIGPIPE, SIG_DFL);
+    close(fds[1]);
+    CHECK_SUB(end());
+}
+
+TEST(write_to_a_full_disk)
+{
+    int64_t written;
+    int fd = open("/dev/full", O_WRONLY);
+    fixture();
+    CHECK(fd >= 0);
+    mm_chunkqueue_append_mem(&q, "text", 4);
+    CHECK_EQ(mm_io_write(&q, fd, 0, &written), MM_STATUS_NO_SPACE);
+    CHECK_EQ(mm_chunkqueue_length(&q), 4);
+    close(fd);
     CHECK_SUB(end());
 }
 
@@ -285,7 +627,7 @@ TEST(sendfile_that_is_not_supported_falls_back)
     fixture();
     CHECK_SUB(fill_mixed());
 #ifndef MM_IO_NO_SENDFILE
-    shim_fail(2, 0, EINVAL); /* sendmsg, then the first sendfile */
+    shim_fail(3, 0, EINVAL); /* sendmsg, a look, then the first sendfile */
 #endif
     CHECK_SUB(send_all(mixed, sizeof(mixed), 0));
     CHECK_SUB(end());
@@ -731,6 +1073,11 @@ TEST(cache_file_in_a_queue)
 
 TEST_MAIN(T(write_mixed), T(write_in_small_shares_and_short_writes), T(write_many_chunks),
           T(write_to_a_pipe), T(write_to_a_peer_that_is_gone), T(write_of_a_file_cut_short),
+          T(file_replaced_by_rename_while_it_is_sent), T(file_rewritten_while_it_is_sent),
+          T(small_file_leaves_with_its_header), T(again_at_every_byte), T(nothing_is_held_back),
+          T(cold_files_yield), T(cold_file_behind_a_broken_one),
+          T(write_mixed_over_tcp), T(peer_resets_while_a_file_is_sent),
+          T(reader_of_a_pipe_goes_away), T(sigpipe_of_others_stays), T(write_to_a_full_disk),
           T(sendfile_that_is_not_supported_falls_back), T(every_call_of_a_write_fails),
           T(read_until_the_end), T(read_after_a_failed_append), T(write_that_takes_nothing_ends),
           T(read_faults_and_spill), T(fd_budget_counts), T(cache_entity),
