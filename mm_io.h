@@ -19,7 +19,7 @@ DO THIS
 
 OPTIONAL DEFINES (before the first include, alike in every file)
     MM_STATIC, MM_ASSERT, MM_MALLOC, MM_REALLOC, MM_FREE   as in mm_buffer.h
-    MM_IO_OPENSSL        adds mm_io_tls_read and mm_io_tls_write, TLS sessions and tickets;
+    MM_IO_OPENSSL        adds what is called mm_io_tls_, TLS sessions and tickets;
                          includes <openssl/ssl.h>
     MM_CHUNK_VIEWS       adds mm_mapcache; see mm_chunk.h
   (only where the implementation is)
@@ -362,15 +362,61 @@ MM_NODISCARD MM_API mm_status mm_io_read(mm_chunkqueue *q, int fd, size_t least,
     MM_NONNULL_ALL;
 
 #ifdef MM_IO_OPENSSL
-/* The same through TLS, in records of 16 KiB where there is that much, the last of which may go
-   beyond `most`; the handshake goes on where it must. The modes SSL_MODE_ENABLE_PARTIAL_WRITE and
-   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER must be set; with SSL_MODE_AUTO_RETRY, OpenSSL's default, a
-   peer that sends records without data keeps mm_io_tls_read from returning. A protocol error is IO,
-   with OpenSSL's error queue telling more. */
+/* ---- TLS ---- */
+
+/* Makes `ssl` read and write `fd` by calls that raise no SIGPIPE, and sets the modes that
+   mm_io_tls_write and mm_io_tls_read need: partial writes, moving buffers, buffers released when
+   they are empty, and no retries by OpenSSL itself, since a peer that sends records without data
+   would keep them from returning. Without this they work on any SSL object that has the first two
+   modes, with two system calls for each record read in place of one. The descriptor stays the
+   caller's. NO_MEMORY.
+   `ktls`: the kernel encrypts, if mm_io_ktls_is_there, and the two ends agree on what it knows;
+   files are then sent without copies. Off is the better choice where that is not measured. */
+MM_NODISCARD MM_API mm_status mm_io_tls_attach(SSL *ssl, int fd, bool ktls) MM_NONNULL_ALL;
+
+/* Whether OpenSSL and the kernel can do TLS in the kernel: asked anew with each call, of a socket
+   made for that. */
+MM_NODISCARD MM_API bool mm_io_ktls_is_there(void);
+
+/* As mm_io_write, through TLS, in records of 16 KiB where there is that much, the last of which may
+   go beyond `most`: headers and the body behind them are in one record, and leave in one call. When
+   there is more than one, the first has 4 KiB, which the peer can decrypt after three packets. The
+   handshake goes on where it must: AGAIN then is for what SSL_want() says. The file's bytes are
+   compared with what they were before the last of them is out; they are copies, so that here no
+   mixture is ever sent as a whole. A protocol error is IO, with OpenSSL's error queue telling
+   more. After AGAIN, the queue's first 16 KiB must stay what they are. */
 MM_NODISCARD MM_API mm_status mm_io_tls_write(mm_chunkqueue *q, SSL *ssl, int64_t most,
                                               int64_t *written) MM_NONNULL_ALL;
+
+/* As mm_io_read, through TLS: what the next record has, or the part of it that there is room for.
+   On an attached object one system call reads all that there is, up to 16 KiB, and
+   YIELD       a record without data was taken, and there may be more in memory: let others have
+               their turn, then call again, whatever the descriptor is */
 MM_NODISCARD MM_API mm_status mm_io_tls_read(mm_chunkqueue *q, SSL *ssl, size_t least, size_t *got)
     MM_NONNULL_ALL;
+
+/* Whether bytes have been read of which the descriptor does not tell any more: call mm_io_tls_read
+   again before waiting for it. */
+MM_NODISCARD MM_API bool mm_io_tls_has_pending(SSL *ssl) MM_NONNULL_ALL;
+
+/* For a connection that becomes idle: gives back what buffers OpenSSL still has, if they are
+   empty. */
+MM_API void mm_io_tls_rest(SSL *ssl) MM_NONNULL_ALL;
+
+typedef struct mm_io_tls_memory { /* of all of OpenSSL, in all threads */
+    size_t bytes;                 /* in use now, as OpenSSL asked for them */
+    size_t blocks;                /* in how many pieces */
+    size_t failures;              /* requests that the allocator refused */
+} mm_io_tls_memory;
+
+/* From now on OpenSSL takes all of its memory from `allocator`: a budget's over a heap, so that it
+   is bounded and seen. For all of the process, and for good: the allocator must serve any thread
+   and never go away, as OpenSSL gives back the last of it when the process ends. INVALID: too late,
+   OpenSSL has memory already, and nothing has changed; call it first in main, and once. */
+MM_NODISCARD MM_API mm_status mm_io_tls_set_allocator(const mm_allocator *allocator);
+
+/* What OpenSSL has by that; all 0 when it was not called. */
+MM_NODISCARD MM_API mm_io_tls_memory mm_io_tls_get_memory(void);
 #endif
 
 /* ---- descriptors ---- */
@@ -1049,7 +1095,8 @@ MM_NODISCARD MM_API mm_status mm_metrics_write(const mm_metrics *metrics, mm_sta
 #include <sys/syscall.h>  /* SYS_openat2 and others that the C library hides or lacks */
 #endif
 #ifdef MM_IO_OPENSSL
-#include <openssl/crypto.h> /* OPENSSL_cleanse */
+#include <openssl/bio.h>    /* BIO_meth_new */
+#include <openssl/crypto.h> /* OPENSSL_cleanse, CRYPTO_set_mem_functions */
 #include <openssl/err.h>    /* ERR_clear_error */
 #include <openssl/evp.h>    /* EVP_aes_256_cbc */
 #include <openssl/rand.h>   /* RAND_bytes */
@@ -1147,6 +1194,11 @@ extern long syscall(long number, ...); /* hidden by -std=c11; otherwise said twi
 
 #if defined(__linux__) && !defined(MM_IO_NO_SENDFILE)
 #define MMI_IO_CAN_SENDFILE
+#endif
+#if defined(MM_IO_OPENSSL) && OPENSSL_VERSION_NUMBER >= 0x30000000L && \
+    defined(SSL_OP_ENABLE_KTLS) && !defined(OPENSSL_NO_KTLS) && defined(MMI_IO_CAN_SENDFILE)
+#define MMI_KTLS
+#define MMI_TCP_ULP 31 /* <netinet/tcp.h> of newer systems */
 #endif
 /* Where SIGPIPE is kept from the program, and the numbers that <signal.h> hides under -std=c11. */
 #if defined(SYS_rt_sigtimedwait) && !defined(MM_IO_SIGPIPE_IGNORED) && !defined(__mips__) && \
@@ -1551,11 +1603,177 @@ MM_API mm_status mm_io_read(mm_chunkqueue *q, int fd, size_t least, size_t *got)
 // >>tls
 
 #ifdef MM_IO_OPENSSL
+#define MMI_TLS_RECORD 16384 /* most bytes of content: RFC 8446, 5.1 */
+#define MMI_TLS_FIRST 4096   /* fits in three packets, and ten may leave at once (RFC 6928) */
+
+typedef struct mmi_tls_bio { /* between an SSL object and its descriptor */
+    int fd;
+    int error;               /* errno of the last call that failed */
+    bool starved;            /* the descriptor had nothing to read when it was last asked */
+    bool ended;              /* the peer has sent its last byte */
+    bool more;               /* what is written now is followed by more at once */
+    bool held;               /* the last bytes wait in the kernel for that */
+    bool flows;              /* the first record of what is being sent has left */
+    size_t pending;          /* bytes of a record that was not taken: it must be offered again */
+} mmi_tls_bio;
+
+static mmi_tls_bio *mmi_tls_bio_of(BIO *bio)
+{
+    return (mmi_tls_bio *)BIO_get_data(bio);
+}
+
+static int mmi_tls_bio_read(BIO *bio, char *to, int size)
+{
+    mmi_tls_bio *b = mmi_tls_bio_of(bio);
+    ssize_t n;
+    BIO_clear_retry_flags(bio);
+    b->starved = false;
+    do {
+        n = MM_SYS_READ(b->fd, to, (size_t)size);
+    } while (n < 0 && errno == EINTR);
+    if (n == 0) b->ended = true;
+    if (n >= 0) return (int)n;
+    b->error = errno;
+    b->starved = mmi_io_status(b->error) == MM_STATUS_AGAIN;
+    if (b->starved) BIO_set_retry_read(bio);
+    return -1;
+}
+
+static int mmi_tls_bio_write(BIO *bio, const char *bytes, int size)
+{
+    mmi_tls_bio *b = mmi_tls_bio_of(bio);
+    struct iovec iov;
+    ssize_t n;
+    BIO_clear_retry_flags(bio);
+    iov.iov_base = (void *)(uintptr_t)bytes;
+    iov.iov_len = (size_t)size;
+    n = mmi_io_send(b->fd, &iov, 1, b->more);
+    if (n > 0) b->held = b->more && n == size;
+    if (n >= 0) return (int)n;
+    b->error = errno;
+    if (mmi_io_status(b->error) == MM_STATUS_AGAIN) BIO_set_retry_write(bio);
+    return -1;
+}
+
+static long mmi_tls_bio_control(BIO *bio, int what, long number, void *pointer)
+{
+    mmi_tls_bio *b = mmi_tls_bio_of(bio);
+    (void)number;
+    switch (what) {
+    case BIO_CTRL_FLUSH: return 1;
+    case BIO_CTRL_EOF: return b->ended;
+    case BIO_C_GET_FD:
+        if (pointer != NULL) *(int *)pointer = b->fd;
+        return b->fd;
+    default: return 0;
+    }
+}
+
+static int mmi_tls_bio_free(BIO *bio)
+{
+    OPENSSL_free(BIO_get_data(bio));
+    BIO_set_data(bio, NULL);
+    return 1;
+}
+
+/* Made by the first who needs them, and kept; atomic. */
+static size_t mmi_tls_type;   /* of a BIO that is ours */
+static size_t mmi_tls_method; /* the BIO_METHOD */
+
+/* The type is settled before the method is, so that whoever sees the one can rely on the other. */
+static int mmi_tls_bio_type(void)
+{
+    size_t type = mmi_atomic_load(&mmi_tls_type);
+    if (type == 0) {
+        int made = BIO_get_new_index();
+        if (made <= 0) return 0;
+        if (mmi_atomic_cas(&mmi_tls_type, &type, (size_t)made)) type = (size_t)made;
+    }
+    return (int)type | BIO_TYPE_SOURCE_SINK | BIO_TYPE_DESCRIPTOR;
+}
+
+static BIO_METHOD *mmi_tls_bio_method(void)
+{
+    size_t none = 0;
+    BIO_METHOD *made = (BIO_METHOD *)(uintptr_t)mmi_atomic_load(&mmi_tls_method);
+    int type = made == NULL ? mmi_tls_bio_type() : 0;
+    if (made != NULL || type == 0) return made;
+    made = BIO_meth_new(type, "mm_io");
+    if (made == NULL) return NULL;
+    if (BIO_meth_set_read(made, mmi_tls_bio_read) == 1 &&
+        BIO_meth_set_write(made, mmi_tls_bio_write) == 1 &&
+        BIO_meth_set_ctrl(made, mmi_tls_bio_control) == 1 &&
+        BIO_meth_set_destroy(made, mmi_tls_bio_free) == 1 &&
+        mmi_atomic_cas(&mmi_tls_method, &none, (size_t)(uintptr_t)made))
+        return made;
+    BIO_meth_free(made);
+    return (BIO_METHOD *)(uintptr_t)mmi_atomic_load(&mmi_tls_method);
+}
+
+/* What is between the object and its descriptor, if it is ours. */
+static mmi_tls_bio *mmi_tls_bio_find(const SSL *ssl)
+{
+    BIO *bio = SSL_get_wbio(ssl);
+    if (bio == NULL || mmi_atomic_load(&mmi_tls_method) == 0) return NULL;
+    return BIO_method_type(bio) == mmi_tls_bio_type() ? mmi_tls_bio_of(bio) : NULL;
+}
+
+static mm_status mmi_tls_attach_bio(SSL *ssl, int fd)
+{
+    BIO_METHOD *method = mmi_tls_bio_method();
+    BIO *bio = method == NULL ? NULL : BIO_new(method);
+    mmi_tls_bio *b = bio == NULL ? NULL : (mmi_tls_bio *)OPENSSL_zalloc(sizeof(*b));
+    if (b == NULL) {
+        BIO_free(bio);
+        return MM_STATUS_NO_MEMORY;
+    }
+    b->fd = fd;
+    BIO_set_data(bio, b);
+    BIO_set_init(bio, 1);
+    SSL_set_bio(ssl, bio, bio);
+    return MM_STATUS_OK;
+}
+
+MM_API mm_status mm_io_tls_attach(SSL *ssl, int fd, bool ktls)
+{
+    mm_status status = MM_STATUS_OK;
+    ERR_clear_error();
+#ifdef MMI_KTLS
+    if (ktls) {
+        if (SSL_set_fd(ssl, fd) != 1) status = MM_STATUS_NO_MEMORY;
+        else (void)SSL_set_options(ssl, SSL_OP_ENABLE_KTLS);
+    } else
+#else
+    (void)ktls;
+#endif
+        status = mmi_tls_attach_bio(ssl, fd);
+    if (status != MM_STATUS_OK) return status;
+    (void)SSL_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    (void)SSL_clear_mode(ssl, SSL_MODE_AUTO_RETRY);
+    return MM_STATUS_OK;
+}
+
+MM_API bool mm_io_ktls_is_there(void)
+{
+    bool is_there = false;
+#if defined(MMI_KTLS) && defined(__linux__)
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    /* one that is not connected is refused for that, when there is such a protocol at all */
+    is_there = fd >= 0 && MM_SYS_SETSOCKOPT(fd, IPPROTO_TCP, MMI_TCP_ULP, "tls", 3) != 0 &&
+               errno == ENOTCONN;
+    if (fd >= 0) (void)MM_SYS_CLOSE(fd);
+#endif
+    return is_there;
+}
+
 static mm_status mmi_tls_status(SSL *ssl, int result)
 {
-    int error = errno;
+    mmi_tls_bio *b = mmi_tls_bio_find(ssl);
+    int error = b == NULL ? errno : b->error;
     switch (SSL_get_error(ssl, result)) {
-    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_READ: /* not because of the descriptor, if it has not been asked */
+        return b == NULL || b->starved ? MM_STATUS_AGAIN : MM_STATUS_YIELD;
     case SSL_ERROR_WANT_WRITE: return MM_STATUS_AGAIN;
     case SSL_ERROR_ZERO_RETURN: return MM_STATUS_CLOSED;
     case SSL_ERROR_SYSCALL: return error == 0 ? MM_STATUS_CLOSED : mmi_io_status(error);
@@ -1565,42 +1783,139 @@ static mm_status mmi_tls_status(SSL *ssl, int result)
     if (ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
         return MM_STATUS_CLOSED;
 #endif
-    return MM_STATUS_IO;
+    return ERR_GET_REASON(ERR_peek_error()) == ERR_R_MALLOC_FAILURE ? MM_STATUS_NO_MEMORY
+                                                                    : MM_STATUS_IO;
 }
+
+static void mmi_tls_begin(mmi_tls_bio *b)
+{
+    ERR_clear_error();
+    errno = 0;
+    if (b != NULL) b->error = 0;
+}
+
+/* Takes the identity of a file of which only a part is in the next `size` bytes (`before` they are
+   read), or looks whether it still is that of one which ends in them. */
+static mm_status mmi_tls_verify(const mm_chunkqueue *q, size_t size, bool before)
+{
+    int64_t left = (int64_t)size;
+    mm_status status = MM_STATUS_OK;
+    mm_chunk *c;
+    for (c = q->first; c != NULL && left > 0 && status == MM_STATUS_OK; c = c->next) {
+        int64_t length = c->end - c->offset;
+        if (c->type == MM_CHUNK_FILE && !before && length <= left) status = mmi_io_verify_begun(c);
+        if (c->type == MM_CHUNK_FILE && before && length > left && !c->source->has_identity)
+            status = mmi_io_verify(c);
+        left -= length;
+    }
+    return status;
+}
+
+/* The next record's bytes: as many as a record has, all that was offered before if it was not
+   taken. Disks are not waited for, unless there is no other way. */
+static mm_status mmi_tls_peek(mm_chunkqueue *q, const mmi_tls_bio *b, char *scratch,
+                              const char **bytes, size_t *size)
+{
+    size_t want = MMI_TLS_RECORD;
+    mm_status status;
+    if (b != NULL && b->pending > 0) want = b->pending;
+    else if (b != NULL && !b->flows && mm_chunkqueue_length(q) > MMI_TLS_RECORD)
+        want = MMI_TLS_FIRST;
+    status = mmi_tls_verify(q, want, true);
+    if (status != MM_STATUS_OK) return status;
+    if (b == NULL || b->pending > 0) status = mm_chunkqueue_peek(q, scratch, want, bytes, size);
+    else status = mm_chunkqueue_peek_nowait(q, scratch, want, bytes, size);
+    if (status == MM_STATUS_OK) status = mmi_tls_verify(q, *size, false);
+    return status;
+}
+
+/* Sends one record; *done says how many bytes that were. */
+static mm_status mmi_tls_write_record(mm_chunkqueue *q, SSL *ssl, mmi_tls_bio *b, int64_t most,
+                                      int64_t *done)
+{
+    char scratch[MMI_TLS_RECORD];
+    const char *bytes;
+    size_t size;
+    int n;
+    mm_status status = mmi_tls_peek(q, b, scratch, &bytes, &size);
+    if (status != MM_STATUS_OK) return mmi_io_of_file(status);
+    mmi_tls_begin(b);
+    if (b != NULL)
+        b->more = (int64_t)size < most && (int64_t)size < mm_chunkqueue_length(q);
+    n = SSL_write(ssl, bytes, (int)size);
+    if (b != NULL) {
+        b->more = false;
+        b->pending = n > 0 ? 0 : size;
+        b->flows = b->flows || n > 0;
+    }
+    if (n <= 0) return mmi_tls_status(ssl, n);
+    *done = n;
+    return mm_chunkqueue_mark_written(q, n);
+}
+
+#ifdef MMI_KTLS
+/* Whether the kernel encrypts, and a file comes next. */
+static bool mmi_tls_can_send_file(const mm_chunkqueue *q, SSL *ssl)
+{
+    return q->first->type == MM_CHUNK_FILE && BIO_get_ktls_send(SSL_get_wbio(ssl)) != 0;
+}
+
+/* Has the kernel encrypt and send a part of a file. */
+static mm_status mmi_tls_send_file(mm_chunkqueue *q, SSL *ssl, int64_t most, int64_t *done)
+{
+    mm_chunk *c = q->first;
+    int64_t left = c->end - c->offset, size = left < most ? left : most;
+    ossl_ssize_t n;
+    mmi_guard guard;
+    mm_status status = mmi_io_verify(c);
+    if (status == MM_STATUS_OK) status = mmi_io_probe(q, size);
+    if (status != MM_STATUS_OK) return mmi_io_of_file(status);
+    mmi_tls_begin(NULL);
+    mmi_guard_begin(&guard);
+    n = SSL_sendfile(ssl, c->source->fd, (off_t)c->offset, (size_t)size, 0);
+    mmi_guard_end(&guard, n < 0);
+    if (n < 0) return mmi_tls_status(ssl, (int)n);
+    if (n == 0) return MM_STATUS_TRUNCATED;
+    *done = (int64_t)n;
+    return mm_chunkqueue_mark_written(q, *done);
+}
+#endif
 
 MM_API mm_status mm_io_tls_write(mm_chunkqueue *q, SSL *ssl, int64_t most, int64_t *written)
 {
-    char record[MMI_IO_COPY];
+    mmi_tls_bio *b = mmi_tls_bio_find(ssl);
+    mm_status status = MM_STATUS_OK;
     *written = 0;
     if (most <= 0) most = MMI_IO_MOST;
-    while (!mm_chunkqueue_is_empty(q)) {
-        const char *bytes;
-        size_t size;
-        int n;
-        mm_status status;
-        if (*written >= most) return MM_STATUS_YIELD;
-        status = mm_chunkqueue_peek(q, record, sizeof(record), &bytes, &size);
-        if (status != MM_STATUS_OK) return status;
-        ERR_clear_error();
-        errno = 0;
-        n = SSL_write(ssl, bytes, (int)size);
-        if (n <= 0) return mmi_tls_status(ssl, n);
-        status = mm_chunkqueue_mark_written(q, n);
-        if (status != MM_STATUS_OK) return status;
-        *written += n;
+    while (status == MM_STATUS_OK && !mm_chunkqueue_is_empty(q)) {
+        int64_t done = 0;
+        if (*written >= most) status = MM_STATUS_YIELD;
+#ifdef MMI_KTLS
+        else if (mmi_tls_can_send_file(q, ssl))
+            status = mmi_tls_send_file(q, ssl, most - *written, &done);
+#endif
+        else status = mmi_tls_write_record(q, ssl, b, most - *written, &done);
+        *written += done;
     }
-    return MM_STATUS_OK;
+    if (b == NULL) return status;
+    if (b->held) mmi_io_push(b->fd);
+    b->held = false;
+    if (status == MM_STATUS_OK) b->flows = false;
+    return status;
 }
 
 MM_API mm_status mm_io_tls_read(mm_chunkqueue *q, SSL *ssl, size_t least, size_t *got)
 {
+    mmi_tls_bio *b = mmi_tls_bio_find(ssl);
     size_t size;
     int n;
     char *to = mm_chunkqueue_get_memory(q, least == 0 ? MMI_IO_LEAST : least, &size);
     *got = 0;
     if (to == NULL) return mmi_io_no_place(q);
-    ERR_clear_error();
-    errno = 0;
+    /* not in the handshake: whoever began with something else may want to see it */
+    if (b != NULL && !SSL_get_read_ahead(ssl) && SSL_is_init_finished(ssl))
+        SSL_set_read_ahead(ssl, 1);
+    mmi_tls_begin(b);
     n = SSL_read(ssl, to, size > INT32_MAX ? INT32_MAX : (int)size);
     if (n <= 0) {
         mm_status status = mmi_tls_status(ssl, n);
@@ -1609,6 +1924,110 @@ MM_API mm_status mm_io_tls_read(mm_chunkqueue *q, SSL *ssl, size_t least, size_t
     }
     *got = (size_t)n;
     return mmi_io_took(q, (size_t)n);
+}
+
+MM_API bool mm_io_tls_has_pending(SSL *ssl)
+{
+    const mmi_tls_bio *b = mmi_tls_bio_find(ssl);
+    return SSL_pending(ssl) > 0 || (b != NULL && !b->starved && SSL_has_pending(ssl));
+}
+
+MM_API void mm_io_tls_rest(SSL *ssl)
+{
+    if (!SSL_has_pending(ssl)) (void)SSL_free_buffers(ssl);
+}
+
+// >>tls memory
+
+#define MMI_TLS_HEADER 16 /* bytes before a block, for its size: OpenSSL does not say it */
+
+static struct {
+    const mm_allocator *allocator;
+    size_t bytes, blocks, failures; /* atomic */
+} mmi_tls_memory;
+
+static void *mmi_openssl_block(void *block, size_t size)
+{
+    MM_MEMCPY(block, &size, sizeof(size));
+    return (char *)block + MMI_TLS_HEADER;
+}
+
+static size_t mmi_openssl_block_size(const void *ptr)
+{
+    size_t size;
+    MM_MEMCPY(&size, (const char *)ptr - MMI_TLS_HEADER, sizeof(size));
+    return size;
+}
+
+static void *mmi_openssl_refused(void)
+{
+    (void)mmi_atomic_add(&mmi_tls_memory.failures, 1);
+    return NULL;
+}
+
+static void *mmi_openssl_alloc(size_t size, const char *file, int line)
+{
+    const mm_allocator *a = mmi_tls_memory.allocator;
+    size_t whole;
+    void *block;
+    (void)file, (void)line;
+    if (size == 0) return NULL; /* as OpenSSL's own does it */
+    if (!mm_size_add(size, MMI_TLS_HEADER, &whole)) return mmi_openssl_refused();
+    block = mmi_alloc(a, whole);
+    if (block == NULL) return mmi_openssl_refused();
+    (void)mmi_atomic_add(&mmi_tls_memory.bytes, size);
+    (void)mmi_atomic_add(&mmi_tls_memory.blocks, 1);
+    return mmi_openssl_block(block, size);
+}
+
+static void mmi_openssl_free(void *ptr, const char *file, int line)
+{
+    const mm_allocator *a = mmi_tls_memory.allocator;
+    size_t size;
+    (void)file, (void)line;
+    if (ptr == NULL) return;
+    size = mmi_openssl_block_size(ptr);
+    (void)mmi_atomic_add(&mmi_tls_memory.bytes, (size_t)0 - size);
+    (void)mmi_atomic_add(&mmi_tls_memory.blocks, (size_t)-1);
+    mmi_free(a, (char *)ptr - MMI_TLS_HEADER, size + MMI_TLS_HEADER);
+}
+
+static void *mmi_openssl_realloc(void *ptr, size_t size, const char *file, int line)
+{
+    const mm_allocator *a = mmi_tls_memory.allocator;
+    size_t old, whole;
+    void *block;
+    if (ptr == NULL) return mmi_openssl_alloc(size, file, line);
+    if (size == 0) {
+        mmi_openssl_free(ptr, file, line);
+        return NULL;
+    }
+    old = mmi_openssl_block_size(ptr);
+    if (!mm_size_add(size, MMI_TLS_HEADER, &whole)) return mmi_openssl_refused();
+    block = mmi_realloc(a, (void *)((char *)ptr - MMI_TLS_HEADER), old + MMI_TLS_HEADER, whole);
+    if (block == NULL) return mmi_openssl_refused();
+    (void)mmi_atomic_add(&mmi_tls_memory.bytes, size - old);
+    return mmi_openssl_block(block, size);
+}
+
+MM_API mm_status mm_io_tls_set_allocator(const mm_allocator *allocator)
+{
+    const mm_allocator *before = mmi_tls_memory.allocator;
+    mmi_tls_memory.allocator = allocator; /* before it is needed */
+    if (before == NULL &&
+        CRYPTO_set_mem_functions(mmi_openssl_alloc, mmi_openssl_realloc, mmi_openssl_free) == 1)
+        return MM_STATUS_OK;
+    mmi_tls_memory.allocator = before;
+    return MM_STATUS_INVALID;
+}
+
+MM_API mm_io_tls_memory mm_io_tls_get_memory(void)
+{
+    mm_io_tls_memory now;
+    now.bytes = mmi_atomic_load(&mmi_tls_memory.bytes);
+    now.blocks = mmi_atomic_load(&mmi_tls_memory.blocks);
+    now.failures = mmi_atomic_load(&mmi_tls_memory.failures);
+    return now;
 }
 #endif
 

@@ -213,6 +213,7 @@ step conn_fill(conn *c)
     if (c->ssl != NULL) status = mm_io_tls_read(&c->in, c->ssl, 0, &got);
     else status = mm_io_read(&c->in, c->fd, 0, &got);
     if (status == MM_STATUS_AGAIN) return wait_for_transport(c, EVENT_READ);
+    if (status == MM_STATUS_YIELD) return wait_for(c, EVENT_WRITE); /* at once, after the others */
     if (status != MM_STATUS_OK) {
         if (c->ssl != NULL && SSL_get_shutdown(c->ssl) & SSL_RECEIVED_SHUTDOWN) say_goodbye(c);
         return STEP_CLOSE;
@@ -232,7 +233,7 @@ static step finish(conn *c)
     mm_chunkqueue_reset(&c->out);
     if (mm_chunkqueue_is_empty(&c->in)) {
         conn_enter(c, CONN_HEAD, TIMER_IDLE);
-        if (c->ssl == NULL || SSL_pending(c->ssl) == 0) return wait_for(c, EVENT_READ);
+        if (c->ssl == NULL || !mm_io_tls_has_pending(c->ssl)) return wait_for(c, EVENT_READ);
         return STEP_ON;
     }
     conn_enter(c, CONN_HEAD, TIMER_HEAD);

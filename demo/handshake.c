@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "../mm_io.h"
+
 /* The first byte of TLS is the type of a record, and no letter. */
 handshake handshake_detect(int fd)
 {
@@ -27,7 +29,7 @@ SSL *handshake_begin(SSL_CTX *context, int fd)
     SSL *ssl;
     ERR_clear_error();
     ssl = SSL_new(context);
-    if (ssl != NULL && SSL_set_fd(ssl, fd) == 1) {
+    if (ssl != NULL && mm_io_tls_attach(ssl, fd, false) == MM_STATUS_OK) {
         SSL_set_accept_state(ssl);
         return ssl;
     }
@@ -57,7 +59,8 @@ handshake handshake_run(SSL *ssl, int fd)
     result = SSL_do_handshake(ssl);
     if (result == 1) return HANDSHAKE_DONE;
     switch (SSL_get_error(ssl, result)) {
-    case SSL_ERROR_WANT_READ: return HANDSHAKE_READ;
+    case SSL_ERROR_WANT_READ: /* what has been read already, no event will tell of */
+        return mm_io_tls_has_pending(ssl) ? HANDSHAKE_WRITE : HANDSHAKE_READ;
     case SSL_ERROR_WANT_WRITE: return HANDSHAKE_WRITE;
     case SSL_ERROR_SSL: return is_plain_http(fd) ? HANDSHAKE_MISLED : HANDSHAKE_ALERT;
     default: return HANDSHAKE_FAILED;

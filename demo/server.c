@@ -57,6 +57,18 @@ static void watch_files(server *s)
     if (o->upload_token_file != NULL) watch_add(&s->files, o->upload_token_file);
 }
 
+/* All of OpenSSL's memory, which it has for as long as the process lives. */
+static mm_budget openssl_memory;
+
+static bool count_openssl(char *error, size_t error_size)
+{
+    mm_budget_desc budget = {.name = "OpenSSL", .allocator = mm_heap_allocator(NULL)};
+    mm_budget_init(&openssl_memory, &budget);
+    if (mm_io_tls_set_allocator(mm_budget_allocator(&openssl_memory)) == MM_STATUS_OK) return true;
+    (void)snprintf(error, error_size, "OpenSSL has taken memory before it could be counted");
+    return false;
+}
+
 static bool open_tls(server *s, char *error, size_t error_size)
 {
     const options *o = s->options;
@@ -79,7 +91,7 @@ bool server_open(server *s, const options *o, int workers, char *error, size_t e
     s->log_fd = -1;
     auth_users_init(&s->users, o);
     mm_budget_init(&s->memory, &budget);
-    return systemd_open(&s->manager, error, error_size) &&
+    return systemd_open(&s->manager, error, error_size) && count_openssl(error, error_size) &&
            share_fds(s, workers, error, error_size) && open_peers(s, error, error_size) &&
            policy_init(&s->policy, o, mm_budget_allocator(&s->memory), error, error_size) &&
            uploads_init(&s->uploads, o, error, error_size) && open_tls(s, error, error_size) &&

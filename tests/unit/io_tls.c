@@ -5,21 +5,72 @@
 #ifndef MM_IO_OPENSSL
 #define MM_IO_OPENSSL
 #endif
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* What mm_io.h asks of the system; OpenSSL's own BIO does not go through here. */
+static struct shim {
+    size_t reads, sends, first;
+    int held; /* the last bytes were to be followed by more */
+    int sip;  /* every other sendmsg is EAGAIN, and those between take one byte */
+} shim;
+
+static ssize_t shim_read(int fd, void *to, size_t size)
+{
+    shim.reads++;
+    return read(fd, to, size);
+}
+
+static ssize_t shim_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+    struct msghdr one = *msg;
+    struct iovec iov = msg->msg_iov[0];
+    ssize_t n;
+    if (shim.sip != 0) {
+        shim.sip = 3 - shim.sip;
+        errno = EAGAIN;
+        if (shim.sip == 2) return -1;
+        iov.iov_len = 1;
+    }
+    one.msg_iov = &iov;
+    n = sendmsg(fd, &one, flags);
+    if (shim.sends++ == 0) shim.first = iov.iov_len;
+    if (n > 0) shim.held = (flags & MSG_MORE) != 0 && (size_t)n == msg->msg_iov[0].iov_len;
+    return n;
+}
+
+static int shim_setsockopt(int fd, int level, int name, const void *value, socklen_t size)
+{
+    shim.held = 0;
+    return setsockopt(fd, level, name, value, size);
+}
+
+#define MM_SYS_READ(fd, bytes, size) shim_read(fd, bytes, size)
+#define MM_SYS_SENDMSG(fd, msg, flags) shim_sendmsg(fd, msg, flags)
+#define MM_SYS_SETSOCKOPT(fd, level, name, value, size) \
+    shim_setsockopt(fd, level, name, value, size)
 #define MM_IMPLEMENTATION
 #include "../../mm_io.h"
 
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/ioctl.h>
-
 #include "../../demo/cert.c"
 #include "../harness.h"
+
+#ifdef MM_VALGRIND
+#define SWEEP_STEP 7 /* of the allocations, which take a handshake each */
+#else
+#define SWEEP_STEP 1
+#endif
 
 enum { FILE_SIZE = 300000, TOTAL = 2 * FILE_SIZE + 6 };
 static char bytes[FILE_SIZE];
 static SSL_CTX *server_context, *client_context;
 static SSL *server, *client;
 static test_allocator memory;
+static enum { OPENSSL_BIO, OUR_BIO, KERNEL_BIO, BIOS } bio; /* what the server's end uses */
+static test_allocator openssl;                              /* all of OpenSSL's memory */
 static mm_chunk_pool pool;
 static mm_chunkqueue q;
 static int file;
@@ -38,6 +89,7 @@ static SSL_CTX *make_server_context(void)
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_clear_mode(context, SSL_MODE_AUTO_RETRY);
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF); /* nothing stays behind */
     return context;
 }
 
@@ -52,6 +104,7 @@ static void fixture(void)
         server_context = make_server_context();
         client_context = SSL_CTX_new(TLS_client_method());
         if (client_context == NULL) abort();
+        SSL_CTX_set_session_cache_mode(client_context, SSL_SESS_CACHE_OFF);
         SSL_CTX_set_mode(client_context, SSL_MODE_ENABLE_PARTIAL_WRITE);
         for (i = 0; i < FILE_SIZE; i++) bytes[i] = (char)test_random(&seed);
     }
@@ -65,7 +118,9 @@ static void fixture(void)
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) != 0) abort();
     server = SSL_new(server_context);
     client = SSL_new(client_context);
-    SSL_set_fd(server, pair[0]);
+    memset(&shim, 0, sizeof(shim));
+    if (bio == OPENSSL_BIO) SSL_set_fd(server, pair[0]);
+    else if (mm_io_tls_attach(server, pair[0], bio == KERNEL_BIO) != MM_STATUS_OK) abort();
     SSL_set_fd(client, pair[1]);
     SSL_set_accept_state(server);
     SSL_set_connect_state(client);
@@ -126,6 +181,7 @@ static void transfer(int64_t most, int sip)
         int n;
         if (status != MM_STATUS_OK) status = mm_io_tls_write(&q, server, most, &written);
         CHECK(status == MM_STATUS_OK || status == MM_STATUS_AGAIN || status == MM_STATUS_YIELD);
+        CHECK_EQ(shim.held, 0);
         n = TOTAL + 1 - (int)length;
         n = SSL_read(client, got + length, sip < n ? sip : n);
         if (n > 0) length += (size_t)n;
@@ -135,19 +191,257 @@ static void transfer(int64_t most, int sip)
     CHECK_SUB(end());
 }
 
+/* The first thing that is done with OpenSSL. */
+TEST(all_memory_is_ours)
+{
+    mm_io_tls_memory now;
+    test_allocator_init(&openssl);
+    CHECK_EQ(mm_io_tls_get_memory().blocks, 0);
+    CHECK_EQ(mm_io_tls_set_allocator(&openssl.base), MM_STATUS_OK);
+    fixture();
+    now = mm_io_tls_get_memory();
+    CHECK_EQ(now.blocks, openssl.live_blocks);
+    CHECK_EQ(now.bytes + 16 * now.blocks, openssl.live_bytes);
+    CHECK(now.blocks > 1000 && now.failures == 0);
+    CHECK_EQ(mm_io_tls_set_allocator(&memory.base), MM_STATUS_INVALID); /* too late */
+    CHECK_SUB(end());
+}
+
+TEST(odd_sizes_of_memory)
+{
+    char *block = (char *)OPENSSL_malloc(3);
+    CHECK(OPENSSL_malloc(0) == NULL);
+    CHECK(OPENSSL_malloc(SIZE_MAX) == NULL && OPENSSL_malloc(SIZE_MAX - 15) == NULL);
+    CHECK(block != NULL && (uintptr_t)block % 16 == 0);
+    memcpy(block, "ab", 3);
+    CHECK(OPENSSL_realloc(block, SIZE_MAX - 8) == NULL);
+    block = (char *)OPENSSL_realloc(block, 100000);
+    CHECK_STR(block, "ab");
+    CHECK(OPENSSL_realloc(block, 0) == NULL);
+    block = (char *)OPENSSL_realloc(NULL, 5);
+    CHECK(block != NULL);
+    OPENSSL_free(block);
+    OPENSSL_free(NULL);
+    CHECK_EQ(openssl.bad_sizes, 0);
+    CHECK_EQ(mm_io_tls_get_memory().failures, 3);
+}
+
+static void transfers(int64_t most, int sip)
+{
+    int each;
+    for (each = 0; each < BIOS; each++) {
+        bio = each;
+        CHECK_SUB(transfer(most, sip));
+    }
+    bio = OUR_BIO;
+}
+
 TEST(transfer_whole)
 {
-    CHECK_SUB(transfer(0, TOTAL));
+    CHECK_SUB(transfers(0, TOTAL));
 }
 
 TEST(transfer_to_a_slow_reader)
 {
-    CHECK_SUB(transfer(INT64_MAX, 1000)); /* the socket fills: writes are tried again, and moved */
+    CHECK_SUB(transfers(INT64_MAX, 1000)); /* the socket fills: writes are tried again, and moved */
 }
 
 TEST(transfer_in_small_shares)
 {
-    CHECK_SUB(transfer(100, TOTAL));
+    CHECK_SUB(transfers(100, TOTAL));
+}
+
+/* Whether the kernel can is not known here; asking does no harm. */
+TEST(kernel_is_asked)
+{
+    bool is_there = mm_io_ktls_is_there();
+    CHECK_EQ(mm_io_ktls_is_there(), is_there);
+}
+
+/* A request and its answer: one call in, one call out. */
+TEST(request_takes_one_call_each_way)
+{
+    char got[8192];
+    size_t n, i;
+    int64_t written;
+    int refs = 0;
+    fixture();
+    CHECK_SUB(handshake());
+    while (SSL_read(client, got, sizeof(got)) > 0) continue; /* takes the session tickets */
+    for (i = 0; i < 3; i++) {
+        CHECK_EQ(SSL_write(client, bytes, 400), 400);
+        shim.reads = shim.sends = 0;
+        CHECK_EQ(mm_io_tls_read(&q, server, 0, &n), MM_STATUS_OK);
+        CHECK_EQ(n, 400);
+        CHECK(!mm_io_tls_has_pending(server));
+        mm_chunkqueue_reset(&q);
+        mm_chunkqueue_append_mem(&q, "header", 6);
+        mm_chunkqueue_append_fd_ref(&q, file, 0, 5000, ignore_refs, &refs);
+        CHECK_EQ(mm_io_tls_write(&q, server, 0, &written), MM_STATUS_OK);
+        CHECK_EQ(written, 5006);
+        CHECK(shim.reads == 1 && shim.sends == 1);
+        CHECK_EQ(SSL_read(client, got, sizeof(got)), 5006); /* one record */
+        mm_io_tls_rest(server);
+    }
+    CHECK_SUB(end());
+}
+
+/* Two records in one call: the second is told of, as the descriptor is silent. */
+TEST(records_that_come_together)
+{
+    size_t n;
+    fixture();
+    CHECK_SUB(handshake());
+    CHECK_EQ(mm_io_tls_read(&q, server, 0, &n), MM_STATUS_AGAIN); /* from now on it reads ahead */
+    CHECK(!mm_io_tls_has_pending(server));
+    CHECK_EQ(SSL_write(client, "one", 3), 3);
+    CHECK_EQ(SSL_write(client, "two", 3), 3);
+    shim.reads = 0;
+    CHECK_EQ(mm_io_tls_read(&q, server, 0, &n), MM_STATUS_OK);
+    CHECK_EQ(n, 3);
+    CHECK(mm_io_tls_has_pending(server));
+    mm_io_tls_rest(server); /* not yet */
+    CHECK_EQ(mm_io_tls_read(&q, server, 0, &n), MM_STATUS_OK);
+    CHECK_EQ(n, 3);
+    CHECK(!mm_io_tls_has_pending(server));
+    CHECK_EQ(shim.reads, 1);
+    CHECK_EQ(mm_io_tls_read(&q, server, 0, &n), MM_STATUS_AGAIN);
+    CHECK(!mm_io_tls_has_pending(server));
+    CHECK_SUB(end());
+}
+
+TEST(first_record_of_many_is_small)
+{
+    int64_t written;
+    fixture();
+    CHECK_SUB(handshake());
+    shim.sends = 0;
+    mm_chunkqueue_append_mem(&q, bytes, 50000);
+    CHECK_EQ(mm_io_tls_write(&q, server, 0, &written), MM_STATUS_OK);
+    CHECK(shim.first > 4096 && shim.first < 4096 + 64);
+    CHECK_EQ(shim.sends, 4);
+    CHECK_EQ(shim.held, 0);
+    shim.sends = 0;
+    mm_chunkqueue_append_mem(&q, bytes, 16384);
+    CHECK_EQ(mm_io_tls_write(&q, server, 0, &written), MM_STATUS_OK);
+    CHECK_EQ(shim.sends, 1);
+    CHECK_SUB(end());
+}
+
+TEST(again_at_every_byte)
+{
+    static char got[20006];
+    size_t length = 0;
+    mm_status status = MM_STATUS_AGAIN;
+    fixture();
+    CHECK_SUB(handshake());
+    shim.sip = 1;
+    mm_chunkqueue_append_mem(&q, "header", 6);
+    mm_chunkqueue_append_fd(&q, dup(file), 0, 20000);
+    while (status == MM_STATUS_AGAIN) {
+        int64_t written;
+        int n;
+        status = mm_io_tls_write(&q, server, 0, &written);
+        n = SSL_read(client, got + length, (int)(sizeof(got) - length));
+        if (n > 0) length += (size_t)n;
+    }
+    CHECK_EQ(status, MM_STATUS_OK);
+    CHECK(length == sizeof(got) && memcmp(got + 6, bytes, 20000) == 0);
+    CHECK_SUB(end());
+}
+
+/* The last byte of a file that was written to is never sent. */
+TEST(file_rewritten_while_it_is_sent)
+{
+    static char got[FILE_SIZE];
+    size_t length = 0;
+    int64_t written;
+    int n;
+    fixture();
+    CHECK_SUB(handshake());
+    mm_chunkqueue_append_fd(&q, dup(file), 0, 100000);
+    CHECK_EQ(mm_io_tls_write(&q, server, 10, &written), MM_STATUS_YIELD);
+    usleep(20000);
+    CHECK_EQ(pwrite(file, "X", 1, 50000), 1);
+    CHECK_EQ(mm_io_tls_write(&q, server, 0, &written), MM_STATUS_INVALID);
+    CHECK_EQ(shim.held, 0);
+    while ((n = SSL_read(client, got + length, (int)(sizeof(got) - length))) > 0)
+        length += (size_t)n;
+    CHECK(length < 100000);
+    CHECK_SUB(end());
+}
+
+/* One request over a connection of its own, of which anything may fail. */
+static void try_request(bool *is_served)
+{
+    char got[64];
+    int64_t written;
+    size_t n;
+    int pair[2], i;
+    *is_served = false;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) != 0) abort();
+    server = SSL_new(server_context);
+    client = SSL_new(client_context);
+    mm_chunkqueue_reset(&q);
+    mm_chunkqueue_append_mem(&q, "answer", 6);
+    if (server != NULL && client != NULL && SSL_set_fd(client, pair[1]) == 1 &&
+        mm_io_tls_attach(server, pair[0], false) == MM_STATUS_OK) {
+        SSL_set_accept_state(server);
+        SSL_set_connect_state(client);
+        for (i = 0; i < 8; i++) {
+            (void)SSL_do_handshake(client);
+            (void)SSL_do_handshake(server);
+        }
+        (void)SSL_write(client, "ask", 3);
+        if (mm_io_tls_write(&q, server, 0, &written) == MM_STATUS_OK &&
+            mm_io_tls_read(&q, server, 0, &n) == MM_STATUS_OK)
+            *is_served = SSL_read(client, got, sizeof(got)) == 6 && n == 3;
+        mm_io_tls_rest(server);
+        SSL_shutdown(server);
+    }
+    ERR_clear_error();
+    SSL_free(server);
+    SSL_free(client);
+    close(pair[0]);
+    close(pair[1]);
+}
+
+/* Each allocation of a handshake and a request fails in turn, once and for ever. */
+TEST(every_allocation_of_openssl_fails)
+{
+    size_t n, before, points = 0;
+    int for_ever;
+    bool is_served;
+    signal(SIGPIPE, SIG_IGN); /* the client's end is OpenSSL's own */
+    fixture();
+    SSL_free(server);
+    SSL_free(client);
+    for (n = 0; n < 3; n++) { /* what is made once only is there */
+        CHECK_SUB(try_request(&is_served));
+        CHECK(is_served);
+    }
+    before = openssl.live_blocks;
+    for (for_ever = 0; for_ever < 2; for_ever++)
+        for (n = 1; openssl.fail_at == 0; n += SWEEP_STEP, points++) {
+            test_allocator_fail(&openssl, n, for_ever);
+            CHECK_SUB(try_request(&is_served));
+            if (openssl.failures == 0) break;
+            test_allocator_fail(&openssl, 0, 0);
+        }
+    test_allocator_fail(&openssl, 0, 0);
+    CHECK_SUB(try_request(&is_served));
+    CHECK(is_served);
+    CHECK_EQ(openssl.bad_sizes, 0);
+    printf("%zu allocation faults survived, %zu blocks before, %zu after\n", points, before,
+           openssl.live_blocks);
+    /* the texts of a thread's 16 errors stay for the next ones; a leak would be one each time */
+    CHECK(openssl.live_blocks <= before + 32);
+    CHECK(points > 100 / SWEEP_STEP);
+    server = SSL_new(server_context);
+    client = SSL_new(client_context);
+    SSL_set_fd(server, dup(0));
+    SSL_set_fd(client, dup(0));
+    CHECK_SUB(end());
 }
 
 TEST(read_and_close)
@@ -173,7 +467,7 @@ TEST(read_and_close)
 TEST(records_without_data_are_taken_one_at_a_time)
 {
     size_t got;
-    int i, waiting = 0;
+    int i;
     fixture();
     CHECK_SUB(handshake());
     while (SSL_read(client, bytes, 1) == 1) continue; /* takes the session tickets */
@@ -181,12 +475,11 @@ TEST(records_without_data_are_taken_one_at_a_time)
         CHECK_EQ(SSL_key_update(client, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
         CHECK_EQ(SSL_do_handshake(client), 1);
     }
-    CHECK_EQ(mm_io_tls_read(&q, server, 0, &got), MM_STATUS_AGAIN);
-    CHECK(ioctl(SSL_get_fd(server), FIONREAD, &waiting) == 0 && waiting > 0);
+    CHECK_EQ(mm_io_tls_read(&q, server, 0, &got), MM_STATUS_YIELD);
     CHECK_EQ(SSL_write(client, "data", 4), 4);
     for (i = 0; i < 101 && got == 0; i++) {
         mm_status status = mm_io_tls_read(&q, server, 0, &got);
-        CHECK(status == MM_STATUS_AGAIN || status == MM_STATUS_OK);
+        CHECK(status == MM_STATUS_YIELD || status == MM_STATUS_OK);
     }
     CHECK_EQ(got, 4);
     CHECK_SUB(end());
@@ -196,7 +489,7 @@ TEST(garbage_and_lost_peers_are_errors)
 {
     size_t got;
     int64_t written;
-    signal(SIGPIPE, SIG_IGN); /* as a server has to: what OpenSSL answers meets a closed socket */
+    signal(SIGPIPE, SIG_DFL); /* what OpenSSL answers meets a closed socket */
     fixture();
     CHECK_EQ(write(SSL_get_fd(client), "GET / HTTP/1.1\r\n\r\n", 18), 18);
     CHECK_EQ(mm_io_tls_read(&q, server, 0, &got), MM_STATUS_IO);
@@ -220,7 +513,7 @@ TEST(file_cut_short)
     mm_chunkqueue_append_fd_ref(&q, file, 0, FILE_SIZE, ignore_refs, &refs);
     CHECK_EQ(ftruncate(file, 20000), 0);
     CHECK_EQ(mm_io_tls_write(&q, server, 0, &written), MM_STATUS_TRUNCATED);
-    CHECK_EQ(written, 20000);
+    CHECK(written <= 20000);
     mm_chunkqueue_reset(&q);
     CHECK_EQ(refs, 0);
     CHECK_SUB(end());
@@ -228,6 +521,10 @@ TEST(file_cut_short)
     SSL_CTX_free(client_context);
 }
 
-TEST_MAIN(T(transfer_whole), T(transfer_to_a_slow_reader), T(transfer_in_small_shares),
-          T(read_and_close), T(records_without_data_are_taken_one_at_a_time),
-          T(garbage_and_lost_peers_are_errors), T(file_cut_short))
+TEST_MAIN(T(all_memory_is_ours), T(odd_sizes_of_memory), T(transfer_whole),
+          T(transfer_to_a_slow_reader), T(transfer_in_small_shares), T(kernel_is_asked),
+          T(request_takes_one_call_each_way), T(records_that_come_together),
+          T(first_record_of_many_is_small), T(again_at_every_byte),
+          T(file_rewritten_while_it_is_sent), T(read_and_close),
+          T(records_without_data_are_taken_one_at_a_time), T(garbage_and_lost_peers_are_errors),
+          T(every_allocation_of_openssl_fails), T(file_cut_short))
