@@ -1184,8 +1184,9 @@ extern long syscall(long number, ...); /* hidden by -std=c11; otherwise said twi
 
 #define MMI_IO_MOST ((int64_t)256 * 1024) /* lighttpd's MAX_WRITE_LIMIT */
 #define MMI_IO_LEAST 2048                 /* below it a new chunk is begun: 1/4 of a regular one */
-#define MMI_IO_IOV 64                     /* chunks per writev: 256 KiB even when half full */
+#define MMI_IO_IOV 128                    /* chunks per writev: 2 KiB of stack */
 #define MMI_IO_SENDFILE 0x7ffff000        /* what one call takes at most: sendfile(2) */
+#define MMI_IO_PAGE 4096                  /* sendfile's pieces end with one: see bench io */
 #define MMI_IO_OPENS 8                    /* tries when a rename races with the check of a path */
 #define MMI_IO_COPY 16384                 /* bytes of stack for copies; the largest TLS record */
 #define MMI_IO_APPEND 32768               /* bytes: up to here reading took no longer; io_cache.c */
@@ -1493,15 +1494,23 @@ static mm_status mmi_io_send_file(mmi_io_step *step, int64_t size, bool *is_unab
     return n == 0 ? MM_STATUS_TRUNCATED : mmi_io_stepped(step, size, false, n);
 }
 
+/* `size`, or less, so that it ends with a page if it holds the end of one. */
+static int64_t mmi_io_to_page(int64_t offset, int64_t size)
+{
+    int64_t odd = (offset + size) % MMI_IO_PAGE;
+    return size > odd ? size - odd : size;
+}
+
 /* The same of a bounded part, when it is what it was, and in the system's cache. */
 static mm_status mmi_io_try_file(mmi_io_step *step, bool *is_unable)
 {
     mm_chunk *c = step->q->first;
     int64_t left = c->end - c->offset, size = left;
     mm_status status = MM_STATUS_OK;
-    if (size > step->most) size = step->most;
+    if (size > step->most) size = mmi_io_to_page(c->offset, step->most);
     if (size > MMI_IO_SENDFILE) size = MMI_IO_SENDFILE;
-    if (size < left || c->source->has_identity) status = mmi_io_verify(c);
+    if (c->source->has_identity ? size == left : size < left) /* the last piece, or the first */
+        status = mmi_io_verify(c);
     if (status == MM_STATUS_OK) status = mmi_io_probe(step->q, size);
     if (status == MM_STATUS_OK) status = mmi_io_send_file(step, size, is_unable);
     return status;
@@ -1533,6 +1542,14 @@ static mm_status mmi_io_took_step(mmi_io_step *step)
     return mm_chunk_verify(q->first);
 }
 
+/* Whether a file goes on that has had its share of this call: less than a page of it is a page that
+   two calls have to send. */
+static bool mmi_io_wants_page(const mm_chunkqueue *q, int64_t written)
+{
+    const mm_chunk *c = q->first;
+    return c->type == MM_CHUNK_FILE && written >= MMI_IO_PAGE && c->end - c->offset >= MMI_IO_PAGE;
+}
+
 MM_API mm_status mm_io_write(mm_chunkqueue *q, int fd, int64_t most, int64_t *written)
 {
     mmi_io_step step;
@@ -1545,7 +1562,8 @@ MM_API mm_status mm_io_write(mm_chunkqueue *q, int fd, int64_t most, int64_t *wr
     while (status == MM_STATUS_OK && !mm_chunkqueue_is_empty(q)) {
         step.most = most - *written;
         step.done = 0;
-        if (step.most == 0) status = MM_STATUS_YIELD;
+        if (step.most == 0 || (step.most < MMI_IO_PAGE && mmi_io_wants_page(q, *written)))
+            status = MM_STATUS_YIELD;
         else if (q->first->type == MM_CHUNK_FILE) status = mmi_io_write_file(&step);
         else if (mmi_io_is_small(&step)) status = mmi_io_write_small(&step);
         else status = mmi_io_write_memory(&step);
