@@ -25,11 +25,14 @@ OPTIONAL DEFINES (before the first include, alike in every file)
   (only where the implementation is)
     MM_IO_NO_SENDFILE    files are sent by pread and write; the way of systems without sendfile
     MM_IO_SIGPIPE_IGNORED  the program ignores SIGPIPE: nothing is done to keep it away
+    MM_IO_NO_SPLICE      uploads are read and written, not spliced
     MM_IO_NO_OPENAT2     files are opened component by component; the way of older kernels
     MM_IO_OPENSSL_1_1    the ticket callback of OpenSSL 1.1.1 also where 3 has its successor
     MM_SYS_READ(fd, bytes, size), MM_SYS_WRITEV(fd, iov, count), MM_SYS_SENDMSG(fd, msg, flags),
     MM_SYS_SENDFILE(to, from, offset, size), MM_SYS_OPENAT(dir, path, flags),
-    MM_SYS_FADVISE_WILLNEED(fd, offset, size), MM_SYS_SETSOCKOPT(fd, level, name, value, size),
+    MM_SYS_READV(fd, iov, count), MM_SYS_PIPE2(fds, flags),
+    MM_SYS_SPLICE(from, to, at, size, flags), MM_SYS_FADVISE_WILLNEED(fd, offset, size),
+    MM_SYS_SETSOCKOPT(fd, level, name, value, size),
     MM_SYS_SIGPROCMASK(how, set, old, size), MM_SYS_SIGPENDING(set, size),
     MM_SYS_SIGTIMEDWAIT(set, timeout, size),
     MM_SYS_OPENAT2(dir, path, flags, resolve), MM_SYS_ACCEPT(fd),
@@ -40,8 +43,11 @@ OVERVIEW
     mm_io_write sends a chunk queue to a descriptor: memory by writev, files by sendfile, headers
     and the file behind them in one segment. It says why it stopped: done, not ready, enough for
     now (so that one fast peer cannot starve the others), peer gone, file cut short, error.
-    mm_io_read fills a queue from a descriptor, into memory that the queue already has.
-    mm_io_tls_write and mm_io_tls_read do the same through an SSL object, in full records.
+    mm_io_read fills a queue from a descriptor, into memory that the queue already has;
+    mm_io_read_all takes all that is there, with room that adapts; mm_io_splice moves an upload to
+    disk past the program. mm_io_tls_write and mm_io_tls_read do the same through an SSL object that
+    mm_io_tls_attach has prepared, a request by one call each way; mm_io_tls_set_allocator puts
+    OpenSSL's memory on a budget.
 
     An mm_filecache opens files beneath a root folder and keeps them open: an entry is one
     descriptor and its fstat, so that size, times and ETag belong to the file that the descriptor
@@ -360,6 +366,35 @@ MM_NODISCARD MM_API bool mm_io_waits_for_disk(const mm_chunkqueue *q) MM_NONNULL
    is the reason. */
 MM_NODISCARD MM_API mm_status mm_io_read(mm_chunkqueue *q, int fd, size_t least, size_t *got)
     MM_NONNULL_ALL;
+
+typedef struct mm_io_pace { /* of a descriptor that is read; all zero at its beginning */
+    size_t size;            /* bytes that the next read makes room for */
+} mm_io_pace;
+
+/* Reads all that is there, up to `most` bytes (0: 256 KiB), into chunks of the regular size, mostly
+   by one call: the room for it doubles, up to 64 KiB, when a call fills it, and halves when little
+   comes; and a call that has not filled its room has emptied the descriptor. OK: it is empty, and
+   *got > 0. YIELD: there may be more. Otherwise as mm_io_read; CLOSED and errors may come with *got > 0. */
+MM_NODISCARD MM_API mm_status mm_io_read_all(mm_chunkqueue *q, int fd, mm_io_pace *pace,
+                                             int64_t most, int64_t *got) MM_NONNULL_ALL;
+
+typedef struct mm_io_pipe { /* what mm_io_splice moves bytes through; one serves a thread */
+    int fds[2];             /* its ends; empty between the calls */
+} mm_io_pipe;
+
+/* Makes a pipe. NO_FILES, NO_MEMORY; INVALID where the system has no splice. */
+MM_NODISCARD MM_API mm_status mm_io_pipe_init(mm_io_pipe *pipe) MM_NONNULL_ALL;
+MM_API void mm_io_pipe_deinit(mm_io_pipe *pipe) MM_NONNULL_ALL;
+
+/* Moves what is there at the socket `fd`, up to `most` bytes (0: 256 KiB), to a temp file at the
+   end of the queue, without a copy in the program: for uploads that are to be on disk anyway. What
+   the queue has in memory goes to disk before. OK: *got > 0 bytes were added. YIELD: there may be
+   more. AGAIN, CLOSED as mm_io_read; NO_SPACE and others of the disk, with every byte that had left
+   the socket in the queue, in memory if there is no other place; or else, without memory or by the
+   temp_budget, lost: then the queue's status is that too, and stays. What cannot be spliced is
+   read. */
+MM_NODISCARD MM_API mm_status mm_io_splice(mm_chunkqueue *q, int fd, const mm_io_pipe *pipe,
+                                           int64_t most, int64_t *got) MM_NONNULL_ALL;
 
 #ifdef MM_IO_OPENSSL
 /* ---- TLS ---- */
@@ -1149,6 +1184,16 @@ extern long syscall(long number, ...); /* hidden by -std=c11; otherwise said twi
 #ifndef MM_SYS_SENDFILE
 #define MM_SYS_SENDFILE(to, from, offset, size) sendfile(to, from, offset, size)
 #endif
+#ifndef MM_SYS_READV
+#define MM_SYS_READV(fd, iov, count) readv(fd, iov, count)
+#endif
+#ifndef MM_SYS_PIPE2
+#define MM_SYS_PIPE2(fds, flags) syscall(SYS_pipe2, fds, flags)
+#endif
+#ifndef MM_SYS_SPLICE /* `at`: where in `to`, or NULL */
+#define MM_SYS_SPLICE(from, to, at, size, flags) \
+    syscall(SYS_splice, from, (void *)NULL, to, at, size, flags)
+#endif
 #ifndef MM_SYS_FADVISE_WILLNEED
 #define MM_SYS_FADVISE_WILLNEED(fd, offset, size) \
     MMI_FILE(posix_fadvise)(fd, (off_t)(offset), (off_t)(size), 3) /* POSIX_FADV_WILLNEED */
@@ -1186,6 +1231,12 @@ extern long syscall(long number, ...); /* hidden by -std=c11; otherwise said twi
 #define MMI_IO_LEAST 2048                 /* below it a new chunk is begun: 1/4 of a regular one */
 #define MMI_IO_IOV 128                    /* chunks per writev: 2 KiB of stack */
 #define MMI_IO_SENDFILE 0x7ffff000        /* what one call takes at most: sendfile(2) */
+#define MMI_IO_SPANS 8                    /* chunks per readv: 64 KiB of regular ones */
+#define MMI_IO_PACE ((size_t)65536)       /* most bytes of a read */
+#define MMI_IO_PIPE (256 * 1024)          /* bytes in a pipe: as many as a call moves */
+#define MMI_F_SETPIPE_SZ 1031             /* <fcntl.h> hides it under -std=c11, */
+#define MMI_SPLICE_MOVE 1                 /* and this, */
+#define MMI_SPLICE_NONBLOCK 2             /* and this */
 #define MMI_IO_PAGE 4096                  /* sendfile's pieces end with one: see bench io */
 #define MMI_IO_OPENS 8                    /* tries when a rename races with the check of a path */
 #define MMI_IO_COPY 16384                 /* bytes of stack for copies; the largest TLS record */
@@ -1616,6 +1667,175 @@ MM_API mm_status mm_io_read(mm_chunkqueue *q, int fd, size_t least, size_t *got)
     }
     *got = (size_t)n;
     return mmi_io_took(q, (size_t)n);
+}
+
+/* One call for as much as the pace says, or `most`. *room: what it could have brought. */
+static mm_status mmi_io_read_paced(mm_chunkqueue *q, int fd, size_t pace, int64_t most,
+                                   size_t *room, size_t *got)
+{
+    mm_chunk_span spans[MMI_IO_SPANS];
+    struct iovec iov[MMI_IO_SPANS];
+    size_t max = pace / q->pool->chunk_size + 1, count, i;
+    ssize_t n;
+    if (max > MMI_IO_SPANS) max = MMI_IO_SPANS;
+    count = mm_chunkqueue_get_spans(q, pace < MMI_IO_LEAST ? MMI_IO_LEAST : pace, spans, max);
+    *room = *got = 0;
+    if (count == 0) return mmi_io_no_place(q);
+    for (i = 0; i < count && *room < (uint64_t)most; i++) {
+        size_t size = spans[i].size;
+        if (size > (uint64_t)most - *room) size = (size_t)((uint64_t)most - *room);
+        iov[i].iov_base = spans[i].ptr;
+        iov[i].iov_len = size;
+        *room += size;
+    }
+    do {
+        n = MM_SYS_READV(fd, iov, (int)i);
+    } while (n < 0 && errno == EINTR);
+    if (n <= 0) {
+        mm_status status = n == 0 ? MM_STATUS_CLOSED : mmi_io_status(errno);
+        mm_chunkqueue_use_memory(q, 0);
+        return status;
+    }
+    *got = (size_t)n;
+    return mmi_io_took(q, (size_t)n);
+}
+
+MM_API mm_status mm_io_read_all(mm_chunkqueue *q, int fd, mm_io_pace *pace, int64_t most,
+                                int64_t *got)
+{
+    *got = 0;
+    if (most <= 0) most = MMI_IO_MOST;
+    while (*got < most) {
+        size_t room, n;
+        mm_status status = mmi_io_read_paced(q, fd, pace->size, most - *got, &room, &n);
+        *got += (int64_t)n;
+        if (status == MM_STATUS_AGAIN && *got > 0) return MM_STATUS_OK;
+        if (status != MM_STATUS_OK) return status;
+        if (n == room) pace->size = room < MMI_IO_PACE / 2 ? room * 2 : MMI_IO_PACE;
+        else if (n < pace->size / 4) pace->size /= 2;
+        if (n < room) return MM_STATUS_OK;
+    }
+    return MM_STATUS_YIELD;
+}
+
+// >>splice
+
+#if defined(__linux__) && defined(SYS_splice) && defined(SYS_pipe2) && !defined(MM_IO_NO_SPLICE)
+#define MMI_IO_CAN_SPLICE
+#endif
+
+MM_API mm_status mm_io_pipe_init(mm_io_pipe *pipe)
+{
+    pipe->fds[0] = pipe->fds[1] = -1;
+#ifdef MMI_IO_CAN_SPLICE
+    if (MM_SYS_PIPE2(pipe->fds, O_NONBLOCK | MMI_O_CLOEXEC) != 0) {
+        pipe->fds[0] = pipe->fds[1] = -1;
+        return mm_status_from_errno(errno);
+    }
+    (void)fcntl(pipe->fds[1], MMI_F_SETPIPE_SZ, MMI_IO_PIPE); /* without, it takes more calls */
+    return MM_STATUS_OK;
+#else
+    return MM_STATUS_INVALID;
+#endif
+}
+
+MM_API void mm_io_pipe_deinit(mm_io_pipe *pipe)
+{
+    int i;
+    for (i = 0; i < 2; i++) {
+        if (pipe->fds[i] >= 0) (void)MM_SYS_CLOSE(pipe->fds[i]);
+        pipe->fds[i] = -1;
+    }
+}
+
+#ifdef MMI_IO_CAN_SPLICE
+/* Takes `left` bytes that the disk did not out of the pipe, into memory; LIMIT or NO_MEMORY: they
+   are lost. The pipe is empty afterwards. */
+static mm_status mmi_splice_rescue(mm_chunkqueue *q, int from, int64_t left)
+{
+    mm_status status = MM_STATUS_OK;
+    char nowhere[4096];
+    while (left > 0) {
+        size_t size = sizeof(nowhere);
+        char *to = status == MM_STATUS_OK ? mm_chunkqueue_get_memory(q, 0, &size) : NULL;
+        ssize_t n;
+        if (to == NULL && status == MM_STATUS_OK) status = mmi_io_no_place(q);
+        if (to == NULL) size = sizeof(nowhere);
+        if ((uint64_t)left < size) size = (size_t)left;
+        n = MM_SYS_READ(from, to != NULL ? to : nowhere, size);
+        if (to != NULL) mm_chunkqueue_use_memory(q, n > 0 ? (size_t)n : 0);
+        if (n == 0 || (n < 0 && errno != EINTR)) break; /* not of a pipe that has them */
+        if (n > 0) left -= n;
+    }
+    if (left > 0 && status == MM_STATUS_OK) status = MM_STATUS_IO;
+    if (status != MM_STATUS_OK) q->status = status;
+    return status;
+}
+
+/* Moves the `n` bytes in the pipe to the file. */
+static mm_status mmi_splice_store(mm_chunkqueue *q, int from, int to, int64_t at, int64_t n)
+{
+    int64_t stored = 0;
+    mm_status why = MM_STATUS_OK, status;
+    while (stored < n && why == MM_STATUS_OK) {
+        int64_t place = at + stored;
+        long m = (long)MM_SYS_SPLICE(from, to, &place, (size_t)(n - stored), MMI_SPLICE_MOVE);
+        if (m > 0) stored += m;
+        else if (m == 0) why = MM_STATUS_IO;
+        else if (errno != EINTR) why = mm_status_from_errno(errno);
+    }
+    status = mm_chunkqueue_use_temp(q, stored);
+    if (status != MM_STATUS_OK) q->status = status; /* the file was cut: these are lost */
+    if (stored == n) return status;
+    if (status == MM_STATUS_OK) status = mmi_splice_rescue(q, from, n - stored);
+    else (void)mmi_splice_rescue(q, from, n - stored);
+    return status == MM_STATUS_OK ? why : status;
+}
+
+/* One piece. *is_unable: not from this descriptor. */
+static mm_status mmi_splice_piece(mm_chunkqueue *q, int fd, const mm_io_pipe *pipe, int64_t most,
+                                  int64_t *got, bool *is_unable)
+{
+    int64_t at, room;
+    mm_status status;
+    long n;
+    int to = mm_chunkqueue_get_temp(q, &at, &room, &status);
+    if (to < 0) return status;
+    if (room > most) room = most;
+    do {
+        n = (long)MM_SYS_SPLICE(fd, pipe->fds[1], (int64_t *)NULL, (size_t)room,
+                                MMI_SPLICE_MOVE | MMI_SPLICE_NONBLOCK);
+    } while (n < 0 && errno == EINTR);
+    *is_unable = n < 0 && (errno == EINVAL || errno == ENOSYS || errno == EBADF);
+    status = n == 0 ? MM_STATUS_CLOSED : n < 0 ? mmi_io_status(errno) : MM_STATUS_OK;
+    if (n <= 0) (void)mm_chunkqueue_use_temp(q, 0);
+    if (n <= 0) return status;
+    *got += n;
+    return mmi_splice_store(q, pipe->fds[0], to, at, n);
+}
+#endif
+
+MM_API mm_status mm_io_splice(mm_chunkqueue *q, int fd, const mm_io_pipe *pipe, int64_t most,
+                              int64_t *got)
+{
+    mm_status status = MM_STATUS_OK;
+    bool is_unable = true;
+    *got = 0;
+    if (most <= 0) most = MMI_IO_MOST;
+#ifdef MMI_IO_CAN_SPLICE
+    while (status == MM_STATUS_OK && *got < most)
+        status = mmi_splice_piece(q, fd, pipe, most - *got, got, &is_unable);
+#else
+    (void)pipe;
+#endif
+    if (is_unable) {
+        size_t n;
+        status = mm_io_read(q, fd, 0, &n);
+        *got += (int64_t)n;
+        return status == MM_STATUS_OK ? mm_chunkqueue_spill(q) : status;
+    }
+    if (status == MM_STATUS_AGAIN && *got > 0) return MM_STATUS_OK;
+    return status == MM_STATUS_OK ? MM_STATUS_YIELD : status;
 }
 
 // >>tls

@@ -23,7 +23,7 @@ static struct shim {
     int nothing; /* a sendmsg takes no byte, and says so */
     int sip;     /* every other transfer is EAGAIN, and those between take one byte */
     int cold;    /* reads that do not wait find nothing */
-    size_t sends, advices, nowaits, fstats;
+    size_t reads, sends, advices, nowaits, fstats;
     int held;    /* the socket waits for more after what it was last given */
 } shim;
 
@@ -96,6 +96,27 @@ static int shim_setsockopt(int fd, int level, int name, const void *value, sockl
     return setsockopt(fd, level, name, value, size);
 }
 
+static ssize_t shim_readv(int fd, const struct iovec *iov, int count)
+{
+    shim.reads++;
+    return shim_fails() ? -1 : readv(fd, iov, count);
+}
+
+__attribute__((unused)) static int shim_pipe2(int *fds, int flags)
+{
+    if (shim_fails() || pipe2(fds, flags) != 0) return -1;
+    shim.open_fds += 2;
+    return 0;
+}
+
+__attribute__((unused)) static ssize_t shim_splice(int from, int to, int64_t *at, size_t size,
+                                                   unsigned flags)
+{
+    loff_t place = at == NULL ? 0 : *at;
+    if (shim_fails()) return -1;
+    return splice(from, NULL, to, at == NULL ? NULL : &place, shim_short(size), flags);
+}
+
 static ssize_t shim_nowait(int fd, void *bytes, size_t size, off_t at)
 {
     shim.nowaits++;
@@ -116,6 +137,9 @@ static ssize_t shim_nowait(int fd, void *bytes, size_t size, off_t at)
 #define MM_SYS_PREAD(fd, bytes, size, at) \
     (shim_fails() ? -1 : pread(fd, bytes, shim_short(size), at))
 #define MM_SYS_READ(fd, bytes, size) (shim_fails() ? -1 : read(fd, bytes, shim_short(size)))
+#define MM_SYS_READV(fd, iov, count) shim_readv(fd, iov, count)
+#define MM_SYS_PIPE2(fds, flags) shim_pipe2(fds, flags)
+#define MM_SYS_SPLICE(from, to, at, size, flags) shim_splice(from, to, at, size, flags)
 #define MM_SYS_WRITEV(fd, iov, count) (shim_fails() ? -1 : writev(fd, iov, count))
 #define MM_SYS_SENDMSG(fd, msg, flags) shim_sendmsg(fd, msg, flags)
 #define MM_SYS_SENDFILE(to, from, at, size) shim_sendfile(to, from, at, size)
@@ -736,6 +760,115 @@ TEST(read_faults_and_spill)
     CHECK_SUB(end());
 }
 
+/* The room doubles as long as it is filled, and then one call takes all. */
+TEST(read_all_in_few_calls)
+{
+    mm_io_pace pace = {0};
+    int64_t got, total = 0;
+    mm_status status;
+    size_t i;
+    int big = 1 << 20;
+    fixture();
+    setsockopt(theirs, SOL_SOCKET, SO_SNDBUF, &big, sizeof(big));
+    CHECK_EQ(mm_io_read_all(&q, ours, &pace, 0, &got), MM_STATUS_AGAIN);
+    CHECK(got == 0 && pool.stats.memory == 0);
+    for (i = 0; i < 3; i++) {
+        CHECK_EQ(write(theirs, file_bytes, 60000), 60000);
+        shim.reads = 0;
+        CHECK_EQ(mm_io_read_all(&q, ours, &pace, 0, &got), MM_STATUS_OK);
+        CHECK_EQ(got, 60000);
+        CHECK(shim.reads <= (i == 0 ? 5 : 2));
+        CHECK(mm_chunkqueue_check(&q));
+        CHECK(memcmp(mm_chunkqueue_contiguous(&q, 60000, &status), file_bytes, 60000) == 0);
+        mm_chunkqueue_reset(&q);
+    }
+    for (i = 0; i < 8; i++) {
+        CHECK_EQ(write(theirs, "few", 3), 3);
+        CHECK_EQ(mm_io_read_all(&q, ours, &pace, 0, &got), MM_STATUS_OK);
+        CHECK_EQ(got, 3);
+    }
+    CHECK(pace.size < 2048);
+    CHECK_EQ(write(theirs, file_bytes, 60000), 60000);
+    while ((status = mm_io_read_all(&q, ours, &pace, 7, &got)) == MM_STATUS_YIELD) {
+        CHECK_EQ(got, 7);
+        total += got;
+    }
+    CHECK_EQ(status, MM_STATUS_OK);
+    CHECK_EQ(total + got, 60000);
+    close(theirs);
+    theirs = -1;
+    CHECK_EQ(mm_io_read_all(&q, ours, &pace, 0, &got), MM_STATUS_CLOSED);
+    CHECK_SUB(end());
+}
+
+/* An upload of 100,000 bytes through a pipe, with the n-th call failing. */
+static mm_status upload(size_t n, int error, size_t most, int64_t *total)
+{
+    mm_io_pipe pipe = {{-1, -1}};
+    mm_status status = MM_STATUS_OK, made;
+    int64_t got;
+    size_t sent = 0;
+    int tries = 0;
+    shim_fail(n, 0, error);
+    shim.most = most;
+    made = mm_io_pipe_init(&pipe);
+    *total = 0;
+    do {
+        ssize_t w = sent == FILE_SIZE ? 0 : write(theirs, file_bytes + sent, FILE_SIZE - sent);
+        if (w > 0) sent += (size_t)w;
+        if (sent == FILE_SIZE) shutdown(theirs, SHUT_WR);
+        status = mm_io_splice(&q, ours, &pipe, 0, &got);
+        *total += got;
+        if (status == MM_STATUS_NO_SPACE || status == MM_STATUS_IO || status == MM_STATUS_NO_MEMORY)
+            mm_chunkqueue_clear_status(&q);
+    } while (status != MM_STATUS_CLOSED && ++tries < 100000);
+    (void)made;
+    mm_io_pipe_deinit(&pipe);
+    return status;
+}
+
+TEST(upload_to_disk_without_copies)
+{
+    int64_t total;
+    size_t most;
+    for (most = 0; most < 20000; most = most * 3 + 777) {
+        mm_status status;
+        fixture();
+        mm_chunkqueue_append_mem(&q, "before", 6);
+        CHECK_EQ(upload(0, 0, most, &total), MM_STATUS_CLOSED);
+        CHECK_EQ(total, FILE_SIZE);
+        CHECK_EQ(q.memory, 0);
+        CHECK(mm_chunkqueue_check(&q));
+        CHECK_EQ(mm_chunkqueue_length(&q), 6 + FILE_SIZE);
+        CHECK(memcmp(mm_chunkqueue_contiguous(&q, 6 + FILE_SIZE, &status) + 6, file_bytes,
+                     FILE_SIZE) == 0);
+        CHECK_SUB(end());
+    }
+}
+
+/* Whatever fails, no byte is lost or doubled: what the disk does not take stays in memory. */
+TEST(every_call_of_an_upload_fails)
+{
+    static const int errors[] = {ENOSPC, EINTR, EAGAIN, EIO};
+    size_t e, n;
+    for (e = 0; e < sizeof(errors) / sizeof(errors[0]); e++) {
+        int more = 1;
+        for (n = 1; more; n++) {
+            int64_t total;
+            mm_status status;
+            fixture();
+            CHECK_EQ(upload(n, errors[e], 9000, &total), MM_STATUS_CLOSED);
+            more = shim.calls >= n;
+            shim_fail(0, 0, 0);
+            CHECK_EQ(mm_chunkqueue_length(&q), FILE_SIZE);
+            CHECK(mm_chunkqueue_check(&q));
+            CHECK(memcmp(mm_chunkqueue_contiguous(&q, FILE_SIZE, &status), file_bytes,
+                         FILE_SIZE) == 0);
+            CHECK_SUB(end());
+        }
+    }
+}
+
 /* ---- descriptors ---- */
 
 TEST(fd_budget_counts)
@@ -1080,7 +1213,9 @@ TEST_MAIN(T(write_mixed), T(write_in_small_shares_and_short_writes), T(write_man
           T(reader_of_a_pipe_goes_away), T(sigpipe_of_others_stays), T(write_to_a_full_disk),
           T(sendfile_that_is_not_supported_falls_back), T(every_call_of_a_write_fails),
           T(read_until_the_end), T(read_after_a_failed_append), T(write_that_takes_nothing_ends),
-          T(read_faults_and_spill), T(fd_budget_counts), T(cache_entity),
+          T(read_faults_and_spill), T(read_all_in_few_calls),
+          T(upload_to_disk_without_copies), T(every_call_of_an_upload_fails),
+          T(fd_budget_counts), T(cache_entity),
           T(cache_bad_paths), T(cache_stays_beneath_the_root),
           T(cache_sees_changes_and_keeps_readers), T(cache_sees_a_path_leave_the_root),
           T(cache_tells_a_rewritten_file), T(cache_without_openat2_allowed), T(cache_is_bounded),
