@@ -374,7 +374,8 @@ typedef struct mm_io_pace { /* of a descriptor that is read; all zero at its beg
 /* Reads all that is there, up to `most` bytes (0: 256 KiB), into chunks of the regular size, mostly
    by one call: the room for it doubles, up to 64 KiB, when a call fills it, and halves when little
    comes; and a call that has not filled its room has emptied the descriptor. OK: it is empty, and
-   *got > 0. YIELD: there may be more. Otherwise as mm_io_read; CLOSED and errors may come with *got > 0. */
+   *got > 0. YIELD: there may be more. Otherwise as mm_io_read; CLOSED and errors may come with
+   *got > 0. */
 MM_NODISCARD MM_API mm_status mm_io_read_all(mm_chunkqueue *q, int fd, mm_io_pace *pace,
                                              int64_t most, int64_t *got) MM_NONNULL_ALL;
 
@@ -1930,6 +1931,14 @@ static int mmi_tls_bio_type(void)
     return (int)type | BIO_TYPE_SOURCE_SINK | BIO_TYPE_DESCRIPTOR;
 }
 
+/* Called by OpenSSL when it cleans up. */
+static void mmi_tls_forget(void)
+{
+    BIO_METHOD *made = (BIO_METHOD *)(uintptr_t)mmi_atomic_load(&mmi_tls_method);
+    mmi_atomic_store(&mmi_tls_method, (size_t)0);
+    BIO_meth_free(made);
+}
+
 static BIO_METHOD *mmi_tls_bio_method(void)
 {
     size_t none = 0;
@@ -1942,8 +1951,10 @@ static BIO_METHOD *mmi_tls_bio_method(void)
         BIO_meth_set_write(made, mmi_tls_bio_write) == 1 &&
         BIO_meth_set_ctrl(made, mmi_tls_bio_control) == 1 &&
         BIO_meth_set_destroy(made, mmi_tls_bio_free) == 1 &&
-        mmi_atomic_cas(&mmi_tls_method, &none, (size_t)(uintptr_t)made))
+        mmi_atomic_cas(&mmi_tls_method, &none, (size_t)(uintptr_t)made)) {
+        (void)OPENSSL_atexit(mmi_tls_forget); /* without it, it stays until the process ends */
         return made;
+    }
     BIO_meth_free(made);
     return (BIO_METHOD *)(uintptr_t)mmi_atomic_load(&mmi_tls_method);
 }
