@@ -3918,6 +3918,9 @@ typedef struct mmi_chunked_frame { /* an append of several parts, which is seen 
     int64_t before;                /* bytes_in */
     int64_t high;                  /* the queue's, which tells nobody of its watermarks meanwhile */
     bool is_high;                  /* the same */
+    int64_t spill_at;              /* the queue's as well: the line end counts for them */
+    int64_t memory_limit;
+    int64_t disk_limit;
     mm_chunk *end;                 /* the line end behind the data; not in the list */
 } mmi_chunked_frame;
 
@@ -3926,6 +3929,9 @@ static void mmi_chunked_open(mm_chunkqueue *q, mmi_chunked_frame *frame)
     frame->before = q->bytes_in;
     frame->high = q->high;
     frame->is_high = q->is_high;
+    frame->spill_at = q->spill_at;
+    frame->memory_limit = q->memory_limit;
+    frame->disk_limit = q->disk_limit;
     frame->end = NULL;
     q->high = INT64_MAX;
     q->is_high = false;
@@ -3934,15 +3940,20 @@ static void mmi_chunked_open(mm_chunkqueue *q, mmi_chunked_frame *frame)
 /* All of it stays, or nothing. */
 static mm_status mmi_chunked_close(mm_chunkqueue *q, mmi_chunked_frame *frame, mm_status status)
 {
-    if (frame->end != NULL && status == MM_STATUS_OK) {
-        mmi_queue_insert(q, q->last, frame->end);
-        q->bytes_in += 2;
-    } else if (frame->end != NULL) {
-        mmi_chunk_free(q->pool, frame->end);
+    mm_chunk *c = frame->end;
+    while (c != NULL && status == MM_STATUS_OK) {
+        mm_chunk *next = c->next;
+        q->bytes_in += c->end - c->offset;
+        mmi_queue_insert(q, q->last, c);
+        c = next;
     }
+    mmi_chunks_free(q->pool, c);
     if (status != MM_STATUS_OK) mmi_queue_cut(q, q->bytes_in - frame->before);
     q->high = frame->high;
     q->is_high = frame->is_high;
+    q->spill_at = frame->spill_at;
+    q->memory_limit = frame->memory_limit;
+    q->disk_limit = frame->disk_limit;
     mmi_queue_flow(q);
     return status;
 }
@@ -3971,15 +3982,15 @@ static mm_status mmi_chunked_append_small(mm_chunkqueue *q, mm_slice head, const
 {
     char frame[MMI_CHUNKED_FRAME], *to;
     size_t room;
+    mm_status status;
     if (mmi_queue_must_spill(q, total)) {
         mmi_chunked_write(frame, head, bytes, size);
         return mm_chunkqueue_append_mem(q, frame, total);
     }
+    status = mmi_queue_admit_memory(q, total); /* with that, the place is not smaller */
+    if (status != MM_STATUS_OK) return status;
     to = mm_chunkqueue_get_memory(q, total, &room);
-    if (to == NULL) {
-        if (q->status == MM_STATUS_OK) q->status = MM_STATUS_NO_MEMORY;
-        return q->status;
-    }
+    if (to == NULL) return q->status = MM_STATUS_NO_MEMORY;
     mmi_chunked_write(to, head, bytes, size);
     mm_chunkqueue_use_memory(q, total);
     return MM_STATUS_OK;
@@ -4009,6 +4020,25 @@ MM_API mm_status mm_chunked_append_mem(mm_chunkqueue *q, const void *bytes, size
                               (const char *)bytes, size);
 }
 
+/* Takes the line end off that the queue ends with. NULL: out of memory, and it is still there. */
+static mm_chunk *mmi_chunked_take_end(mm_chunkqueue *q)
+{
+    mm_chunkqueue end;
+    mm_chunk *last = q->last;
+    if (last->end - last->offset > 2) {
+        mm_chunk *c = mmi_chunk_share(q->pool, last->source, last->type, last->end - 2, last->end);
+        if (c == NULL) return NULL;
+        mmi_queue_account(q, last, 2, -1);
+        last->end -= 2;
+        q->bytes_in -= 2;
+        return c;
+    }
+    mm_chunkqueue_init(&end, q->pool); /* a temp file was full in the middle of the frame */
+    if (!mmi_queue_share(&end, q, mm_chunkqueue_length(q) - 2, 2)) return NULL;
+    mmi_queue_cut(q, 2);
+    return end.first;
+}
+
 /* Appends the size line of data that is then linked in, and keeps what follows it: the line end,
    which lies in the same memory, so that many frames share a block. Closed on failure. */
 static mm_status mmi_chunked_begin(mm_chunkqueue *q, int64_t size, mmi_chunked_frame *frame)
@@ -4016,18 +4046,18 @@ static mm_status mmi_chunked_begin(mm_chunkqueue *q, int64_t size, mmi_chunked_f
     char head[MMI_CHUNKED_HEAD];
     mm_slice line = mm_slice_make(head, mmi_chunked_head(head, (uint64_t)size));
     mm_status status = mmi_queue_admit(q, (uint64_t)size + MMI_CHUNKED_HEAD + 2);
-    mm_chunk *last;
     if (status != MM_STATUS_OK) return status;
     mmi_chunked_open(q, frame);
     status = mmi_chunked_append(q, line, "", 0);
     if (status != MM_STATUS_OK) return mmi_chunked_close(q, frame, status);
-    last = q->last;
-    frame->end = mmi_chunk_share(q->pool, last->source, last->type, last->end - 2, last->end);
+    frame->end = mmi_chunked_take_end(q);
     if (frame->end == NULL)
         return mmi_chunked_close(q, frame, q->status = MM_STATUS_NO_MEMORY);
-    mmi_queue_account(q, last, 2, -1);
-    last->end -= 2;
-    q->bytes_in -= 2;
+    if (frame->end->type == MM_CHUNK_FILE) q->disk_limit -= 2; /* it comes back at the end */
+    else {
+        q->memory_limit -= 2;
+        if (q->spill_at != INT64_MAX) q->spill_at -= 2;
+    }
     return MM_STATUS_OK;
 }
 

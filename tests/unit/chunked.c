@@ -261,6 +261,86 @@ TEST(encoder_refuses)
     CHECK_SUB(finish());
 }
 
+/* A frame stays within the memory limit, whose end may lie anywhere in it, or nothing of it comes;
+   at the end of a block, too. */
+TEST(frames_keep_the_memory_limit)
+{
+    static char bytes[9000];
+    mm_buffer b = {0};
+    int64_t limit, before;
+    int i;
+    for (i = 0; i < 4; i++) {
+        size_t size = i == 0 ? 5 : 2000, total = i == 0 ? 10 : 2007;
+        size_t first = i == 1 ? MM_CHUNK_SIZE_DEFAULT - 3 : MM_CHUNK_SIZE_DEFAULT - 2005;
+        for (limit = 0; limit <= (int64_t)total; limit++) {
+            mm_status status, expected = limit < (int64_t)total ? MM_STATUS_LIMIT : MM_STATUS_OK;
+            CHECK_EQ(start(0), MM_STATUS_OK);
+            if (i == 0) first = (size_t)(MM_CHUNK_SIZE_DEFAULT - limit);
+            mm_chunkqueue_append_mem(&to, bytes, first);
+            mm_chunkqueue_set_limits(&to, to.memory + limit, INT64_MAX);
+            before = to.bytes_in;
+            mm_buffer_append(&b, bytes, size);
+            mm_chunkqueue_append_mem(&from, bytes, size);
+            if (i < 2) status = mm_chunked_append_mem(&to, bytes, size);
+            else if (i == 2) status = mm_chunked_append_buffer(&to, &b);
+            else status = mm_chunked_append_queue(&to, &from);
+            CHECK_EQ(status, expected);
+            CHECK_EQ(to.bytes_in, before + (status == MM_STATUS_OK ? (int64_t)total : 0));
+            CHECK(to.memory <= to.memory_limit && to.memory_limit == (int64_t)first + limit);
+            CHECK(mm_chunkqueue_check(&to) && mm_chunkqueue_check(&from));
+            if (status != MM_STATUS_OK) CHECK(mm_buffer_length(&b) == size && to.last != NULL);
+            mm_buffer_deinit(&b);
+            CHECK_SUB(finish());
+        }
+    }
+}
+
+/* Temp files may be so short that a frame, even its line end, lies in two of them. */
+TEST(frames_that_spill_are_cut_anywhere)
+{
+    mm_buffer expected = {0};
+    int64_t size, limit, before;
+    mm_status status;
+    for (size = 1; size <= 12; size++) {
+        for (limit = 15; limit < 19; limit++) {
+            mm_buffer_clear(&expected);
+            CHECK_EQ(start(0), MM_STATUS_OK);
+            pool.temp_file_size = size;
+            mm_chunkqueue_set_spill(&to, 0);
+            mm_chunkqueue_set_limits(&to, INT64_MAX, limit);
+            mm_chunkqueue_append_mem(&to, "ab", 2);
+            mm_chunkqueue_append_mem(&from, "0123456789", 10);
+            before = to.bytes_in;
+            status = mm_chunked_append_queue(&to, &from); /* 15 bytes with its frame */
+            CHECK_EQ(status, limit < 17 ? MM_STATUS_LIMIT : MM_STATUS_OK);
+            CHECK(to.disk <= limit && to.memory == 0 && to.disk_limit == limit);
+            mm_buffer_append_string(&expected, "ab");
+            if (status == MM_STATUS_OK) mm_buffer_append_string(&expected, "a\r\n0123456789\r\n");
+            else CHECK(to.bytes_in == before && mm_chunkqueue_length(&from) == 10);
+            CHECK(holds(&to, mm_buffer_slice(&expected)));
+            CHECK_SUB(finish());
+        }
+    }
+    mm_buffer_deinit(&expected);
+}
+
+/* The line end counts for the spill threshold while the data is linked in. */
+TEST(frames_keep_the_spill_threshold)
+{
+    static char bytes[2000];
+    int64_t threshold;
+    for (threshold = 2000; threshold < 2010; threshold++) {
+        CHECK_EQ(start(0), MM_STATUS_OK);
+        mm_chunkqueue_set_spill(&to, threshold);
+        mm_chunkqueue_append_mem(&from, bytes, 2000);
+        CHECK_EQ(mm_chunked_append_queue(&to, &from), MM_STATUS_OK);
+        CHECK_EQ(mm_chunkqueue_length(&to), 2007);
+        CHECK(to.memory <= threshold && to.spill_at == threshold && mm_chunkqueue_check(&to));
+        CHECK(threshold < 2007 || to.disk == 0);
+        CHECK_SUB(finish());
+    }
+}
+
 /* ---- watermarks ---- */
 
 static int told; /* how often a callback has seen `to` whole */
@@ -890,6 +970,7 @@ TEST_MAIN(T(encodes), T(encodes_files), T(encodes_every_size), T(large_data_is_n
           T(decodes_at_every_two_cuts), T(limits_by_default), T(limits_of_the_caller),
           T(trailers_are_kept_on_request), T(content_is_moved), T(content_is_dropped),
           T(decodes_through_files), T(small_framed_files_join_their_frames),
-          T(watermarks_see_whole_frames),
+          T(watermarks_see_whole_frames), T(frames_keep_the_memory_limit),
+          T(frames_that_spill_are_cut_anywhere), T(frames_keep_the_spill_threshold),
           T(every_failure_of_an_encoder),
           T(every_failure_of_a_decoder), T(what_is_coded_decodes))
