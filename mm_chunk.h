@@ -3816,10 +3816,14 @@ MM_API mm_status mm_chunkqueue_join(mm_chunkqueue *q, int64_t most)
     if (files == 0 || q->memory == 0 || files > mm_chunkqueue_room(q) || c->type != MM_CHUNK_MEM ||
         files > (most == 0 ? MMI_CHUNK_JOIN : most) || mmi_queue_must_spill(q, (uint64_t)files))
         return MM_STATUS_OK;
-    for (; c->next != NULL; c = c->next) {
-        mm_status status = c->next->type == MM_CHUNK_FILE ? mmi_queue_load(q, c) : MM_STATUS_OK;
+    while (c->next != NULL) { /* c is in memory: all of a file, or of several, may fit behind it */
+        mm_status status;
+        if (c->next->type == MM_CHUNK_MEM) {
+            c = c->next;
+            continue;
+        }
+        status = mmi_queue_load(q, c);
         if (status != MM_STATUS_OK) return status;
-        if (c->next == NULL) break; /* all of it fitted behind c */
     }
     return MM_STATUS_OK;
 }

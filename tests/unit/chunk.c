@@ -1823,6 +1823,14 @@ TEST(small_body_joins_its_headers)
     mm_chunkqueue_append_file(&q2, file_path, 0, 10);
     CHECK_EQ(mm_chunkqueue_join(&q2, 0), MM_STATUS_OK); /* nothing to be joined to */
     CHECK_EQ(q2.memory, 0);
+    mm_chunkqueue_reset(&q);
+    mm_chunkqueue_append_mem(&q, "headers", 7); /* several files in a row */
+    mm_chunkqueue_append_file(&q, file_path, 0, 10);
+    mm_chunkqueue_append_file(&q, file_path, 0, 20);
+    mm_chunkqueue_append_file(&q, file_path, 0, 9000);
+    mm_chunkqueue_append_file(&q, file_path, 0, 30);
+    CHECK_EQ(mm_chunkqueue_join(&q, 0), MM_STATUS_OK);
+    CHECK(q.memory == 7 + 10 + 20 + 9000 + 30 && mm_chunkqueue_check(&q));
     CHECK_SUB(end());
 }
 
