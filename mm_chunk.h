@@ -37,7 +37,7 @@ OPTIONAL DEFINES (before the first include; the MM_SYS_ ones only where the impl
     MM_CHUNK_NO_NOWAIT                              no preadv2: reads that would wait do
     MM_CHUNK_VIEWS                                  adds mm_chunk_view_get: files mapped into memory
                                                     (alike in all files; a system with mmap; with
-                                                    glibc under -std=c11, define _DEFAULT_SOURCE)
+                                                    musl under -std=c11, define _DEFAULT_SOURCE)
     MM_SYS_MMAP_FILE(at, size, prot, flags, fd, offset)  mmap
     MM_SYS_MUNMAP_FILE(at, size)                         munmap
 
@@ -1934,6 +1934,33 @@ typedef struct mmi_view_slot { /* what the trap knows of a window; words, for al
     size_t torn;               /* pages of it were gone */
 } mmi_view_slot;
 
+#if defined(MAP_ANONYMOUS)
+#define MMI_VIEW_ANONYMOUS MAP_ANONYMOUS
+#elif defined(MAP_ANON)
+#define MMI_VIEW_ANONYMOUS MAP_ANON
+#elif defined(__linux__) && (defined(__mips__) || defined(__xtensa__))
+#define MMI_VIEW_ANONYMOUS 0x800 /* glibc hides the name from strict ISO C */
+#elif defined(__linux__) && (defined(__alpha__) || defined(__hppa__))
+#define MMI_VIEW_ANONYMOUS 0x10
+#elif defined(__linux__)
+#define MMI_VIEW_ANONYMOUS 0x20
+#endif
+#ifdef SA_SIGINFO
+#define mmi_sigaction_set(action, handler) ((action)->sa_sigaction = (handler))
+#define mmi_sigaction_clear_mask(action) ((void)sigemptyset(&(action)->sa_mask))
+#else /* glibc hides these from strict ISO C; its inner headers have all but the prototype */
+#ifndef __GLIBC__
+#error "no SA_SIGINFO: define _DEFAULT_SOURCE for MM_CHUNK_VIEWS"
+#endif
+#include <bits/types/__sigset_t.h>
+#include <bits/types/siginfo_t.h>
+#include <bits/sigaction.h>
+#define mmi_sigaction_set(action, handler) \
+    ((action)->sa_handler = (void (*)(int))(void (*)(void))(handler)) /* a union elsewhere */
+#define mmi_sigaction_clear_mask(action) ((void)(action)) /* zeros are an empty one */
+extern int sigaction(int number, const struct sigaction *action, struct sigaction *old);
+#endif
+
 static mmi_view_slot mmi_view_slots[MMI_VIEW_SLOTS];
 static size_t mmi_view_page;         /* bytes of a page */
 static size_t mmi_view_users;        /* begins without end */
@@ -1954,7 +1981,7 @@ static void mmi_view_fault(int number, siginfo_t *info, void *context)
         from = at - (at - base) % mmi_view_page;
         mmi_atomic_store(&slot->torn, 1);
         if (mmap((void *)(uintptr_t)from, size - (from - base), PROT_READ,
-                 MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
+                 MAP_PRIVATE | MAP_FIXED | MMI_VIEW_ANONYMOUS, -1, 0) == MAP_FAILED)
             break;
         errno = error;
         return;
@@ -1971,9 +1998,9 @@ MM_API mm_status mm_chunk_views_begin(void)
         return MM_STATUS_OK;
     }
     memset(&action, 0, sizeof(action));
-    action.sa_sigaction = mmi_view_fault;
+    mmi_sigaction_set(&action, mmi_view_fault);
     action.sa_flags = SA_SIGINFO;
-    (void)sigemptyset(&action.sa_mask);
+    mmi_sigaction_clear_mask(&action);
     mmi_view_page = (size_t)sysconf(_SC_PAGESIZE);
     if (sigaction(SIGBUS, &action, &mmi_view_old) != 0) return mm_status_from_errno(errno);
     mmi_view_users++;
