@@ -13,8 +13,8 @@ COMPILERS = {"x86_64-w64-mingw32-gcc": ["-std=c11"],
              "x86_64-w64-mingw32-g++": ["-std=c++17", "-x", "c++"]}
 # The other ones are about POSIX files or about the server.
 PROGRAMS = ["arena", "arena_debug", "buffer", "buffer_plain", "chunk_files", "chunked", "heap",
-            "heap_debug", "heap_first_class", "heap_secure", "pool", "pool_buffers", "pool_objects",
-            "pool_release", "shared", "text", "text_words"]
+            "heap_debug", "heap_first_class", "heap_secure", "heap_sizes", "pool", "pool_buffers",
+            "pool_objects", "pool_release", "shared", "text", "text_words"]
 WINE = {**os.environ, "WINEPREFIX": str(FOLDER / "wine"), "WINEDEBUG": "-all"}
 MAIN = "int main(void)\n{\n    return 0;\n}\n"
 
