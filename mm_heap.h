@@ -3632,16 +3632,17 @@ static mmi_heap_page *mmi_heap_adopt(mmi_heap_cache *cache, size_t index)
     return page;
 }
 
-static void mmi_heap_collect_shelf(void)
+/* Does something with each cache on the shelf, which is off it for so long: one at a time, for a
+   thread that begins meanwhile and finds none makes a new one, which then is there for ever. */
+static void mmi_heap_shelf_each(void (*work)(mmi_heap_cache *cache))
 {
-    mmi_heap_cache *shelf, *next;
+    mmi_heap_cache *shelf;
+    size_t count = 0;
     mmi_heap_lock();
-    shelf = mmi_heap_here.shelf;
-    mmi_heap_here.shelf = NULL;
+    for (shelf = mmi_heap_here.shelf; shelf != NULL; shelf = shelf->shelf_next) count++;
     mmi_heap_unlock();
-    for (; shelf != NULL; shelf = next) {
-        next = shelf->shelf_next;
-        mmi_heap_collect(shelf);
+    while (count-- > 0 && (shelf = mmi_heap_shelf_take(false)) != NULL) {
+        work(shelf);
         mmi_heap_shelf_put(shelf);
     }
 }
@@ -3653,7 +3654,7 @@ static void mmi_heap_collect_all(mmi_heap_cache *cache)
     size_t pass;
     for (pass = 0; pass < 2; pass++) {
         if (!mmi_heap_has_none(cache)) mmi_heap_collect(cache);
-        mmi_heap_collect_shelf();
+        mmi_heap_shelf_each(mmi_heap_collect);
     }
     if (!mmi_heap_has_none(cache)) mmi_heap_collect(cache);
 }
@@ -5541,17 +5542,6 @@ static void mmi_heap_cache_purge(mmi_heap_cache *cache)
     }
 }
 
-static void mmi_heap_purge_all(mmi_heap_cache *cache)
-{
-    mmi_heap_cache *shelf;
-    if (!mmi_heap_has_none(cache)) mmi_heap_cache_purge(cache);
-    mmi_heap_lock();
-    for (shelf = mmi_heap_here.shelf; shelf != NULL; shelf = shelf->shelf_next) {
-        mmi_heap_cache_purge(shelf);
-    }
-    mmi_heap_unlock();
-}
-
 MM_API void mm_heap_trim(void)
 {
     mmi_heap_start();
@@ -5559,7 +5549,8 @@ MM_API void mm_heap_trim(void)
     mmi_heap_release_all();
 #endif
     mmi_heap_collect_all(mmi_heap_mine);
-    mmi_heap_purge_all(mmi_heap_mine);
+    if (!mmi_heap_has_none(mmi_heap_mine)) mmi_heap_cache_purge(mmi_heap_mine);
+    mmi_heap_shelf_each(mmi_heap_cache_purge);
     mmi_heap_give_all_locked();
 }
 

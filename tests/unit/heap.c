@@ -1018,7 +1018,7 @@ TEST(blocks_find_an_owner_that_changed)
     mmi_heap_block_close(mmi_heap_page_at(late), late, NULL, 96);
     mmi_heap_remote_push(former, late, late);
     CHECK(mm_heap_check());
-    mmi_heap_collect_shelf(); /* former is there, which sends it here */
+    mmi_heap_shelf_each(mmi_heap_collect); /* former is there, which sends it here */
     CHECK(mmi_heap_mine->remote == (size_t)late);
     mm_heap_trim();
     CHECK(mmi_heap_mine->remote == 0);

@@ -257,6 +257,51 @@ static void *ends_freeing(void *value)
     return value;
 }
 
+static size_t trimming; /* atomic */
+
+static void *trim_run(void *value)
+{
+    (void)value;
+    while (mmi_atomic_load(&trimming) != 0) mm_heap_trim();
+    return NULL;
+}
+
+static void *wait_and_use_run(void *value)
+{
+    pthread_barrier_t *barrier = (pthread_barrier_t *)value;
+    size_t size;
+    void *ptr;
+    for (size = 16; size <= 4096; size *= 2) {
+        EXPECT((ptr = mm_heap_alloc(size)) != NULL);
+        mm_heap_free(ptr);
+    }
+    if (barrier != NULL) pthread_barrier_wait(barrier);
+    return NULL;
+}
+
+/* A thread that begins while another looks through the shelf is to find a cache there. */
+TEST(shelf_is_there_while_it_is_trimmed)
+{
+    pthread_barrier_t barrier;
+    pthread_t threads[BATCH], trimmer;
+    size_t caches, i;
+    CHECK_EQ(pthread_barrier_init(&barrier, NULL, BATCH), 0);
+    for (i = 0; i < BATCH; i++) start(&threads[i], wait_and_use_run, &barrier);
+    for (i = 0; i < BATCH; i++) join(threads[i]);
+    pthread_barrier_destroy(&barrier);
+    caches = stats_now().caches;
+    mmi_atomic_store(&trimming, (size_t)1);
+    start(&trimmer, trim_run, NULL);
+    for (i = 0; i < FEWER(2000, 500, 100); i++) {
+        start(&threads[0], wait_and_use_run, NULL);
+        join(threads[0]);
+    }
+    mmi_atomic_store(&trimming, (size_t)0);
+    join(trimmer);
+    CHECK_EQ(stats_now().caches, caches);
+    CHECK_EQ(errors, 0);
+}
+
 TEST(threads_end_in_every_way)
 {
     static void *(*const ways[])(void *) = {ends_run, ends_exit, ends_cancelled, ends_freeing};
@@ -416,6 +461,7 @@ TEST(threads_fork_at_the_same_time)
 }
 
 TEST_MAIN(T(threads_come_and_go_in_a_row), T(threads_come_and_go_in_batches),
-          T(what_ended_threads_left_is_used_up), T(chunks_that_ended_threads_left_are_used_up),
+          T(shelf_is_there_while_it_is_trimmed), T(what_ended_threads_left_is_used_up),
+          T(chunks_that_ended_threads_left_are_used_up),
           T(what_ended_threads_left_goes_back), T(threads_end_in_every_way),
           T(children_of_a_fork_have_threads_again), T(threads_fork_at_the_same_time))
