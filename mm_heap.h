@@ -967,7 +967,7 @@ typedef struct mmi_heap_chunk {
 #if UINTPTR_MAX <= 0xffffffffu
     size_t pad[2]; /* the block starts at 16 */
 #endif
-    struct mmi_heap_chunk *prev, *next; /* in the list of its bin; not NULL: in one */
+    struct mmi_heap_chunk *prev, *next; /* in the list of its bin; coded, see mmi_heap_chunk_link */
 } mmi_heap_chunk;
 #define MMI_HEAP_CHUNK_USED ((size_t)1)    /* a live block, or on its way home */
 #define MMI_HEAP_CHUNK_WAITING ((size_t)2) /* in the unsorted cache */
@@ -2522,17 +2522,76 @@ static inline void mmi_heap_links_close(mmi_heap_chunk *chunk)
     (void)chunk;
 }
 
+/* From a link to what stands in a sorted chunk, and back. */
+static inline mmi_heap_chunk *mmi_heap_chunk_link(mmi_heap_chunk *link)
+{
+    if (!MMI_HEAP_ENCODED) return link;
+    return (mmi_heap_chunk *)((uintptr_t)link ^ (uintptr_t)mmi_heap_here.secret);
+}
+
+static inline void mmi_heap_links_set(mmi_heap_chunk *chunk, mmi_heap_chunk *prev,
+                                      mmi_heap_chunk *next)
+{
+    mmi_heap_links_open(chunk);
+    chunk->prev = mmi_heap_chunk_link(prev);
+    chunk->next = mmi_heap_chunk_link(next);
+    mmi_heap_links_close(chunk);
+}
+
+static inline void mmi_heap_links_get(mmi_heap_chunk *chunk, mmi_heap_chunk **prev,
+                                      mmi_heap_chunk **next)
+{
+    mmi_heap_links_open(chunk);
+    *prev = mmi_heap_chunk_link(chunk->prev);
+    *next = mmi_heap_chunk_link(chunk->next);
+    mmi_heap_links_close(chunk);
+}
+
+/* Whether a link that was read from a chunk leads to a chunk of a list. */
+static bool mmi_heap_link_leads(const mmi_heap_chunk *chunk)
+{
+    const mmi_heap_page *page = mmi_heap_page_at(chunk);
+    return page != NULL && page->index == MMI_HEAP_AREA &&
+           (uintptr_t)chunk % MMI_HEAP_CHUNK_UNIT == MMI_HEAP_AREA_START;
+}
+
+/* Whether a chunk is in the list, between its neighbours: who can write to it, or forge one where a
+   size is made to lead, is to reach nothing else by having it taken off. */
+static bool mmi_heap_links_sound(mmi_heap_cache *cache, mmi_heap_chunk *chunk, size_t bin)
+{
+    mmi_heap_chunk *prev, *next, *back, *other;
+    if (!mmi_heap_link_leads(chunk) || bin >= MMI_HEAP_BINS) return false;
+    mmi_heap_links_get(chunk, &prev, &next);
+    if (next != NULL) {
+        if (!mmi_heap_link_leads(next)) return false;
+        mmi_heap_links_get(next, &back, &other);
+        if (back != chunk) return false;
+    }
+    if (prev == NULL) return cache->sorted[bin] == chunk;
+    if (!mmi_heap_link_leads(prev)) return false;
+    mmi_heap_links_get(prev, &other, &back);
+    return back == chunk;
+}
+
+/* Nothing of a list is used any more in which a link was overwritten. */
+static MM_COLD void mmi_heap_links_broken(mmi_heap_cache *cache, const mmi_heap_chunk *chunk,
+                                          size_t bin)
+{
+    if (bin < MMI_HEAP_BINS) {
+        cache->sorted[bin] = NULL;
+        cache->sorted_bits[bin / 64] &= ~((uint64_t)1 << bin % 64);
+    }
+    mmi_heap_misuse("mm_heap: a free block was written to", chunk);
+}
+
 static void mmi_heap_sorted_put(mmi_heap_cache *cache, mmi_heap_chunk *chunk)
 {
     size_t size = mmi_heap_chunk_size(chunk), bin = mmi_heap_bin_of(size);
     mmi_heap_chunk *next = cache->sorted[bin];
-    mmi_heap_links_open(chunk);
-    chunk->prev = NULL;
-    chunk->next = next;
-    mmi_heap_links_close(chunk);
+    mmi_heap_links_set(chunk, NULL, next);
     if (next != NULL) {
         mmi_heap_links_open(next);
-        next->prev = chunk;
+        next->prev = mmi_heap_chunk_link(chunk);
         mmi_heap_links_close(next);
     }
     cache->sorted[bin] = chunk;
@@ -2545,31 +2604,35 @@ static void mmi_heap_sorted_put(mmi_heap_cache *cache, mmi_heap_chunk *chunk)
     if (cache->idle > cache->idle_high) cache->idle_high = cache->idle;
 }
 
-static void mmi_heap_sorted_take(mmi_heap_cache *cache, mmi_heap_chunk *chunk)
+/* Takes a chunk off its list; false: MM_HEAP_SECURE finds that it is in none. */
+static bool mmi_heap_sorted_take(mmi_heap_cache *cache, mmi_heap_chunk *chunk)
 {
     size_t size = mmi_heap_chunk_size(chunk), bin = mmi_heap_bin_of(size);
     mmi_heap_chunk *next, *prev;
-    mmi_heap_links_open(chunk);
-    next = chunk->next, prev = chunk->prev;
-    mmi_heap_links_close(chunk);
+    if (MMI_HEAP_CHECKED && MM_UNLIKELY(!mmi_heap_links_sound(cache, chunk, bin))) {
+        mmi_heap_links_broken(cache, chunk, bin);
+        return false;
+    }
+    mmi_heap_links_get(chunk, &prev, &next);
     if (next != NULL) {
         mmi_heap_links_open(next);
-        next->prev = prev;
+        next->prev = mmi_heap_chunk_link(prev);
         mmi_heap_links_close(next);
     }
     if (prev != NULL) {
         mmi_heap_links_open(prev);
-        prev->next = next;
+        prev->next = mmi_heap_chunk_link(next);
         mmi_heap_links_close(prev);
     } else if ((cache->sorted[bin] = next) == NULL) {
         cache->sorted_bits[bin / 64] &= ~((uint64_t)1 << bin % 64);
     }
     if ((chunk->size & MMI_HEAP_CHUNK_CLEAN) != 0) {
         mmi_heap_poke(&cache->clean, mmi_heap_peek(&cache->clean) - size);
-        return;
+        return true;
     }
     cache->idle -= size;
     if (cache->idle < cache->idle_low) cache->idle_low = cache->idle;
+    return true;
 }
 
 /* A sorted chunk of at least the size: one of the first in the list where such may be, or any from
@@ -2577,12 +2640,14 @@ static void mmi_heap_sorted_take(mmi_heap_cache *cache, mmi_heap_chunk *chunk)
 static mmi_heap_chunk *mmi_heap_sorted_find(mmi_heap_cache *cache, size_t need)
 {
     size_t bin = mmi_heap_bin_of(need), look;
-    mmi_heap_chunk *chunk = cache->sorted[bin], *next;
+    mmi_heap_chunk *chunk = cache->sorted[bin], *prev, *next;
     for (look = 0; chunk != NULL && look < MMI_HEAP_BIN_LOOK; look++) {
         if (mmi_heap_chunk_size(chunk) >= need) return chunk;
-        mmi_heap_links_open(chunk);
-        next = chunk->next;
-        mmi_heap_links_close(chunk);
+        if (MMI_HEAP_CHECKED && MM_UNLIKELY(!mmi_heap_links_sound(cache, chunk, bin))) {
+            mmi_heap_links_broken(cache, chunk, bin);
+            break;
+        }
+        mmi_heap_links_get(chunk, &prev, &next);
         chunk = next;
     }
     for (bin++; bin < MMI_HEAP_BINS; bin = (bin / 64 + 1) * 64) {
@@ -2631,8 +2696,7 @@ static void mmi_heap_area_drop(mmi_heap_cache *cache)
         next = page->next;
         if (!mmi_heap_chunk_sorted(chunk)) continue;
         if (mmi_heap_chunk_size(chunk) != mmi_heap_area_size(page)) continue;
-        mmi_heap_sorted_take(cache, chunk);
-        mmi_heap_area_give(cache, page);
+        if (mmi_heap_sorted_take(cache, chunk)) mmi_heap_area_give(cache, page);
     }
 }
 
@@ -2671,16 +2735,14 @@ static void mmi_heap_chunk_sort(mmi_heap_cache *cache, mmi_heap_chunk *chunk)
 {
     size_t size = mmi_heap_chunk_size(chunk), clean = chunk->size & MMI_HEAP_CHUNK_CLEAN;
     mmi_heap_chunk *next = mmi_heap_chunk_at(chunk, size), *prev;
-    if (mmi_heap_chunk_sorted(next)) {
-        mmi_heap_sorted_take(cache, next);
+    if (mmi_heap_chunk_sorted(next) && mmi_heap_sorted_take(cache, next)) {
         size += mmi_heap_chunk_size(next);
         clean &= next->size;
         mmi_heap_chunk_absorb(next, clean != 0);
     }
     if (chunk->before != 0) {
         prev = mmi_heap_chunk_at(chunk, (size_t)0 - chunk->before);
-        if (mmi_heap_chunk_sorted(prev)) {
-            mmi_heap_sorted_take(cache, prev);
+        if (mmi_heap_chunk_sorted(prev) && mmi_heap_sorted_take(cache, prev)) {
             size += mmi_heap_chunk_size(prev);
             clean &= prev->size;
             mmi_heap_chunk_absorb(chunk, clean != 0);
@@ -2716,15 +2778,17 @@ static void mmi_heap_sorted_purge(mmi_heap_cache *cache, size_t bytes, size_t le
 {
     size_t bin = MMI_HEAP_BINS, end = mmi_heap_bin_of(least);
     while (bin-- > end && bytes > 0) {
-        mmi_heap_chunk *chunk = cache->sorted[bin], *next;
+        mmi_heap_chunk *chunk = cache->sorted[bin], *prev, *next;
         for (; chunk != NULL && bytes > 0; chunk = next) {
             size_t size = mmi_heap_chunk_size(chunk);
-            mmi_heap_links_open(chunk);
-            next = chunk->next;
-            mmi_heap_links_close(chunk);
+            if (MMI_HEAP_CHECKED && MM_UNLIKELY(!mmi_heap_links_sound(cache, chunk, bin))) {
+                mmi_heap_links_broken(cache, chunk, bin);
+                break;
+            }
+            mmi_heap_links_get(chunk, &prev, &next);
             if ((chunk->size & MMI_HEAP_CHUNK_CLEAN) != 0) continue;
             if (most-- == 0) return;
-            mmi_heap_sorted_take(cache, chunk);
+            if (!mmi_heap_sorted_take(cache, chunk)) break;
             (void)mmi_heap_chunk_purge(chunk);
             mmi_heap_sorted_put(cache, chunk);
             bytes -= size < bytes ? size : bytes;
@@ -2883,8 +2947,8 @@ static void mmi_heap_areas_adopt(mmi_heap_cache *cache, mmi_heap_cache *other)
     for (bin = 0; bin < MMI_HEAP_BINS; bin++) {
         mmi_heap_chunk *chunk;
         while ((chunk = other->sorted[bin]) != NULL) {
-            mmi_heap_sorted_take(other, chunk);
-            mmi_heap_sorted_put(cache, chunk);
+            if (mmi_heap_sorted_take(other, chunk)) mmi_heap_sorted_put(cache, chunk);
+            else other->sorted[bin] = NULL; /* whatever its size says now */
         }
     }
 }
@@ -2923,8 +2987,7 @@ static mmi_heap_chunk *mmi_heap_chunk_take(mmi_heap_cache *cache, size_t need)
         mmi_heap_unsorted_flush(cache);
         chunk = mmi_heap_sorted_find(cache, need);
     }
-    if (chunk != NULL) mmi_heap_sorted_take(cache, chunk);
-    return chunk;
+    return chunk != NULL && mmi_heap_sorted_take(cache, chunk) ? chunk : NULL;
 }
 
 /* Cuts off and sorts so much of a chunk that is off its list that the block starts at a multiple
@@ -2960,7 +3023,7 @@ static bool mmi_heap_chunk_resize(mmi_heap_cache *cache, mmi_heap_page *page, vo
         size += mmi_heap_chunk_size(next);
         if (size < need) return false;
         clean = next->size & MMI_HEAP_CHUNK_CLEAN;
-        mmi_heap_sorted_take(cache, next);
+        if (!mmi_heap_sorted_take(cache, next)) return false;
         MM_TRACK_UNPOISON(next, size - old);
         mmi_heap_chunk_set(chunk, size, MMI_HEAP_CHUNK_USED);
     }
@@ -6201,17 +6264,15 @@ static bool mmi_heap_check_chunks(mmi_heap_cache *cache)
         if (!mmi_heap_check_area(cache, page, &in_areas)) return false;
     }
     for (bin = 0; bin < MMI_HEAP_BINS; bin++) {
-        mmi_heap_chunk *chunk = cache->sorted[bin], *prev = NULL, *next;
+        mmi_heap_chunk *chunk = cache->sorted[bin], *before = NULL, *prev, *next;
         bool bit = (cache->sorted_bits[bin / 64] >> bin % 64 & 1) != 0;
         if (bit != (chunk != NULL)) return false;
-        for (; chunk != NULL; prev = chunk, chunk = next) {
-            size_t size = mmi_heap_chunk_size(chunk);
-            page = mmi_heap_page_at(chunk);
-            if (page == NULL || page->index != MMI_HEAP_AREA) return false;
-            mmi_heap_links_open(chunk);
-            next = chunk->next;
-            if (chunk->prev != prev || !mmi_heap_chunk_sorted(chunk)) return false;
-            mmi_heap_links_close(chunk);
+        for (; chunk != NULL; before = chunk, chunk = next) {
+            size_t size;
+            if (!mmi_heap_link_leads(chunk)) return false;
+            size = mmi_heap_chunk_size(chunk);
+            mmi_heap_links_get(chunk, &prev, &next);
+            if (prev != before || !mmi_heap_chunk_sorted(chunk)) return false;
             if (mmi_heap_bin_of(size) != bin) return false;
             in_lists += size;
             if ((chunk->size & MMI_HEAP_CHUNK_CLEAN) == 0) idle += size;

@@ -131,6 +131,37 @@ static void write_after_free_and_allocate(void)
     if (DEBUGGED) mm_heap_trim();
 }
 
+/* A free chunk that lies between live ones, in the list of its size. */
+static char *make_sorted(void)
+{
+    char *ptr = make(40000), *before, *behind;
+    mm_heap_free(ptr);
+    before = make(100000), ptr = make(100000), behind = make(100000);
+    (void)before, (void)behind;
+    mm_heap_free(ptr);
+    mmi_heap_unsorted_flush(mmi_heap_mine);
+    return hide(ptr);
+}
+
+static void write_to_a_free_chunk_and_allocate(void)
+{
+    memset(make_sorted(), 0x55, 16);
+    (void)make(100000);
+}
+
+/* What made a heap write an address of the attacker's choice where he wanted it. */
+static void forge_links_and_join(void)
+{
+    static mmi_heap_chunk target;
+    char *ptr = make_sorted();
+    mmi_heap_chunk *next = &target;
+    memcpy(ptr, &next, sizeof(next));
+    memcpy(ptr + sizeof(next), &next, sizeof(next));
+    mm_heap_free(mmi_heap_chunk_block(
+        mmi_heap_chunk_at(mmi_heap_chunk_of(ptr), mmi_heap_chunk_size(mmi_heap_chunk_of(ptr)))));
+    mmi_heap_unsorted_flush(mmi_heap_mine);
+}
+
 static void write_beyond(void)
 {
     char *ptr = make(size);
@@ -256,6 +287,7 @@ TEST(writes_beyond_a_block_end_the_program)
     }
     for (size = 0; size < 200; size++) CHECK_CAUGHT(write_beyond, "written to beyond its end");
     (void)write_beyond_a_mapping, (void)write_before_a_mapping, (void)write_beyond_a_span;
+    (void)write_to_a_free_chunk_and_allocate, (void)forge_links_and_join;
 }
 #define TESTS_OF_MODE T(writes_beyond_a_block_end_the_program)
 #else
@@ -266,6 +298,20 @@ TEST(fences_end_the_program)
     CHECK_EQ(run(write_before_a_mapping), SIGSEGV);
     CHECK_EQ(run(write_beyond_a_span), SIGSEGV);
     (void)write_beyond, (void)write_before;
+}
+
+TEST(forged_links_of_chunks_end_the_program)
+{
+    char *ptr;
+    mmi_heap_chunk *chunk, *raw;
+    if (TRACKED) return;
+    CHECK_CAUGHT(write_to_a_free_chunk_and_allocate, "written to");
+    CHECK_CAUGHT(forge_links_and_join, "written to");
+    ptr = make_sorted();
+    chunk = mmi_heap_chunk_of(ptr);
+    memcpy(&raw, ptr, sizeof(raw));
+    CHECK(mmi_heap_chunk_sorted(chunk) && raw != NULL && mmi_heap_page_at(raw) == NULL);
+    CHECK(mm_heap_check());
 }
 
 /* A free block tells neither where another lies, nor twice the same. */
@@ -320,7 +366,8 @@ TEST(freed_blocks_wait)
     CHECK(mm_heap_check());
 }
 #define TESTS_OF_MODE \
-    T(fences_end_the_program), T(links_are_encoded), T(new_blocks_come_in_no_order), \
+    T(fences_end_the_program), T(forged_links_of_chunks_end_the_program), \
+        T(links_are_encoded), T(new_blocks_come_in_no_order), \
         T(freed_blocks_wait)
 #endif
 
