@@ -376,12 +376,15 @@ static int commit(upload *u, const http_request *request, target *t)
     return status;
 }
 
-/* The file's validators, as a GET of it would have them. */
-static void add_etag(worker *w, target *t, http_response *response)
+/* The file's validators, as a GET of it would have them; none when it has been replaced already:
+   with those of the other one, the client would take that for its own (RFC 9110, 9.3.4). */
+static void add_etag(const upload *u, target *t, http_response *response)
 {
     char *etag = NULL;
+    struct stat st;
     release(t);
-    if (open_target(w, t) == 200 && t->file != NULL)
+    if (open_target(u->worker, t) == 200 && t->file != NULL && fstat(u->fd, &st) == 0 &&
+        (uint64_t)st.st_ino == t->file->ino && (uint64_t)st.st_dev == t->file->dev)
         etag = mm_arena_strdup(response->arena, t->file->etag);
     if (etag != NULL) http_response_header(response, "ETag", etag);
 }
@@ -402,7 +405,7 @@ void upload_finish(upload *u, const http_request *request, http_response *respon
     response->status = status;
     if (status == 201 || status == 204) {
         response->content_length = 0;
-        add_etag(w, &t, response);
+        add_etag(u, &t, response);
     } else {
         upload_refuse(w, status, response);
     }
