@@ -56,6 +56,20 @@ static step send_response(conn *c, http_response *response, size_t head_size, in
     return ok ? STEP_ON : STEP_CLOSE;
 }
 
+/* Whether the request came to the wrong certificate: a client that reuses a connection for another
+   name than it was opened for, by mistake or by design. */
+static bool is_misdirected(conn *c)
+{
+    mm_slice host = http_request_host(&c->worker->request);
+    char name[256];
+    const char *asked = c->ssl == NULL ? NULL
+                                       : SSL_get_servername(c->ssl, TLSEXT_NAMETYPE_host_name);
+    if (asked == NULL || text_is_word(host, asked) || host.len >= sizeof(name)) return false;
+    memcpy(name, host.ptr, host.len);
+    name[host.len] = '\0';
+    return !certs_answer_for(&c->worker->server->certs, asked, name);
+}
+
 /* ---- uploads ---- */
 
 int conn_judge_upload(conn *c)
@@ -64,6 +78,7 @@ int conn_judge_upload(conn *c)
     int status;
     prepare_response(c->worker, &response);
     status = c->redirect ? 0 : upload_judge(c->worker, &c->worker->request, &response);
+    if (status == 200 && is_misdirected(c)) status = 421; /* conn_answer finds out, too */
     mm_arena_reset(&c->worker->arena);
     return status;
 }
@@ -106,21 +121,17 @@ step conn_answer_upload(conn *c, int status)
     return next;
 }
 
-/* ---- requests ---- */
-
-/* Whether the request came to the wrong certificate: a client that reuses a connection for another
-   name than it was opened for, by mistake or by design. */
-static bool is_misdirected(conn *c)
+/* 499 is no status of HTTP, and never sent: logs have it for who did not wait for an answer. */
+void conn_abandon_upload(conn *c)
 {
-    mm_slice host = http_request_host(&c->worker->request);
-    char name[256];
-    const char *asked = c->ssl == NULL ? NULL
-                                       : SSL_get_servername(c->ssl, TLSEXT_NAMETYPE_host_name);
-    if (asked == NULL || text_is_word(host, asked) || host.len >= sizeof(name)) return false;
-    memcpy(name, host.ptr, host.len);
-    name[host.len] = '\0';
-    return !certs_answer_for(&c->worker->server->certs, asked, name);
+    worker *w = c->worker;
+    upload_recall(c->upload, &w->request);
+    access_log_begin(&w->log, &c->log_line, &c->log_bytes_at, c->peer_text, &w->request, 499,
+                     w->now_s);
+    c->out.bytes_in = c->out.bytes_out = c->head_size = 0; /* of what came before it */
 }
+
+/* ---- requests ---- */
 
 static void answer_request(conn *c, http_response *response, int put, int body)
 {

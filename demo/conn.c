@@ -101,7 +101,8 @@ static void log_response(conn *c)
 void conn_close(conn *c)
 {
     worker *w = c->worker;
-    if (c->state == CONN_BODY || c->state == CONN_WRITE) log_response(c);
+    if (c->state == CONN_UPLOAD) conn_abandon_upload(c);
+    if (c->state == CONN_BODY || c->state == CONN_WRITE || c->state == CONN_UPLOAD) log_response(c);
     worker_set_timer(w, c, TIMER_NONE);
     event_remove(&w->loop, c->fd);
     ERR_clear_error();

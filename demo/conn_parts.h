@@ -43,6 +43,9 @@ int conn_judge_upload(conn *c);
 /* Answers the upload, whose body has ended with that status: 200 when it is complete. */
 step conn_answer_upload(conn *c, int status);
 
+/* The upload ends without an answer, as the client or our time has: begins its line of the log. */
+void conn_abandon_upload(conn *c);
+
 /* Replaces an answer that has not begun to leave by an error page, and ends the connection with it.
    The worker's request is another connection's by now. */
 step conn_refuse(conn *c, int status);

@@ -221,6 +221,16 @@ class Names(ReloadTest):
                         connection.expect_end()
                         break
 
+    def test_misdirected_upload_is_not_asked_for(self):
+        server = self.serve(*self.options("one", "a"), "--upload", f"/={self.site}",
+                            "--upload-open")
+        server.complaint("ANYBODY.*\n")
+        for host, status in (("a.example", 421), ("localhost", 100)):
+            with Connection(server.https_port, True) as connection:
+                connection.send(support.request("/new", "PUT", [
+                    "Content-Length: 1", "Expect: 100-continue"], host=host))
+                self.assertEqual(connection.head().status, status)
+
     def test_each_is_reloaded(self):
         server = self.serve(*self.options("one", "a"))
         self.replace(1, "b")

@@ -8,6 +8,7 @@ import random
 import socket
 import subprocess
 import tempfile
+import threading
 import unittest
 
 import support
@@ -362,6 +363,26 @@ class Conditions(UploadTest):
             self.assertEqual(self.both([f"If-Match: {etag}"]), [204, 412])
             (self.drop / "race").unlink()
 
+    def test_etag_is_never_that_of_another_upload(self):
+        etags = {}
+
+        def load(number):
+            with self.connect() as connection:
+                for i in range(150):
+                    body = bytes(number * 1000 + i)
+                    connection.send(put("/drop/c", body))
+                    etag = connection.response()["ETag"]
+                    if etag is not None:
+                        etags.setdefault(etag, set()).add(len(body))
+
+        threads = [threading.Thread(target=load, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertGreater(len(etags), 0)
+        self.assertEqual([sizes for sizes in etags.values() if len(sizes) > 1], [])
+
     def test_changed_while_the_body_came(self):
         before = names(self.folder)
         with self.connect() as connection:
@@ -470,6 +491,19 @@ class Broken(UploadTest):
             wait_until(lambda: pattern in self.server.log.read_bytes(), pattern)
         self.assertNotIn(TOKEN.encode(), text)
         (self.drop / "logged").unlink()
+
+    def test_client_that_goes_is_logged(self):
+        def lines():
+            return self.server.log.read_bytes().count(b'"PUT /drop/vanished HTTP/1.1" 499 0 ')
+        whole = put("/drop/vanished", b"12345", ["Expect: 100-continue"])
+        for size in (0, 1, 4):
+            before = lines()
+            with self.connect() as connection:
+                self.assertEqual(connection.ask("/data.bin").status, 200)
+                connection.send(whole[:-5])
+                self.assertEqual(connection.head().status, 100)
+                connection.send(b"1234"[:size])
+            wait_until(lambda: lines() == before + 1, "its line")
 
 
 class Open(UploadTest):
