@@ -27,8 +27,9 @@ static void prepare_response(worker *w, http_response *response)
     response->arena = &w->arena;
     response->body = &w->body;
     response->content_length = -1;
-    response->pages = w->site.policy->pages;
-    response->page_count = w->site.policy->page_count;
+    pages_renew(&w->server->pages, &w->pages); /* those of the answer before are copied by now */
+    response->pages = w->pages == NULL ? NULL : w->pages->at;
+    response->page_count = w->pages == NULL ? 0 : w->pages->count;
 }
 
 /* Puts the answer on its way, behind the first `head_size` bytes of `in`, which are its request's.

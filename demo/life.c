@@ -77,11 +77,19 @@ static void reopen_log(life *l)
         fprintf(stderr, "mmserve: %s; the one in use stays\n", error);
 }
 
+static void reload_pages(life *l)
+{
+    char error[LIFE_ERROR_SIZE];
+    if (!pages_reload(&l->server->pages, error, sizeof(error)))
+        fprintf(stderr, "mmserve: %s; the pages in use stay\n", error);
+}
+
 static void reload(life *l)
 {
     systemd_notify_reloading(&l->server->manager);
     reopen_log(l);
     reload_secrets(l);
+    reload_pages(l);
     systemd_notify(&l->server->manager, "READY=1");
 }
 

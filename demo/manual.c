@@ -87,8 +87,8 @@ static const char certificates[] =
 static const char life[] =
     "\n"
     "Signals:\n"
-    "  SIGHUP               read certificates, keys, the keys of tickets and tokens again, and\n"
-    "                       open the access log again\n"
+    "  SIGHUP               read certificates, keys, the keys of tickets, tokens and pages for\n"
+    "                       errors again, and open the access log again\n"
     "  SIGUSR1              open the access log again, after it has been renamed\n"
     "  SIGTERM, SIGINT      drain: take no new connections, complete the answers under way, for\n"
     "                       as long as --drain says, then exit; a second one exits at once\n"

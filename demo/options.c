@@ -129,7 +129,7 @@ static const rule rules[] = {
     {.name = "error-page", .kind = RULE_LIST, .field = FIELD(error_page),
      .value = "STATUS=FILE", .check = is_error_page,
      .wanted = "STATUS=FILE with a status from 400 to 599", .shown = "made by the server",
-     .help = "page for an error: a file in DIR, or else any other; read once\n"},
+     .help = "page for an error: a file in DIR, or else any other\n"},
     {.name = "no-listing", .kind = RULE_OFF, .field = FIELD(listing),
      .help = "do not list folders that have no index.html"},
     {.name = "follow", .kind = RULE_ON, .field = FIELD(follow),

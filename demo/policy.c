@@ -1,12 +1,8 @@
 /* policy.c - what options add to answers */
 #include "policy.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "files.h"
 #include "text.h"
 #include "values.h"
 
@@ -130,83 +126,10 @@ void policy_apply(const policy *p, http_response *response, bool tls)
     response->common_count = count;
 }
 
-/* ---- pages ---- */
-
-/* Reads a file of no more than POLICY_PAGE_MAX bytes; false with errno. */
-static bool read_page(policy *p, FILE *file, http_page *page)
+void policy_init(policy *p, const options *o)
 {
-    struct stat st;
-    char *bytes;
-    size_t size;
-    if (fstat(fileno(file), &st) != 0) return false;
-    errno = S_ISDIR(st.st_mode) ? EISDIR : EFBIG;
-    if (!S_ISREG(st.st_mode) || st.st_size > POLICY_PAGE_MAX) return false;
-    size = (size_t)st.st_size;
-    errno = ENOMEM;
-    bytes = p->allocator->alloc_fn(size + 1, p->allocator->user_data);
-    if (bytes == NULL) return false;
-    page->content = mm_slice_make(bytes, size);
-    errno = EIO;
-    if (fread(bytes, 1, size, file) == size) return true;
-    p->allocator->free_fn(bytes, size + 1, p->allocator->user_data);
-    return false;
-}
-
-/* A file in the folder that is served, or else any other. */
-static FILE *open_page(const char *dir, const char *name)
-{
-    char path[4096];
-    FILE *file = NULL;
-    int n = snprintf(path, sizeof(path), "%s/%s", dir, name);
-    if (n > 0 && (size_t)n < sizeof(path)) file = fopen(path, "re");
-    return file != NULL ? file : fopen(name, "re");
-}
-
-static bool add_page(policy *p, const options *o, const char *text)
-{
-    http_page *page = &p->pages[p->page_count];
-    value_pair pair;
-    FILE *file;
-    bool good;
-    int error;
-    if (!value_error_page(text, &pair)) return true; /* the parser has let none pass */
-    file = open_page(o->dir, pair.right.ptr);
-    if (file == NULL) return false;
-    good = read_page(p, file, page);
-    error = errno;
-    (void)fclose(file);
-    errno = error;
-    page->status = (pair.left.ptr[0] - '0') * 100 + (pair.left.ptr[1] - '0') * 10 +
-                   (pair.left.ptr[2] - '0');
-    page->type = files_mime_type(pair.right);
-    p->page_count += good;
-    return good;
-}
-
-bool policy_init(policy *p, const options *o, const mm_allocator *allocator, char *error,
-                 size_t error_size)
-{
-    size_t i;
     memset(p, 0, sizeof(*p));
-    p->allocator = allocator;
     p->cors = o->cors != NULL;
     p->spa = o->spa;
     make_fields(p, o);
-    for (i = 0; i < o->error_page.count; i++) {
-        if (add_page(p, o, o->error_page.at[i])) continue;
-        (void)snprintf(error, error_size, "--error-page %s: %s", o->error_page.at[i],
-                       strerror(errno));
-        policy_deinit(p);
-        return false;
-    }
-    return true;
-}
-
-void policy_deinit(policy *p)
-{
-    while (p->page_count > 0) {
-        mm_slice content = p->pages[--p->page_count].content;
-        p->allocator->free_fn((void *)(uintptr_t)content.ptr, content.len + 1,
-                              p->allocator->user_data);
-    }
 }

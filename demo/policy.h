@@ -1,14 +1,11 @@
-/* policy.h - what options add to answers: fields, caching, pages for errors */
+/* policy.h - what options add to answers: fields and caching */
 #ifndef DEMO_POLICY_H
 #define DEMO_POLICY_H
 
 #include "http.h"
 #include "options.h"
 
-enum {
-    POLICY_FIELDS = OPTIONS_LIST + 3, /* --header, --cors and --hsts */
-    POLICY_PAGE_MAX = 1 << 20         /* bytes of a page for errors: it is kept in memory */
-};
+enum { POLICY_FIELDS = OPTIONS_LIST + 3 }; /* --header, --cors and --hsts */
 
 typedef struct policy_cache { /* Cache-Control of some files */
     mm_slice glob;
@@ -21,18 +18,12 @@ typedef struct policy { /* made at start, then the same for all workers */
     size_t plain_count;       /* the first so many of them are for plain HTTP as well */
     policy_cache caches[OPTIONS_LIST * 2]; /* the first whose glob fits counts */
     size_t cache_count;
-    http_page pages[OPTIONS_LIST];
-    size_t page_count;
     bool cors;                /* scripts of other sites may read what is here */
     bool spa;                 /* addresses of nothing are the application's */
-    const mm_allocator *allocator; /* of the pages */
 } policy;
 
-/* Reads what the options say; they and `allocator` are to outlive it. False with one line in
-   `error` that names the option, for a page that cannot be read; then nothing is left to undo. */
-bool policy_init(policy *p, const options *o, const mm_allocator *allocator, char *error,
-                 size_t error_size);
-void policy_deinit(policy *p);
+/* Reads what the options say; they are to outlive it. */
+void policy_init(policy *p, const options *o);
 
 /* Cache-Control of the file at `path`, relative to the root; an empty slice: none. */
 mm_slice policy_cache_control(const policy *p, mm_slice path);

@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "pages.h"
+
 #ifdef __linux__
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -106,6 +108,18 @@ static bool allow_secrets(const sandbox *s, const options *o)
            (o->upload_token_file == NULL || allow_reading(s, o->upload_token_file));
 }
 
+static bool allow_pages(const sandbox *s, const options *o)
+{
+    char path[PATH_MAX];
+    bool ok = true;
+    size_t i;
+    for (i = 0; i < o->error_page.count && ok; i++) {
+        pages_path(o->dir, o->error_page.at[i], path, sizeof(path));
+        ok = allow_reading(s, path);
+    }
+    return ok;
+}
+
 /* Those of mm_chunk_pool_init. */
 static bool allow_temporary(const sandbox *s)
 {
@@ -126,7 +140,7 @@ static bool allow_all(const sandbox *s, const options *o)
 {
     size_t i;
     bool ok = allow(s, o->follow ? "/" : o->dir, MAY_READ | MAY_LIST) && allow_secrets(s, o) &&
-              allow_temporary(s);
+              allow_pages(s, o) && allow_temporary(s);
     if (strcmp(o->log, "-") != 0 && strcmp(o->log, "none") != 0) /* to be opened anew */
         ok = ok && allow_folder_of(s, o->log, MAY_WRITE | MAY_MAKE);
     for (i = 0; i < o->upload.count; i++)

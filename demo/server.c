@@ -90,10 +90,11 @@ bool server_open(server *s, const options *o, int workers, char *error, size_t e
     s->options = o;
     s->log_fd = -1;
     auth_users_init(&s->users, o);
+    policy_init(&s->policy, o);
     mm_budget_init(&s->memory, &budget);
     return systemd_open(&s->manager, error, error_size) && count_openssl(error, error_size) &&
            share_fds(s, workers, error, error_size) && open_peers(s, error, error_size) &&
-           policy_init(&s->policy, o, mm_budget_allocator(&s->memory), error, error_size) &&
+           pages_init(&s->pages, o, mm_budget_allocator(&s->memory), error, error_size) &&
            uploads_init(&s->uploads, o, error, error_size) && open_tls(s, error, error_size) &&
            access_log_open(o->log, &s->log_fd, error, error_size);
 }
@@ -106,7 +107,7 @@ bool server_close(server *s)
     certs_deinit(&s->certs);
     if (s->log_fd > STDERR_FILENO) close(s->log_fd);
     peers_deinit(&s->peers);
-    policy_deinit(&s->policy);
+    pages_deinit(&s->pages);
     uploads_deinit(&s->uploads);
     return mm_budget_deinit(&s->memory) == 0;
 }

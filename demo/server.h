@@ -5,6 +5,7 @@
 #include "../mm_io.h"
 #include "auth.h"
 #include "options.h"
+#include "pages.h"
 #include "peers.h"
 #include "policy.h"
 #include "systemd.h"
@@ -23,6 +24,7 @@ typedef struct server {
     systemd manager;     /* of this service, if there is one */
     int https_port;      /* that clients are redirected to; set before the workers start */
     policy policy;       /* what options add to answers */
+    pages pages;         /* for errors, in place of ours */
     uploads uploads;     /* where files may be put, and by whom */
     auth_users users;    /* who may read; none: everybody */
     int log_fd;          /* of the access log; -1: none */

@@ -422,6 +422,7 @@ bool worker_deinit(worker *w)
     event_loop_deinit(&w->loop);
     access_log_deinit(&w->log);
     mm_chunkqueue_deinit(&w->body);
+    pages_drop(&w->server->pages, &w->pages);
     files_siblings_deinit(&w->site);
     left = mm_filecache_deinit(&w->cache);
     for (i = 0; i < w->server->uploads.count; i++)

@@ -56,6 +56,7 @@ typedef struct worker {
     mm_chunk_pool chunks;     /* of all queues */
     mm_arena arena;           /* of the response that is being made */
     mm_chunkqueue body;       /* of the response that is being made */
+    page_set *pages;          /* for errors, as they were when last needed; NULL: none */
     mm_filecache cache;
     mm_filecache places[OPTIONS_LIST]; /* of uploads: what is there, and folders to put files in */
     files_site site;

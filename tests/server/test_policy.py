@@ -1,10 +1,12 @@
 """What options add to answers: fields, caching, pages for errors and applications, over TLS."""
 import base64
 import hashlib
+import os
+import signal
 import unittest
 
 import support
-from support import DATA, HELLO, request, run_server
+from support import DATA, HELLO, Connection, Server, request, run_server, wait_until
 
 
 class Fields(support.ServerTest):
@@ -319,6 +321,37 @@ class ErrorPages(support.ServerTest):
             connection.send(request("/nowhere") * 3 + request("/hello.txt"))
             self.assertEqual([connection.response().status for _ in range(4)],
                              [404, 404, 404, 200])
+
+    def test_hangup_reads_them_again(self):
+        """Under load: each answer is one of the pages, and whole."""
+        bad = self.folder / "page.txt"
+        bad.write_bytes(b"0")
+        options = ["--error-page", "404=/errors/404.html", "--error-page", f"400={bad}",
+                   "--workers", 3]
+        pages = [b"%d" % i * 100_000 for i in range(10)]
+        with Server(self.site, *options) as server, \
+                Connection(server.https_port, True) as connection:
+            others = [Connection(server.http_port) for _ in range(6)]
+            self.addCleanup(lambda: [other.close() for other in others])
+            for page in pages:
+                (self.site / "errors/404.html").write_bytes(page)
+                bad.write_bytes(page[:1])
+                os.kill(server.pid, signal.SIGHUP)
+                wait_until(lambda: connection.ask("/nowhere").body == page, "the new page")
+                for other in others:
+                    other.send(request("/nowhere") * 2)
+                for other in others:
+                    self.assertIn(other.response().body, pages)
+                    self.assertIn(other.response().body, pages)
+                self.assertEqual(connection.ask("/%ff").body, page[:1])
+            (self.site / "errors/404.html").unlink()
+            os.mkfifo(self.site / "errors/404.html")
+            os.kill(server.pid, signal.SIGHUP)
+            server.complaint("--error-page 404=/errors/404.html: .*the pages in use stay\n")
+            self.assertEqual(connection.ask("/nowhere").body, pages[-1])
+            self.assertEqual(others[0].ask("/nowhere").body, pages[-1])
+        (self.site / "errors/404.html").unlink()
+        (self.site / "errors/404.html").write_bytes(b"<h1>Lost?</h1>\n")
 
     def test_page_that_cannot_be_read_is_told_at_start(self):
         code, _, error = run_server("--error-page", "404=nowhere.html", self.site)

@@ -834,13 +834,12 @@ TEST(policies_are_followed)
 {
     options o;
     policy p;
-    char why[128];
     memset(&o, 0, sizeof(o));
     o.cors = "*";
     o.spa = true;
     o.cache_control.at[o.cache_control.count++] = "*.txt:max-age=5";
     CHECK(make_site() && world_init(false) && add_file("index.html", "<p>application\n"));
-    CHECK(policy_init(&p, &o, &w.memory.base, why, sizeof(why)));
+    policy_init(&p, &o);
     w.site.policy = &p;
     CHECK_EQ(get("/hello.txt"), 200);
     CHECK_STR(field("Cache-Control"), "max-age=5");
@@ -866,7 +865,6 @@ TEST(policies_are_followed)
     CHECK(strstr(field("Access-Control-Allow-Headers"), "Range") != NULL);
     CHECK_EQ(unlink(site_path("index.html")), 0);
     CHECK_EQ(get("/nowhere"), 404);
-    policy_deinit(&p);
     CHECK(world_deinit());
     remove_site();
 }

@@ -10,6 +10,7 @@
 #include "../../demo/html.c"
 #include "../../demo/http.c"
 #include "../../demo/mime.c"
+#include "../../demo/pages.c"
 #include "../../demo/policy.c"
 #include "../../demo/values.c"
 
@@ -24,16 +25,18 @@ static options o;
 static policy p;
 static char error[256];
 static test_allocator memory;
+static pages loaded;
 
 static bool init(void)
 {
     test_allocator_init(&memory);
-    return policy_init(&p, &o, &memory.base, error, sizeof(error));
+    policy_init(&p, &o);
+    return pages_init(&loaded, &o, &memory.base, error, sizeof(error));
 }
 
 static bool deinit(void)
 {
-    policy_deinit(&p);
+    pages_deinit(&loaded);
     memset(&o, 0, sizeof(o));
     return memory.live_blocks == 0 && memory.bad_sizes == 0;
 }
@@ -260,11 +263,11 @@ TEST(pages_are_read_from_the_folder_or_elsewhere)
     add(&o.error_page, "403=404.html");
     add(&o.error_page, text);
     CHECK(init());
-    CHECK_EQ(p.page_count, 3);
-    CHECK(p.pages[0].status == 404 && mm_slice_equal(p.pages[0].content, slice("inside")));
-    CHECK_STR(p.pages[0].type, "text/html; charset=utf-8");
-    CHECK(p.pages[2].status == 500 && mm_slice_equal(p.pages[2].content, slice("outside")));
-    CHECK_STR(p.pages[2].type, "text/plain; charset=utf-8");
+    CHECK_EQ(loaded.current->count, 3);
+    CHECK(loaded.current->at[0].status == 404 && mm_slice_equal(loaded.current->at[0].content, slice("inside")));
+    CHECK_STR(loaded.current->at[0].type, "text/html; charset=utf-8");
+    CHECK(loaded.current->at[2].status == 500 && mm_slice_equal(loaded.current->at[2].content, slice("outside")));
+    CHECK_STR(loaded.current->at[2].type, "text/plain; charset=utf-8");
     CHECK(deinit());
     o.dir = folder;
     add(&o.error_page, "404=404.html");
@@ -280,10 +283,10 @@ TEST(pages_are_read_from_the_folder_or_elsewhere)
     add(&o.error_page, "404=404.html");
     test_allocator_init(&memory);
     test_allocator_fail(&memory, 1, 1);
-    CHECK(!policy_init(&p, &o, &memory.base, error, sizeof(error)));
+    CHECK(!pages_init(&loaded, &o, &memory.base, error, sizeof(error)));
     CHECK(strstr(error, "Cannot allocate memory") != NULL);
     CHECK(deinit());
-    CHECK(truncate(inside, POLICY_PAGE_MAX + 1) == 0);
+    CHECK(truncate(inside, PAGES_MAX + 1) == 0);
     o.dir = folder;
     add(&o.error_page, "404=404.html");
     CHECK(!init() && strstr(error, "File too large") != NULL);
@@ -291,8 +294,46 @@ TEST(pages_are_read_from_the_folder_or_elsewhere)
     CHECK(unlink(inside) == 0 && unlink(outside) == 0 && rmdir(folder) == 0);
 }
 
+TEST(pages_are_read_again)
+{
+    char folder[] = "/tmp/mm-policy-XXXXXX", file[64];
+    page_set *one = NULL, *two = NULL;
+    CHECK(mkdtemp(folder) != NULL);
+    snprintf(file, sizeof(file), "%s/404.html", folder);
+    CHECK(write_file(file, "first"));
+    o.dir = folder;
+    add(&o.error_page, "404=404.html");
+    CHECK(init());
+    pages_renew(&loaded, &one);
+    CHECK(write_file(file, "second") && pages_reload(&loaded, error, sizeof(error)));
+    pages_renew(&loaded, &two);
+    CHECK(mm_slice_equal(one->at[0].content, slice("first"))); /* it is held */
+    CHECK(mm_slice_equal(two->at[0].content, slice("second")));
+    pages_renew(&loaded, &one);
+    CHECK(one == two);
+    test_allocator_fail(&memory, 1, 0);
+    CHECK(!pages_reload(&loaded, error, sizeof(error)));
+    CHECK_STR(error, "--error-page 404=404.html: Cannot allocate memory");
+    test_allocator_fail(&memory, 2, 0);
+    CHECK(!pages_reload(&loaded, error, sizeof(error)));
+    test_allocator_fail(&memory, 0, 0);
+    CHECK(unlink(file) == 0 && mkfifo(file, 0600) == 0);
+    CHECK(!pages_reload(&loaded, error, sizeof(error)) && strstr(error, "404.html") != NULL);
+    pages_renew(&loaded, &one);
+    CHECK(one == two && mm_slice_equal(one->at[0].content, slice("second")));
+    pages_drop(&loaded, &one);
+    pages_drop(&loaded, &one);
+    pages_drop(&loaded, &two);
+    CHECK(deinit());
+    CHECK(init()); /* without any */
+    CHECK(pages_reload(&loaded, error, sizeof(error)));
+    pages_renew(&loaded, &one);
+    CHECK(one == NULL && deinit());
+    CHECK(unlink(file) == 0 && rmdir(folder) == 0);
+}
+
 TEST_MAIN(T(headers_are_checked), T(other_values_are_checked), T(values_of_uploads),
           T(globs),
           T(the_first_glob_that_fits_counts), T(fields_replace_those_of_the_server),
           T(hsts_is_never_said_in_the_clear), T(as_many_as_there_can_be),
-          T(pages_are_read_from_the_folder_or_elsewhere))
+          T(pages_are_read_from_the_folder_or_elsewhere), T(pages_are_read_again))
