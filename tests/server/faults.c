@@ -145,6 +145,11 @@ static void server_start(bool use_poll)
     s.options = &o;
     s.log_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
     s.fds.limit = 100;
+    s.uploads.count = 1;
+    s.uploads.places[0].prefix = mm_slice_from_string("up");
+    s.uploads.places[0].dir = root;
+    s.uploads.max = s.uploads.limits.body = FILE_SIZE;
+    (void)pthread_mutex_init(&s.uploads.commit, NULL);
     if (!worker_init(&w, &s, &l, 1, error, sizeof(error)) || !worker_start(&w)) abort();
 }
 
@@ -153,6 +158,7 @@ static void server_stop(void)
     worker_drain(&w);
     worker_join(&w);
     CHECK(worker_deinit(&w));
+    (void)pthread_mutex_destroy(&s.uploads.commit);
     CHECK_EQ(mm_budget_deinit(&s.memory), 0);
     CHECK_EQ(memory.live_blocks, 0);
     CHECK_EQ(memory.bad_sizes, 0);
@@ -161,24 +167,36 @@ static void server_stop(void)
     close(s.log_fd);
 }
 
-/* Sends one request, and reads until the server closes. Returns the bytes received, a NUL
+/* Sends the file if it is to be put, then reads until the server closes. */
+static size_t talk(int fd, const char *request, size_t size, bool put)
+{
+    size_t got = 0;
+    ssize_t n;
+    if (send(fd, request, size, MSG_NOSIGNAL) != (ssize_t)size) return 0;
+    if (put) (void)!send(fd, file_bytes, FILE_SIZE, MSG_NOSIGNAL); /* all, or it has been refused */
+    while ((n = recv(fd, answer + got, ANSWER_MAX - 1 - got, 0)) > 0) got += (size_t)n;
+    return got;
+}
+
+/* Sends one request, a PUT of the file for what is in /up/. Returns the bytes received, a NUL
    behind. */
 static size_t ask(const char *path)
 {
     struct sockaddr_in address;
-    char request[256];
+    char request[256], length[48] = "";
     size_t got = 0;
-    ssize_t n;
+    bool put = strncmp(path, "/up/", 4) == 0;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), size;
     memset(&address, 0, sizeof(address));
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     address.sin_port = htons((uint16_t)port);
+    if (put) snprintf(length, sizeof(length), "Content-Length: %d\r\n", FILE_SIZE);
     size = snprintf(request, sizeof(request),
-                    "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", path);
-    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
-        send(fd, request, (size_t)size, MSG_NOSIGNAL) == size)
-        while ((n = recv(fd, answer + got, ANSWER_MAX - 1 - got, 0)) > 0) got += (size_t)n;
+                    "%s %s HTTP/1.1\r\nHost: localhost\r\n%sConnection: close\r\n\r\n",
+                    put ? "PUT" : "GET", path, length);
+    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+        got = talk(fd, request, (size_t)size, put);
     close(fd);
     answer[got] = '\0';
     return got;
@@ -214,13 +232,26 @@ static const target targets[] = {{"/file", 200, file_bytes, FILE_SIZE},
                                  {"/sub/", 200, "index", 5},
                                  {"/sub", 301, NULL, 0},
                                  {"/", 200, NULL, 0},
-                                 {"/none", 404, NULL, 0}};
+                                 {"/none", 404, NULL, 0},
+                                 {"/up/sub/put", 201, NULL, 0}};
+
+/* What has been put is not there, or is whole: how many bytes, -1 when it is not there. It goes. */
+static long take_put(void)
+{
+    char path[128];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/sub/put", root);
+    if (stat(path, &st) != 0) return -1;
+    (void)unlink(path);
+    return (long)st.st_size;
+}
 
 /* One request in which the n-th call (or allocation) fails, and one after it; *more is 0 when there
    were fewer than n. */
 static void fault(const target *t, size_t n, int for_ever, int error, bool of_memory, int *more)
 {
     size_t got;
+    long put;
     server_start(n % 2 == 0);
     if (of_memory) test_allocator_fail(&memory, n, for_ever);
     shim.error = error;
@@ -229,6 +260,8 @@ static void fault(const target *t, size_t n, int for_ever, int error, bool of_me
     __atomic_store_n(&shim.fail_at, of_memory ? 0 : n, __ATOMIC_RELEASE);
     got = ask(t->path);
     CHECK_SUB(judge(got, t->status, t->body, t->size));
+    put = take_put();
+    CHECK(put == -1 || (put == FILE_SIZE && t->status == 201));
     *more = of_memory ? memory.failures > 0 : __atomic_load_n(&shim.calls, __ATOMIC_ACQUIRE) >= n;
     __atomic_store_n(&shim.fail_at, 0, __ATOMIC_RELEASE);
     test_allocator_fail(&memory, 0, 0);
@@ -260,6 +293,7 @@ TEST(without_faults_all_is_served)
     for (i = 0; i < sizeof(targets) / sizeof(targets[0]); i++) {
         size_t got = ask(targets[i].path);
         CHECK(strtol(answer + 9, NULL, 10) == targets[i].status);
+        CHECK(take_put() == (targets[i].status == 201 ? FILE_SIZE : -1));
         CHECK(targets[i].body == NULL ||
               memcmp(answer + got - targets[i].size, targets[i].body, targets[i].size) == 0);
     }
