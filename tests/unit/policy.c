@@ -264,9 +264,11 @@ TEST(pages_are_read_from_the_folder_or_elsewhere)
     add(&o.error_page, text);
     CHECK(init());
     CHECK_EQ(loaded.current->count, 3);
-    CHECK(loaded.current->at[0].status == 404 && mm_slice_equal(loaded.current->at[0].content, slice("inside")));
+    CHECK(loaded.current->at[0].status == 404 &&
+          mm_slice_equal(loaded.current->at[0].content, slice("inside")));
     CHECK_STR(loaded.current->at[0].type, "text/html; charset=utf-8");
-    CHECK(loaded.current->at[2].status == 500 && mm_slice_equal(loaded.current->at[2].content, slice("outside")));
+    CHECK(loaded.current->at[2].status == 500 &&
+          mm_slice_equal(loaded.current->at[2].content, slice("outside")));
     CHECK_STR(loaded.current->at[2].type, "text/plain; charset=utf-8");
     CHECK(deinit());
     o.dir = folder;
