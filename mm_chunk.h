@@ -573,7 +573,7 @@ MM_API void mm_chunkqueue_reset(mm_chunkqueue *q) MM_NONNULL_ALL;
 MM_API void mm_chunkqueue_deinit(mm_chunkqueue *q) MM_NONNULL_ALL;
 
 /* From now on at most `bytes` of content stay in memory; what exceeds it goes to a temp file when
-   the next bytes are added. 0: everything goes to disk; INT64_MAX: nothing. */
+   the next bytes are added. 0 (or less): everything goes to disk; INT64_MAX: nothing. */
 MM_INLINE void mm_chunkqueue_set_spill(mm_chunkqueue *q, int64_t bytes);
 
 /* What the content may take up in memory and in temp files; beyond it an append fails with LIMIT.
@@ -637,9 +637,9 @@ MM_API mm_status mm_chunkqueue_append_fd_ref(mm_chunkqueue *q, int fd, int64_t o
                                              int64_t length, mm_chunk_refchg refchg, void *ref)
     MM_NONNULL(1);
 
-/* Moves all bytes of `from`, a queue of the same pool, to the end of `to`. O(1), and cannot fail
-   for lack of memory, unless `to` must spill: then as steal_spilled. `from` keeps its counts with
-   bytes_out = bytes_in. */
+/* Moves all bytes of `from`, another queue of the same pool, to the end of `to`. O(1), and cannot
+   fail for lack of memory, unless `to` must spill: then as steal_spilled. `from` keeps its counts
+   with bytes_out = bytes_in. */
 MM_INLINE mm_status mm_chunkqueue_append_queue(mm_chunkqueue *to, mm_chunkqueue *from)
     MM_NONNULL_ALL;
 
@@ -685,7 +685,7 @@ MM_API mm_status mm_chunkqueue_prepend_commit(mm_chunkqueue *q) MM_NONNULL_ALL;
 MM_API mm_status mm_chunkqueue_prepend_mem(mm_chunkqueue *q, const void *bytes, size_t size)
     MM_NONNULL(1);
 
-/* Moves all bytes of `from`, a queue of the same pool, to the front of `to`. O(1). */
+/* Moves all bytes of `from`, another queue of the same pool, to the front of `to`. O(1). */
 MM_API mm_status mm_chunkqueue_prepend_queue(mm_chunkqueue *to, mm_chunkqueue *from) MM_NONNULL_ALL;
 
 /* Moves all content that is in memory to temp files now. On failure every byte is still in the
@@ -848,13 +848,13 @@ MM_NODISCARD MM_API mm_status mmi_chunkqueue_drain(mm_chunkqueue *q, int64_t n) 
 
 MM_INLINE void mm_chunkqueue_set_spill(mm_chunkqueue *q, int64_t bytes)
 {
-    q->spill_at = bytes;
+    q->spill_at = bytes > 0 ? bytes : 0;
 }
 
 MM_INLINE void mm_chunkqueue_set_limits(mm_chunkqueue *q, int64_t memory, int64_t disk)
 {
-    q->memory_limit = memory;
-    q->disk_limit = disk;
+    q->memory_limit = memory > 0 ? memory : 0;
+    q->disk_limit = disk > 0 ? disk : 0;
 }
 
 MM_INLINE int64_t mm_chunkqueue_length(const mm_chunkqueue *q)
@@ -3560,7 +3560,7 @@ static mm_status mmi_queue_move_all(mm_chunkqueue *to, mm_chunkqueue *from, bool
     int64_t length = mm_chunkqueue_length(from);
     mm_status status = mmi_queue_admit(to, (uint64_t)length);
     MM_ASSERT(to != from && to->pool == from->pool);
-    if (status != MM_STATUS_OK || length == 0) return status;
+    if (status != MM_STATUS_OK || length == 0 || to == from) return status;
     return to->status = mmi_queue_move(to, from, to_front);
 }
 

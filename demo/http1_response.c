@@ -62,6 +62,8 @@ mm_status http1_write_head(mm_chunkqueue *out, const http_request *request,
     if (mm_chunkqueue_status(out) != MM_STATUS_OK) return mm_chunkqueue_status(out);
     begin = to = mm_chunkqueue_get_memory(out, bound, &room);
     if (begin == NULL) return MM_STATUS_NO_MEMORY;
+    assert(room >= bound); /* the queue has no limit of its own */
+    (void)room;
     to = PUT(to, "HTTP/1.1 ");
     to = put_number(to, response->status);
     to = PUT(to, " ");

@@ -1187,6 +1187,21 @@ TEST(steal_into_temp_files)
 
 /* ---- limits ---- */
 
+TEST(limits_below_nothing_are_nothing)
+{
+    begin(1024, 0);
+    mm_chunkqueue_set_limits(&q, INT64_MIN, INT64_MIN);
+    CHECK_EQ(mm_chunkqueue_room(&q), 0);
+    CHECK_EQ(mm_chunkqueue_append_mem(&q2, file_bytes, 10), MM_STATUS_OK);
+    CHECK_EQ(mm_chunkqueue_append_queue(&q, &q2), MM_STATUS_LIMIT);
+    mm_chunkqueue_clear_status(&q);
+    mm_chunkqueue_set_limits(&q, INT64_MAX, INT64_MAX);
+    mm_chunkqueue_set_spill(&q, INT64_MIN);
+    CHECK_EQ(mm_chunkqueue_append_queue(&q, &q2), MM_STATUS_OK);
+    CHECK_EQ(q.disk, 10);
+    end();
+}
+
 TEST(limits_of_a_queue)
 {
     mm_buffer b = {0};
@@ -2196,7 +2211,8 @@ TEST_MAIN(VIEW_TESTS NOWAIT_TESTS DIR_TESTS T(empty_queue), T(pool_desc_is_check
           T(buffers_on_loan), T(references_are_released_once), T(shared_bytes_are_shared),
           T(exact_chunks_waste_nothing), T(open_buffers), T(prepends), T(spans_for_readv),
           T(places_are_not_shared), T(ranges_keep_their_bytes), T(bytes_are_copied_once),
-          T(steal_into_temp_files), T(limits_of_a_queue), T(quota_of_all_queues),
+          T(steal_into_temp_files), T(limits_of_a_queue), T(limits_below_nothing_are_nothing),
+          T(quota_of_all_queues),
           T(watermarks_are_told_once), T(temp_files_have_no_name_and_a_size),
           T(spill_writes_chunks_together), T(temp_file_that_others_write), T(very_many_chunks),
           T(bad_directory_rests), T(directories_that_are_none), T(disk_full_at_every_byte),
