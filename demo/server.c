@@ -60,7 +60,7 @@ static void watch_files(server *s)
 /* All of OpenSSL's memory, which it has for as long as the process lives. */
 static mm_budget openssl_memory;
 
-static bool count_openssl(char *error, size_t error_size)
+bool server_count_openssl(char *error, size_t error_size)
 {
     mm_budget_desc budget = {.name = "OpenSSL", .allocator = mm_heap_allocator(NULL)};
     mm_budget_init(&openssl_memory, &budget);
@@ -92,7 +92,7 @@ bool server_open(server *s, const options *o, int workers, char *error, size_t e
     auth_users_init(&s->users, o);
     policy_init(&s->policy, o);
     mm_budget_init(&s->memory, &budget);
-    return systemd_open(&s->manager, error, error_size) && count_openssl(error, error_size) &&
+    return systemd_open(&s->manager, error, error_size) &&
            share_fds(s, workers, error, error_size) && open_peers(s, error, error_size) &&
            pages_init(&s->pages, o, mm_budget_allocator(&s->memory), error, error_size) &&
            uploads_init(&s->uploads, o, error, error_size) && open_tls(s, error, error_size) &&

@@ -35,6 +35,10 @@ typedef struct server {
     size_t fds_for_files; /* of these, what connections leave for files */
 } server;
 
+/* Has all of OpenSSL's memory counted from now on. Comes first: options that are read already make
+   use of OpenSSL, and then it is too late. False with one line in `error`. */
+bool server_count_openssl(char *error, size_t error_size);
+
 /* Opens what the workers share. False with one line in `error`; server_close in any case. */
 bool server_open(server *s, const options *o, int workers, char *error, size_t error_size);
 
