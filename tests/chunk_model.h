@@ -475,6 +475,59 @@ static void model_append(model *m, size_t i)
     else model_add(m, i, bytes, size);
 }
 
+static mm_status model_frame_fd(mm_chunkqueue *q, size_t at, size_t size)
+{
+    mm_status status;
+    int own = open(file_path, O_RDONLY | O_CLOEXEC);
+    shim.open_fds++;
+    status = mm_chunked_append_fd(q, own, (int64_t)at, (int64_t)size);
+    if (status != MM_STATUS_OK) shim_close(own);
+    return status;
+}
+
+static mm_status model_frame_buffer(mm_chunkqueue *q, const char *bytes, size_t size)
+{
+    mm_buffer b = {0};
+    mm_status status;
+    mm_buffer_append(&b, bytes, size);
+    status = mm_chunked_append_buffer(q, &b);
+    MODEL_CHECK(status != MM_STATUS_OK || mm_buffer_length(&b) == 0);
+    mm_buffer_deinit(&b);
+    return status;
+}
+
+/* A chunk of the coding, whole or not at all, and never beyond a limit. */
+static void model_frame(model *m, size_t i)
+{
+    static char frame[MODEL_MAX + 3000 + 40];
+    size_t kind = m->next(m, 6), at = m->next(m, 10000), size = m->next(m, 3000), head;
+    size_t other = (i + 1) % MODEL_QUEUES;
+    mm_chunkqueue *q = &m->q[i];
+    int64_t memory = q->memory, disk = q->disk;
+    const char *bytes = file_bytes + at;
+    mm_status status;
+    if (kind == 0) bytes = m->bytes[other], size = m->length[other];
+    if (kind == 1) size %= 20;
+    if (m->length[i] + size + 40 > MODEL_MAX) return;
+    head = size == 0 && kind != 5 ? 0 : (size_t)sprintf(frame, "%zx\r\n", kind == 5 ? 0 : size);
+    if (kind == 5) size = 0;
+    memcpy(frame + head, bytes, size);
+    memcpy(frame + head + size, "\r\n", 2);
+    switch (kind) {
+    case 0: status = mm_chunked_append_queue(q, &m->q[other]); break;
+    case 1:
+    case 2: status = mm_chunked_append_mem(q, bytes, size); break;
+    case 3: status = model_frame_buffer(q, bytes, size); break;
+    case 4: status = model_frame_fd(q, at, size); break;
+    default: status = mm_chunked_append_last(q, mm_slice_make(NULL, 0)); break;
+    }
+    MODEL_CHECK(q->memory <= memory || q->memory <= q->memory_limit);
+    MODEL_CHECK(q->disk <= disk || q->disk <= q->disk_limit);
+    if (status != MM_STATUS_OK || head == 0) return;
+    model_add(m, i, frame, head + size + 2);
+    if (kind == 0) m->length[other] = 0;
+}
+
 /* From queue to queue. */
 static void model_move(model *m, size_t i)
 {
@@ -648,14 +701,15 @@ static void model_check(model *m)
 
 static void model_step(model *m, int faults)
 {
-    size_t i = m->next(m, MODEL_QUEUES), kind = m->next(m, 10);
+    size_t i = m->next(m, MODEL_QUEUES), kind = m->next(m, 11);
     if (faults) model_faults(m);
     shim.clock += (int64_t)m->next(m, 3);
     if (kind < 4 && m->length[i] < MODEL_MAX - 3000) model_append(m, i);
     else if (kind < 6) model_move(m, i);
     else if (kind < 8) model_read(m, i);
     else if (kind < 9) model_arrange(m, i);
-    else model_settings(m, i);
+    else if (kind < 10) model_settings(m, i);
+    else model_frame(m, i);
     model_check(m);
 }
 
