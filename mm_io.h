@@ -1412,7 +1412,8 @@ static mm_status mmi_io_write_memory(mmi_io_step *step)
 }
 
 /* Whether the bytes of the chunk's file are those that they were at the first call. A change that
-   leaves their time as it was is one of attributes, as a rename over the file's name makes. */
+   leaves their time as it was is one of attributes, as a rename over the file's name makes; a file
+   that has grown is taken for one that is appended to, such as a log, and compared as it now is. */
 static mm_status mmi_io_verify(mm_chunk *c)
 {
     mm_chunk_identity was = c->source->identity, *is = &c->source->identity;
@@ -1421,7 +1422,7 @@ static mm_status mmi_io_verify(mm_chunk *c)
     c->source->has_identity = false;
     status = mm_chunk_verify(c);
     if (status == MM_STATUS_OK && is->dev == was.dev && is->ino == was.ino &&
-        is->size == was.size && is->mtime == was.mtime)
+        (is->size > was.size || (is->size == was.size && is->mtime == was.mtime)))
         return MM_STATUS_OK;
     *is = was;
     c->source->has_identity = true;

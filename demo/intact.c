@@ -4,22 +4,31 @@
 #endif
 #include "conn_parts.h"
 
+#include <poll.h>
 #include <sys/stat.h>
 
 enum {
     INTACT_SHARE = 256 * 1024, /* bytes in one go, as mm_io_write has it */
-    INTACT_TAIL = 16 * 1024    /* of the end of a file, that are held back: a record of TLS */
+    INTACT_TAIL = 16 * 1024,   /* of the end of a file, that are held back: a record of TLS */
+    INTACT_LOOKS = 20          /* a millisecond apart, at a file that was written to */
 };
 
 /* mm_chunk_verify minds all that fstat can tell; of a file that was renamed, removed or given other
-   rights the content is what it was. */
+   rights the content is what it was. One that is appended to gets its new time before its new size:
+   so a new time alone is looked at again, for as long as a write may take. */
 static bool is_content_same(const mm_chunk *c)
 {
     const mm_chunk_identity *was = &c->source->identity;
     struct stat st;
-    if (fstat(c->source->fd, &st) != 0 || (int64_t)st.st_size < was->size) return false;
-    return (int64_t)st.st_size > was->size ||
-           (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec == was->mtime;
+    int looks;
+    for (looks = 0; looks < INTACT_LOOKS; looks++) {
+        if (looks > 0) (void)poll(NULL, 0, 1);
+        if (fstat(c->source->fd, &st) != 0 || (int64_t)st.st_size < was->size) return false;
+        if ((int64_t)st.st_size > was->size) return true;
+        if ((uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec == was->mtime)
+            return true;
+    }
+    return false;
 }
 
 bool conn_is_intact(const mm_chunkqueue *q)
