@@ -69,7 +69,8 @@ static char bytes[FILE_SIZE];
 static SSL_CTX *server_context, *client_context;
 static SSL *server, *client;
 static test_allocator memory;
-static enum { OPENSSL_BIO, OUR_BIO, KERNEL_BIO, BIOS } bio; /* what the server's end uses */
+enum { OPENSSL_BIO, OUR_BIO, KERNEL_BIO, BIOS };
+static int bio; /* what the server's end uses */
 static test_allocator openssl;                              /* all of OpenSSL's memory */
 static mm_chunk_pool pool;
 static mm_chunkqueue q;
