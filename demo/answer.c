@@ -65,7 +65,8 @@ static bool is_misdirected(conn *c)
     char name[256];
     const char *asked = c->ssl == NULL ? NULL
                                        : SSL_get_servername(c->ssl, TLSEXT_NAMETYPE_host_name);
-    if (asked == NULL || text_is_word(host, asked) || host.len >= sizeof(name)) return false;
+    if (asked == NULL || host.len == 0 || host.len >= sizeof(name)) return false;
+    if (text_is_word(host, asked)) return false;
     memcpy(name, host.ptr, host.len);
     name[host.len] = '\0';
     return !certs_answer_for(&c->worker->server->certs, asked, name);
