@@ -2,7 +2,9 @@
 #ifndef TESTS_HEAP_TOOLS_H
 #define TESTS_HEAP_TOOLS_H
 #include "harness.h"
+#include <errno.h>
 #include <pthread.h>
+#include <stdbool.h>
 
 #if defined(__SANITIZE_THREAD__)
 #define UNDER_TSAN 1
@@ -25,6 +27,33 @@
 #endif
 
 static size_t errors; /* atomic */
+static size_t system_calls, system_fail_at, system_failed;
+static bool system_fail_for_ever;
+
+/* Lets the n-th mapping from now fail (once, or for ever after); 0: none. */
+static inline void system_fail(size_t n, bool for_ever)
+{
+    system_calls = system_failed = 0;
+    system_fail_for_ever = for_ever;
+    system_fail_at = n;
+}
+
+/* For a program's MM_SYS_MMAP, which has it declared before the header. */
+static inline bool system_refuses(void)
+{
+    size_t call = mmi_atomic_add(&system_calls, 1) + 1;
+    if (system_fail_at == 0 || call < system_fail_at) return false;
+    if (call > system_fail_at && !system_fail_for_ever) return false;
+    system_failed++;
+    return true;
+}
+
+#define CHECK_REFUSED(call, error) \
+    do { \
+        errno = 0; \
+        CHECK((call) == NULL); \
+        CHECK_EQ(errno, error); \
+    } while (0)
 
 /* In threads, where CHECK cannot end the test: the test checks that errors is 0. */
 #define EXPECT(condition) \
@@ -55,10 +84,10 @@ static inline mm_heap_stats stats_now(void)
     } while (0)
 
 /* Hides from the compiler where a pointer comes from, as it would warn of misuse. */
-static inline void *hide(const void *ptr)
+static inline char *hide(const void *ptr)
 {
     volatile uintptr_t address = (uintptr_t)ptr;
-    return (void *)address;
+    return (char *)address;
 }
 
 static inline bool is_filled(const void *ptr, int byte, size_t size)

@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-static bool system_refuses(void);
+static inline bool system_refuses(void);
 static void *placed(void *base, size_t size);
 static void fatal(const char *message, const void *ptr);
 #define MM_SYS_MMAP(size) \
@@ -38,26 +38,7 @@ static bool system_elsewhere;           /* mappings seem to lie where the page m
 #include <unistd.h>
 #endif
 
-static size_t system_calls, system_fail_at, system_failed;
-static bool system_fail_for_ever;
 static size_t fatals;
-
-/* Lets the n-th mapping from now fail (once, or for ever after); 0: none. */
-static void system_fail(size_t n, bool for_ever)
-{
-    system_calls = system_failed = 0;
-    system_fail_for_ever = for_ever;
-    system_fail_at = n;
-}
-
-static bool system_refuses(void)
-{
-    size_t call = mmi_atomic_add(&system_calls, 1) + 1;
-    if (system_fail_at == 0 || call < system_fail_at) return false;
-    if (call > system_fail_at && !system_fail_for_ever) return false;
-    system_failed++;
-    return true;
-}
 
 static void *placed(void *base, size_t size)
 {
@@ -209,13 +190,6 @@ TEST(size_zero_is_unique)
     CHECK_EQ(mm_heap_usable_size(NULL), 0);
     CHECK_QUIET();
 }
-
-#define CHECK_REFUSED(call, error) \
-    do { \
-        errno = 0; \
-        CHECK((call) == NULL); \
-        CHECK_EQ(errno, error); \
-    } while (0)
 
 TEST(impossible_sizes_are_refused)
 {

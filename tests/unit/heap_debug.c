@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 static void fatal(const char *message);
-static bool system_refuses(void);
+static inline bool system_refuses(void);
 #define MM_SYS_MMAP(size) (system_refuses() ? NULL : mmi_heap_mmap(size))
 #define MM_SYS_MUNMAP(ptr, size) mmi_heap_munmap((ptr), (size))
 #define MM_HEAP_FATAL(message, ptr) fatal(message)
@@ -15,7 +15,7 @@ static bool system_refuses(void);
 #define MM_HEAP_DEBUG
 #define MM_IMPLEMENTATION
 #include "../../mm_heap.h"
-#include "../harness.h"
+#include "../heap_tools.h"
 #include "../poison.h"
 #ifndef _WIN32
 #include <sys/wait.h>
@@ -30,21 +30,6 @@ static bool misuse_expected;
 static size_t misuse_found;
 static jmp_buf *misuse_return; /* NULL: the handler returns */
 static char said[2048];        /* the last message */
-static size_t errors;          /* atomic */
-static size_t system_calls, system_fail_at;
-
-static bool system_refuses(void)
-{
-    size_t call = mmi_atomic_add(&system_calls, 1) + 1;
-    return system_fail_at != 0 && call >= system_fail_at;
-}
-
-/* All mappings from the n-th on fail; 0: none. */
-static void system_fail(size_t n)
-{
-    system_calls = 0;
-    system_fail_at = n;
-}
 
 static void fatal(const char *message)
 {
@@ -85,14 +70,8 @@ static void check_names(const char *words, int line)
     check_said(text);
 }
 
-static mm_heap_stats stats_now(void)
-{
-    mm_heap_stats stats;
-    mm_heap_get_stats(&stats);
-    return stats;
-}
-
-#define CHECK_QUIET() \
+/* Everything was freed, though what is in quarantine is not back, and nothing leaks. */
+#define CHECK_CLEAN() \
     do { \
         mm_heap_stats quiet = stats_now(); \
         CHECK_EQ(quiet.live, 0); \
@@ -103,25 +82,12 @@ static mm_heap_stats stats_now(void)
         CHECK_EQ(mmi_atomic_load(&errors), 0); \
     } while (0)
 
-/* Hides from the compiler where a pointer comes from, as it would warn of all misuse below. */
-static char *hide(const void *ptr)
-{
-    volatile uintptr_t address = (uintptr_t)ptr;
-    return (char *)address;
-}
-
 /* Changes a byte, whatever the memory checkers hold of it. */
 static void damage(const void *ptr)
 {
     MM_TRACK_UNPOISON(hide(ptr), 1);
     mmi_heap_defined(hide(ptr), 1);
     *(volatile unsigned char *)hide(ptr) ^= 0x40;
-}
-
-static bool is_filled(const void *ptr, int byte, size_t size)
-{
-    const unsigned char *p = (const unsigned char *)ptr;
-    return size == 0 || (p[0] == (unsigned char)byte && memcmp(p, p + 1, size - 1) == 0);
 }
 
 static const size_t sizes[] = {0, 1, 15, 16, 24, 100, 1001, 5000, 40000, 300001, HUGE_SIZE};
@@ -148,7 +114,7 @@ TEST(double_free)
             mm_heap_trim();
         }
     }
-    CHECK_QUIET();
+    CHECK_CLEAN();
 }
 
 static void check_overflow(size_t size, size_t alignment)
@@ -182,7 +148,7 @@ TEST(overflow_and_underflow_by_one_byte)
     for (i = 0; i < 300; i++) CHECK_SUB(check_overflow(i, 16));
     for (i = 0; i < SIZES; i++) CHECK_SUB(check_overflow(sizes[i], 16));
     for (i = 1; i <= (size_t)2 << 20; i *= 2) CHECK_SUB(check_overflow(333, i));
-    CHECK_QUIET();
+    CHECK_CLEAN();
 }
 
 TEST(write_after_free)
@@ -203,7 +169,7 @@ TEST(write_after_free)
         CHECK_MISUSE(mm_heap_trim(), "written to after it was freed: byte ");
         CHECK_NAMES("freed at ", freed);
     }
-    CHECK_QUIET();
+    CHECK_CLEAN();
 }
 
 /* What is in quarantine is looked at when it leaves, though nobody asks. */
@@ -220,7 +186,7 @@ TEST(write_after_free_is_found_by_others)
     misuse_expected = false;
     CHECK_EQ(misuse_found, 1);
     CHECK_SUB(check_said("written to after it was freed: byte 0 of 50 "));
-    CHECK_QUIET();
+    CHECK_CLEAN();
 }
 
 /* A guard may lie where a block once began, whose second free is then the likelier mistake. */
@@ -255,7 +221,7 @@ TEST(foreign_pointers)
         CHECK_MISUSE(mm_heap_free(hide(ptr) - 16), "pointer into a block: byte -16 of ");
         mm_heap_free(ptr);
     }
-    CHECK_QUIET();
+    CHECK_CLEAN();
 }
 
 TEST(wrong_size_at_the_free)
@@ -271,7 +237,7 @@ TEST(wrong_size_at_the_free)
     allocator->free_fn(ptr, 100, NULL);
     CHECK_MISUSE(mm_heap_free_sized(hide(ptr), 100), "used after it was freed: ");
     mm_heap_free_sized(NULL, 7);
-    CHECK_QUIET();
+    CHECK_CLEAN();
 }
 
 /* When the handler returns, the call has no effect. */
@@ -291,7 +257,7 @@ TEST(a_handler_may_return)
     CHECK_EQ(stats_now().misuses, misuses + 5);
     CHECK_EQ(stats_now().live_blocks, 1);
     mm_heap_free(ptr);
-    CHECK_QUIET();
+    CHECK_CLEAN();
 }
 
 static void leave(char *ptr)
@@ -310,7 +276,7 @@ TEST(a_handler_may_leave)
     CHECK_MISUSE(leave(hide(ptr) + 1), "into a block");
     mm_heap_free(ptr);
     CHECK_MISUSE(leave(hide(ptr)), "after it was freed");
-    CHECK_QUIET();
+    CHECK_CLEAN();
 }
 
 // ---- right programs ----
@@ -392,7 +358,7 @@ TEST(leaks_are_counted_by_place)
     size_t i;
     bool called = false;
     free_leak();
-    CHECK_QUIET();
+    CHECK_CLEAN();
     CHECK_EQ(mm_heap_leaks(see, &called), 0);
     CHECK(!called);
     for (i = 0; i < 5; i++) blocks[i] = make(10 * (i + 1));
@@ -417,7 +383,7 @@ TEST(leaks_are_counted_by_place)
     CHECK_EQ(stats_now().live, 150 + 100 + 300 + 100 + 1000);
     CHECK_EQ(stats_now().live_blocks, 9);
     for (i = 0; i < 9; i++) mm_heap_free(blocks[i]);
-    CHECK_QUIET();
+    CHECK_CLEAN();
 }
 
 TEST(memory_is_filled)
@@ -435,7 +401,7 @@ TEST(memory_is_filled)
     ptr = (unsigned char *)mm_heap_calloc(3, 1000);
     CHECK(ptr != NULL && is_filled(ptr, 0, 3000));
     mm_heap_free(ptr);
-    CHECK_QUIET();
+    CHECK_CLEAN();
 }
 
 TEST(blocks_expand_in_place)
@@ -453,15 +419,8 @@ TEST(blocks_expand_in_place)
     CHECK_MISUSE(mm_heap_free(ptr), "beyond its end: byte 150000 of 150000 ");
     damage(ptr + 150000);
     mm_heap_free(ptr);
-    CHECK_QUIET();
+    CHECK_CLEAN();
 }
-
-#define CHECK_REFUSED(call, error) \
-    do { \
-        errno = 0; \
-        CHECK((call) == NULL); \
-        CHECK_EQ(errno, error); \
-    } while (0)
 
 TEST(impossible_sizes_are_refused)
 {
@@ -484,7 +443,7 @@ TEST(impossible_sizes_are_refused)
     CHECK_REFUSED(mm_heap_aligned_alloc(half, 1), ENOMEM);
     mm_heap_free(ptr);
     mm_heap_free(NULL);
-    CHECK_QUIET();
+    CHECK_CLEAN();
 }
 
 /* With each number of mappings that there may be, all else refused: nothing is lost. */
@@ -494,7 +453,7 @@ TEST(every_mapping_fails)
     char *blocks[SIZES];
     for (n = 1; n < 12; n++) {
         mm_heap_trim();
-        system_fail(n);
+        system_fail(n, true);
         for (i = 0; i < SIZES; i++) {
             blocks[i] = (char *)mm_heap_alloc(sizes[i]);
             if (blocks[i] != NULL) memset(blocks[i], (int)i, sizes[i]);
@@ -508,10 +467,10 @@ TEST(every_mapping_fails)
             CHECK(now != NULL && mm_heap_usable_size(now) == sizes[i] / 2);
             blocks[i] = now;
         }
-        system_fail(0);
+        system_fail(0, true);
         CHECK(mm_heap_check());
         for (i = 0; i < SIZES; i++) mm_heap_free(blocks[i]);
-        CHECK_QUIET();
+        CHECK_CLEAN();
     }
 }
 
@@ -524,17 +483,17 @@ TEST(quarantine_refuses_nobody)
     mm_heap_trim();
     for (i = 0; i < 3; i++) mm_heap_free(blocks[i]);
     CHECK(mmi_heap_debug.held_bytes > 300000);
-    system_fail(1);
+    system_fail(1, true);
     for (i = 0; i < 40; i++) {
         void *ptr = mm_heap_alloc(90000);
         CHECK(ptr != NULL);
         mm_heap_free(ptr);
     }
-    system_fail(0);
+    system_fail(0, true);
     CHECK(mmi_heap_debug.held_bytes <= MM_HEAP_QUARANTINE);
     mm_heap_trim();
     CHECK_EQ(mmi_heap_debug.held_bytes, 0);
-    CHECK_QUIET();
+    CHECK_CLEAN();
 }
 
 /* Those that were freed long ago are forgotten; the table has no more than it has to. */
@@ -544,7 +503,7 @@ TEST(traces_are_bounded)
     for (i = 0; i < most; i++) mm_heap_free(mm_heap_alloc(i % 100));
     CHECK(mmi_heap_debug.traces <= MMI_HEAP_GONE_MOST + MM_HEAP_QUARANTINE / 100);
     CHECK_EQ(stats_now().cached + stats_now().metadata, stats_now().committed);
-    CHECK_QUIET();
+    CHECK_CLEAN();
 }
 
 // ---- threads ----
@@ -591,7 +550,7 @@ TEST(model_on_four_threads)
         mm_heap_free(shared[i]);
         shared[i] = NULL;
     }
-    CHECK_QUIET();
+    CHECK_CLEAN();
 }
 
 // ---- processes ----
@@ -675,7 +634,7 @@ TEST(child_of_a_fork_is_watched_too)
     for (i = 0; i < 10; i++) CHECK_EQ(in_child(use_after_fork), 0);
     mmi_atomic_store(&stop, 1);
     pthread_join(thread, NULL);
-    CHECK_QUIET();
+    CHECK_CLEAN();
 }
 #define TESTS_OF_PROCESSES T(leaks_are_told_at_exit), T(child_of_a_fork_is_watched_too),
 #else

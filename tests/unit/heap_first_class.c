@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-static bool system_refuses(void);
+static inline bool system_refuses(void);
 static void fatal(const char *message, const void *ptr);
 #define MM_SYS_MMAP(size) (system_refuses() ? NULL : mmi_heap_mmap(size))
 #define MM_SYS_MUNMAP(ptr, size) mmi_heap_munmap((ptr), (size))
@@ -14,7 +14,7 @@ static void fatal(const char *message, const void *ptr);
 
 #define MM_IMPLEMENTATION
 #include "../../mm_heap.h"
-#include "../harness.h"
+#include "../heap_tools.h"
 #define HUGE_SIZE ((size_t)MM_HEAP_HUGE + 600000)
 #ifndef _WIN32
 #include <sys/wait.h>
@@ -26,26 +26,7 @@ static void fatal(const char *message, const void *ptr);
 #define SLOW 1
 #endif
 
-static size_t system_calls, system_fail_at, system_failed;
-static bool system_fail_for_ever;
-static size_t fatals, errors;
-
-/* Lets the n-th mapping from now fail (once, or for ever after); 0: none. */
-static void system_fail(size_t n, bool for_ever)
-{
-    system_calls = system_failed = 0;
-    system_fail_for_ever = for_ever;
-    system_fail_at = n;
-}
-
-static bool system_refuses(void)
-{
-    size_t call = mmi_atomic_add(&system_calls, 1) + 1;
-    if (system_fail_at == 0 || call < system_fail_at) return false;
-    if (call > system_fail_at && !system_fail_for_ever) return false;
-    system_failed++;
-    return true;
-}
+static size_t fatals;
 
 static void fatal(const char *message, const void *ptr)
 {
@@ -53,46 +34,12 @@ static void fatal(const char *message, const void *ptr)
     mmi_atomic_add(&fatals, 1);
 }
 
-/* In threads, where CHECK cannot end the test: the test checks that errors is 0. */
-#define EXPECT(condition) \
-    do { \
-        if (!(condition)) { \
-            mmi_atomic_add(&errors, 1); \
-            printf("      %s:%d: %s\n", __FILE__, __LINE__, #condition); \
-        } \
-    } while (0)
-
-static mm_heap_stats stats_now(void)
-{
-    mm_heap_stats stats;
-    mm_heap_get_stats(&stats);
-    return stats;
-}
-
 /* Everything is gone, nothing was wrong. */
-#define CHECK_QUIET() \
+#define CHECK_GONE() \
     do { \
-        mm_heap_stats quiet = stats_now(); \
-        CHECK_EQ(quiet.live, 0); \
-        CHECK_EQ(quiet.live_blocks, 0); \
-        CHECK_EQ(quiet.huge, 0); \
-        CHECK(mm_heap_check()); \
-        CHECK_EQ(errors, 0); \
+        CHECK_QUIET(); \
         CHECK_EQ(fatals, 0); \
     } while (0)
-
-/* Hides from the compiler where a pointer comes from, as it would warn of all misuse below. */
-static void *hide(const void *ptr)
-{
-    volatile uintptr_t address = (uintptr_t)ptr;
-    return (void *)address;
-}
-
-static bool is_filled(const void *ptr, int byte, size_t size)
-{
-    const unsigned char *p = (const unsigned char *)ptr;
-    return size == 0 || (p[0] == (unsigned char)byte && memcmp(p, p + 1, size - 1) == 0);
-}
 
 static mm_heap *heap_of(const char *name, size_t limit, bool unshared)
 {
@@ -125,7 +72,7 @@ TEST(heap_lives_and_goes_at_once)
     CHECK_EQ(stats_now().live_blocks, 3 * KINDS);
     mm_heap_destroy(heap);
     mm_heap_destroy(NULL);
-    CHECK_QUIET();
+    CHECK_GONE();
 }
 
 TEST(null_is_the_heap_of_the_process)
@@ -139,7 +86,7 @@ TEST(null_is_the_heap_of_the_process)
     mm_heap_free_in(NULL, b);
     mm_heap_free_in(NULL, c);
     mm_heap_free_in(NULL, NULL);
-    CHECK_QUIET();
+    CHECK_GONE();
 }
 
 TEST(every_function_works_in_a_heap)
@@ -171,15 +118,8 @@ TEST(every_function_works_in_a_heap)
     }
     CHECK_EQ(stats_now().live_blocks, 0);
     mm_heap_destroy(heap);
-    CHECK_QUIET();
+    CHECK_GONE();
 }
-
-#define CHECK_REFUSED(call, error) \
-    do { \
-        errno = 0; \
-        CHECK((call) == NULL); \
-        CHECK_EQ(errno, error); \
-    } while (0)
 
 TEST(impossible_sizes_are_refused)
 {
@@ -198,7 +138,7 @@ TEST(impossible_sizes_are_refused)
     CHECK_REFUSED(mm_heap_realloc_in(heap, ptr, most), ENOMEM);
     CHECK_REFUSED(mm_heap_realloc_in(heap, NULL, half), ENOMEM);
     mm_heap_destroy(heap);
-    CHECK_QUIET();
+    CHECK_GONE();
 }
 
 TEST(heap_is_an_allocator)
@@ -214,7 +154,7 @@ TEST(heap_is_an_allocator)
     CHECK_EQ(stats_now().live, 0);
     CHECK(mm_heap_allocator(NULL) != allocator);
     mm_heap_destroy(heap);
-    CHECK_QUIET();
+    CHECK_GONE();
 }
 
 TEST(reset_keeps_the_memory)
@@ -241,7 +181,7 @@ TEST(reset_keeps_the_memory)
     CHECK_EQ(system_calls, calls); /* the later rounds needed nothing from the system */
     CHECK(mmi_heap_peek(&heap->held) > 0);
     mm_heap_destroy(heap);
-    CHECK_QUIET();
+    CHECK_GONE();
 }
 
 TEST(calloc_is_zero_after_reset)
@@ -257,7 +197,7 @@ TEST(calloc_is_zero_after_reset)
         mm_heap_reset(heap);
     }
     mm_heap_destroy(heap);
-    CHECK_QUIET();
+    CHECK_GONE();
 }
 
 TEST(destroy_gives_everything_back)
@@ -272,7 +212,7 @@ TEST(destroy_gives_everything_back)
     mm_heap_trim();
     CHECK_EQ(stats_now().spans, 0);
     CHECK_EQ(stats_now().committed, stats_now().metadata);
-    CHECK_QUIET();
+    CHECK_GONE();
 }
 
 TEST(records_are_used_again)
@@ -286,7 +226,7 @@ TEST(records_are_used_again)
         mm_heap_destroy(heap);
     }
     CHECK_EQ(stats_now().metadata, metadata);
-    CHECK_QUIET();
+    CHECK_GONE();
 }
 
 TEST(names_are_copied)
@@ -297,7 +237,7 @@ TEST(names_are_copied)
     name[0] = 'x';
     CHECK_STR(heap->name, "0123456789012345678901234567890");
     mm_heap_destroy(heap);
-    CHECK_QUIET();
+    CHECK_GONE();
 }
 
 // ---- limit ----
@@ -354,7 +294,7 @@ TEST(limit_stops_growth_but_no_other_heap)
     ptr = (char *)mm_heap_alloc_in(heap, HUGE_SIZE + HUGE_SIZE / 2);
     CHECK(ptr != NULL);
     mm_heap_destroy(heap);
-    CHECK_QUIET();
+    CHECK_GONE();
 }
 
 // ---- misuse ----
@@ -389,7 +329,7 @@ TEST(misuse_is_found)
     mm_heap_destroy((mm_heap *)hide(heap)); /* twice */
     CHECK_EQ(fatals, 11);
     fatals = 0;
-    CHECK_QUIET();
+    CHECK_GONE();
 }
 
 // ---- model ----
@@ -582,7 +522,7 @@ TEST(model_over_several_heaps)
         if (step % 5003 == 0) mm_heap_trim_in(m.heaps[step % MODEL_HEAPS]);
     }
     model_end(&m);
-    CHECK_QUIET();
+    CHECK_GONE();
 }
 
 // ---- walk ----
@@ -615,7 +555,7 @@ TEST(visitor_can_stop)
     left = 1;
     CHECK(mm_heap_walk(NULL, count_visit, &left));
     CHECK_EQ(left, 1);
-    CHECK_QUIET();
+    CHECK_GONE();
 }
 
 /* Blocks are found in the caches of other threads, in those of ended ones, and not where they wait
@@ -650,7 +590,7 @@ TEST(walk_finds_what_other_threads_have)
     CHECK(mm_heap_walk(NULL, count_visit, &left));
     CHECK_EQ(left, 97);
     for (left = 1; left < 4; left++) mm_heap_free(walk_blocks[left]);
-    CHECK_QUIET();
+    CHECK_GONE();
 }
 
 /* Other threads free into a heap, huge blocks as well, while it is walked. */
@@ -696,7 +636,7 @@ TEST(blocks_are_freed_during_a_walk)
         CHECK(mm_heap_check_in(heap));
     }
     mm_heap_destroy(heap);
-    CHECK_QUIET();
+    CHECK_GONE();
 }
 
 // ---- statistics ----
@@ -742,7 +682,7 @@ TEST(stats_of_a_heap)
     CHECK_EQ(stats.reserved, 0);
     CHECK(stats.peak >= 65536 + 100000);
     mm_heap_destroy(heap);
-    CHECK_QUIET();
+    CHECK_GONE();
 }
 
 #ifndef _WIN32 /* the system takes whole mappings only */
@@ -782,7 +722,7 @@ TEST(what_goes_back_is_counted)
     CHECK(after.committed >= 2000 * 1024);
     CHECK(mm_heap_check_in(heap));
     mm_heap_destroy(heap);
-    CHECK_QUIET();
+    CHECK_GONE();
 }
 #define TESTS_OF_PAGES T(what_goes_back_is_counted),
 #else
@@ -845,7 +785,7 @@ TEST(stats_are_written)
     CHECK_STR(r.text, "{\"heaps\":[]}");
     mm_heap_destroy(heaps[1]);
     mm_heap_destroy(heaps[2]);
-    CHECK_QUIET();
+    CHECK_GONE();
 }
 
 // ---- no memory ----
@@ -907,7 +847,7 @@ TEST(every_mapping_fails)
     CHECK_SUB(sweep(false));
     CHECK_SUB(sweep(true));
     heap_forget();
-    CHECK_QUIET();
+    CHECK_GONE();
 }
 
 // ---- threads ----
@@ -958,7 +898,7 @@ TEST(threads_share_a_heap)
         CHECK_EQ(stats_now().live, 0);
     }
     mm_heap_destroy(common);
-    CHECK_QUIET();
+    CHECK_GONE();
 }
 
 /* Each thread has an unshared heap, and frees what the one before it allocated. */
@@ -1001,7 +941,7 @@ TEST(threads_free_into_anothers_heap)
         mm_heap_destroy(common);
     }
     memset(handed, 0, sizeof(handed));
-    CHECK_QUIET();
+    CHECK_GONE();
 }
 
 /* A thread that keeps blocks to be sent home must not send any to a heap that is gone. */
@@ -1028,7 +968,7 @@ TEST(no_block_is_on_its_way_to_a_destroyed_heap)
         CHECK_EQ(stats_now().live_blocks, 1);
         mm_heap_destroy(heap);
     }
-    CHECK_QUIET();
+    CHECK_GONE();
 }
 
 static void *create_run(void *value)
@@ -1060,7 +1000,7 @@ TEST(threads_create_and_destroy)
         CHECK(stats_now().heaps <= SHARERS);
     }
     for (i = 0; i < SHARERS; i++) pthread_join(threads[i], NULL);
-    CHECK_QUIET();
+    CHECK_GONE();
 }
 
 #ifndef _WIN32
@@ -1110,7 +1050,7 @@ TEST(child_of_a_fork_has_the_heap)
     for (i = 0; i < 2; i++) pthread_join(threads[i], NULL);
     mm_heap_destroy(common);
     for (i = 0; i < 100; i++) mm_heap_destroy(others[i]);
-    CHECK_QUIET();
+    CHECK_GONE();
 }
 #define TESTS_OF_FORK T(child_of_a_fork_has_the_heap),
 #else

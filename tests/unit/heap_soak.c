@@ -11,8 +11,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-static bool system_refuses(void);
-#define MM_SYS_MMAP(size) (system_refuses() ? NULL : mmi_heap_mmap(size))
+static bool chance_refuses(void);
+#define MM_SYS_MMAP(size) (chance_refuses() ? NULL : mmi_heap_mmap(size))
 #define MM_SYS_MUNMAP(ptr, size) mmi_heap_munmap((ptr), (size))
 #define MM_SYS_PURGE(ptr, size) mmi_heap_purge((ptr), (size))
 #define MM_SYS_MOVE(from, to, size) mmi_heap_move((from), (to), (size))
@@ -29,7 +29,7 @@ static bool system_refuses(void);
 static size_t refusing; /* one of so many mappings is refused; 0: none; atomic */
 static size_t refusals; /* atomic */
 
-static bool system_refuses(void)
+static bool chance_refuses(void)
 {
     static size_t calls;
     size_t one_of = mmi_atomic_load(&refusing);
