@@ -1411,8 +1411,8 @@ TEST(temp_file_that_others_write)
 
 static char second_dir[] = "/tmp/mm-test-chunk-2-XXXXXX";
 
-/* A directory that refused is not tried again by any queue for a while, and then it is. */
-TEST(bad_directory_rests)
+/* A pool and two queues that spill everything to second_dir (and the usual one, of two). */
+static void begin_second_dir(size_t count)
 {
     const char *dirs[2];
     mm_chunk_pool_desc desc;
@@ -1426,12 +1426,18 @@ TEST(bad_directory_rests)
     test_allocator_init(&memory);
     desc.allocator = &memory.base;
     desc.temp_dirs = dirs;
-    desc.temp_dir_count = 2;
+    desc.temp_dir_count = count;
     CHECK_EQ(mm_chunk_pool_init(&pool, &desc), MM_STATUS_OK);
     mm_chunkqueue_init(&q, &pool);
     mm_chunkqueue_init(&q2, &pool);
     mm_chunkqueue_set_spill(&q, 0);
     mm_chunkqueue_set_spill(&q2, 0);
+}
+
+/* A directory that refused is not tried again by any queue for a while, and then it is. */
+TEST(bad_directory_rests)
+{
+    CHECK_SUB(begin_second_dir(2));
     shim.bad = second_dir;
     shim.clock = 1000;
     CHECK_EQ(mm_chunkqueue_append_mem(&q, "a", 1), MM_STATUS_OK);
@@ -1488,28 +1494,6 @@ TEST(directories_that_are_none)
 }
 
 #ifdef MMI_DIRS
-/* A pool and two queues that spill everything to second_dir. */
-static void begin_second_dir(void)
-{
-    const char *dirs[1];
-    mm_chunk_pool_desc desc;
-    fixture();
-    shim_reset();
-    memcpy(second_dir + sizeof(second_dir) - 7, "XXXXXX", 6);
-    CHECK(mkdtemp(second_dir) != NULL);
-    dirs[0] = second_dir;
-    memset(&desc, 0, sizeof(desc));
-    test_allocator_init(&memory);
-    desc.allocator = &memory.base;
-    desc.temp_dirs = dirs;
-    desc.temp_dir_count = 1;
-    CHECK_EQ(mm_chunk_pool_init(&pool, &desc), MM_STATUS_OK);
-    mm_chunkqueue_init(&q, &pool);
-    mm_chunkqueue_init(&q2, &pool);
-    mm_chunkqueue_set_spill(&q, 0);
-    mm_chunkqueue_set_spill(&q2, 0);
-}
-
 /* Whether a fresh queue can spill: the status when not. */
 static mm_status spills(void)
 {
@@ -1524,7 +1508,7 @@ static mm_status spills(void)
 TEST(directories_are_opened_once)
 {
     char moved[sizeof(second_dir) + 8];
-    CHECK_SUB(begin_second_dir());
+    CHECK_SUB(begin_second_dir(1));
     CHECK_EQ(mm_chunk_pool_open_dirs(&pool), MM_STATUS_OK);
     CHECK(pool.temp_dirs[0].fd >= 0 && shim.calls == 1);
     CHECK_EQ(mm_chunk_pool_open_dirs(&pool), MM_STATUS_OK);
@@ -1545,7 +1529,7 @@ TEST(directories_are_opened_once)
 TEST(directories_that_come_back)
 {
     char other[sizeof(second_dir) + 8];
-    CHECK_SUB(begin_second_dir());
+    CHECK_SUB(begin_second_dir(1));
     snprintf(other, sizeof(other), "%s-other", second_dir);
     CHECK_EQ(mkdir(other, 0700), 0);
     shim_fail(1, 0, EMFILE);
@@ -1573,7 +1557,7 @@ TEST(directories_that_come_back)
 TEST(directories_behind_links)
 {
     char other[sizeof(second_dir) + 8];
-    CHECK_SUB(begin_second_dir());
+    CHECK_SUB(begin_second_dir(1));
     snprintf(other, sizeof(other), "%s-other", second_dir);
     CHECK_EQ(rename(second_dir, other), 0);
     CHECK_EQ(symlink(other, second_dir), 0);
@@ -1601,7 +1585,7 @@ TEST(directories_outlive_a_chroot)
 {
     int status = 0;
     pid_t child;
-    CHECK_SUB(begin_second_dir());
+    CHECK_SUB(begin_second_dir(1));
     fflush(stdout);
     child = fork();
     CHECK(child >= 0);
