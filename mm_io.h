@@ -81,14 +81,16 @@ EXAMPLE
     {
         mm_chunk_pool pool;
         mm_chunkqueue q;
+        mm_status status;
         int64_t sent;
         if (mm_chunk_pool_init(&pool, NULL) != MM_STATUS_OK) return 1;
         mm_chunkqueue_init(&q, &pool);
         mm_chunkqueue_append_mem(&q, "header\n", 7);
         mm_chunkqueue_append_file(&q, "/etc/passwd", 0, 5);
-        if (mm_io_write(&q, 1, 0, &sent) != MM_STATUS_OK || sent != 12) return 1;
+        do status = mm_io_write(&q, 1, 0, &sent);
+        while (status == MM_STATUS_YIELD); // a server would serve others meanwhile
         mm_chunkqueue_deinit(&q);
-        return (int)mm_chunk_pool_deinit(&pool);
+        return status != MM_STATUS_OK || mm_chunk_pool_deinit(&pool) != MM_STATUS_OK;
     }
     --->8---
 
