@@ -2,12 +2,14 @@
 # `make help` lists the targets. All that is built lies in $(BUILD); the headers need no building.
 #
 # To override:  CC CFLAGS CPPFLAGS LDFLAGS  as everywhere
+#               PREFIX DESTDIR              where `make install` puts things, and below which folder
 #               SETUP=no                    install nothing, only say what is missing
 #               V=1                         show the commands
 # A variant is the same rules in another place: make BUILD=build/asan SANITIZE=address,undefined
 
 CFLAGS ?= -O2 -g
 PYTHON ?= python3
+PREFIX = /usr/local
 BUILD = build
 DIR = demo/www
 PORT = 8443
@@ -83,11 +85,53 @@ test-programs: $(tests) ## build the test programs without running them
 
 preload-programs: $(preloads) heap heap-modes ## build the programs that test the heap in the place of malloc
 
+# Each file, and where it goes below PREFIX.
+installed = $(foreach part,$(parts),mm_$(part).h:include/mm_$(part).h) \
+    $(BUILD)/libmm_heap.so:lib/libmm_heap.so $(BUILD)/libmm_heap_debug.so:lib/libmm_heap_debug.so \
+    $(BUILD)/libmm_heap_secure.so:lib/libmm_heap_secure.so \
+    $(BUILD)/mm.pc:share/pkgconfig/mm.pc \
+    packaging/mm-config.cmake:share/cmake/mm/mm-config.cmake \
+    $(BUILD)/mm-config-version.cmake:share/cmake/mm/mm-config-version.cmake \
+    $(BUILD)/mmserve:bin/mmserve $(BUILD)/mmserve.1:share/man/man1/mmserve.1 \
+    packaging/mmserve.bash:share/bash-completion/completions/mmserve \
+    packaging/mmserve.zsh:share/zsh/site-functions/_mmserve \
+    packaging/mmserve.fish:share/fish/vendor_completions.d/mmserve.fish \
+    demo/mmserve.service:share/doc/mm/mmserve.service $(foreach text,README.md CHANGELOG.md LICENSE, \
+        $(text):share/doc/mm/$(text))
+
+install: all heap heap-modes ## install headers, heap and server below PREFIX, which is /usr/local
+install: $(BUILD)/mm.pc $(BUILD)/mm-config-version.cmake $(BUILD)/mmserve.1
+	@for pair in $(installed); do \
+	    case $$pair in *:bin/*) mode=755;; *) mode=644;; esac; \
+	    install -D -m $$mode $${pair%:*} "$(DESTDIR)$(PREFIX)/$${pair#*:}" || exit; \
+	done
+
+uninstall: ## remove what `make install` put there
+	@for pair in $(installed); do rm -f "$(DESTDIR)$(PREFIX)/$${pair#*:}"; done
+	@rmdir "$(DESTDIR)$(PREFIX)/share/cmake/mm" "$(DESTDIR)$(PREFIX)/share/doc/mm" 2>/dev/null || :
+
+mm.h: $(BUILD)/mm.h ## join the six headers into one, build/mm.h
+
 clean: ## remove what was built
 	rm -rf $(BUILD)
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+	@sed -n 's/^\([a-z.-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+
+version = $$(sed -n '1s/.* - v\([0-9.]*\) - .*/\1/p' mm_buffer.h)
+parts := buffer arena pool heap chunk io
+
+$(BUILD)/mm.h: packaging/join.sh $(parts:%=mm_%.h)
+	@mkdir -p $(@D) && packaging/join.sh >$@
+
+$(BUILD)/%: packaging/%.in mm_buffer.h always
+	@mkdir -p $(@D) && sed "s|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(version)|" $< >$@
+
+# Of the day of the release, or of today before there is one.
+$(BUILD)/mmserve.1: packaging/man.awk $(BUILD)/mmserve
+	@date=$$(sed -n 's/^## \[[0-9.]*\] - //p' CHANGELOG.md | head -n 1); \
+	$(BUILD)/mmserve --help | \
+	    awk -v version="$(version)" -v date="$${date:-$$(date +%F)}" -f packaging/man.awk >$@
 
 $(BUILD)/mmserve: $(objects) $(BUILD)/harden.link
 	@echo "  LINK $@"
@@ -176,7 +220,7 @@ setup-full: | setup
 	@tests/setup.sh full
 
 .PHONY: all run heap heap-modes test check-all bench bench-programs fuzz test-programs preload-programs clean \
-    help setup setup-bench setup-full always
+    install uninstall mm.h help setup setup-bench setup-full always
 .DELETE_ON_ERROR:
 .SECONDARY:
 -include $(objects:.o=.d) $(tests:=.d) $(preloads:=.d) $(targets:%=$(BUILD)/fuzz/%.d) \

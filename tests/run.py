@@ -221,6 +221,8 @@ def run_all():
         group.preload(BUILD, "all_*.py")
     with Group("check/metrics") as group:
         group.run("check/metrics", [sys.executable, TOP / "tests/check-metrics.py"])
+    with Group("check/packaging") as group:
+        group.run("check/packaging", [sys.executable, TOP / "tests/check-packaging.py"])
     with Group("check/windows") as group:
         group.run("check/windows", [sys.executable, TOP / "tests/check-windows.py"])
     with Group("server, large") as group:

@@ -68,6 +68,8 @@ look() { # sets $missing
     has testssl.sh command -v testssl
     has prometheus command -v promtool
     has slowhttptest command -v slowhttptest
+    has cmake command -v cmake
+    has groff-base command -v groff
     # what runs on our heap in the place of malloc
     has sqlite3 command -v sqlite3
     has nodejs command -v node
