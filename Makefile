@@ -110,6 +110,13 @@ uninstall: ## remove what `make install` put there
 	@for pair in $(installed); do rm -f "$(DESTDIR)$(PREFIX)/$${pair#*:}"; done
 	@rmdir "$(DESTDIR)$(PREFIX)/share/cmake/mm" "$(DESTDIR)$(PREFIX)/share/doc/mm" 2>/dev/null || :
 
+# For editors and clang-tidy: what the compiler is told for each file of the server.
+compile-commands: $(BUILD)/harden.compile ## write build/compile_commands.json, for editors
+	@for source in demo/*.c; do \
+	    printf '{"directory": "%s", "file": "%s", "command": "%s"},\n' "$(CURDIR)" $$source \
+	        "$(filter-out -MMD -MP,$(COMPILE)) $$(cat $(BUILD)/harden.compile) -DMM_IO_OPENSSL $(SSL_CFLAGS) -c $$source"; \
+	done | sed '1s/^/[/; $$s/,$$/]/' >$(BUILD)/compile_commands.json
+
 mm.h: $(BUILD)/mm.h ## join the six headers into one, build/mm.h
 
 clean: ## remove what was built
@@ -220,7 +227,7 @@ setup-full: | setup
 	@tests/setup.sh full
 
 .PHONY: all run heap heap-modes test check-all bench bench-programs fuzz test-programs preload-programs clean \
-    install uninstall mm.h help setup setup-bench setup-full always
+    install uninstall compile-commands mm.h help setup setup-bench setup-full always
 .DELETE_ON_ERROR:
 .SECONDARY:
 -include $(objects:.o=.d) $(tests:=.d) $(preloads:=.d) $(targets:%=$(BUILD)/fuzz/%.d) \

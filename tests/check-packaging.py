@@ -2,8 +2,10 @@
 """What `make install` puts in place is complete, can be used in each of the usual ways, and can be
 taken away again; `make mm.h` is as good as the six headers. Run by run.py --all."""
 import functools
+import json
 import os
 import re
+import shlex
 import shutil
 
 from checks import BUILD, CC, HEADERS, STRICT, TOP, Failed, main, pkg_config, run, write
@@ -98,6 +100,17 @@ def manual_has_all():
         raise Failed(f"not in the manual: {missing}")
 
 
+def commands_compile():
+    """Each of them, as an editor would run it, on a file of the server."""
+    make("compile-commands")
+    commands = json.loads((BUILD / "compile_commands.json").read_text())
+    if {entry["file"] for entry in commands} != {
+            str(path.relative_to(TOP)) for path in TOP.glob("demo/*.c")}:
+        raise Failed(str(commands))
+    entry = next(entry for entry in commands if entry["file"] == "demo/html.c")
+    run([*shlex.split(entry["command"]), "-o", FOLDER / "html.o"], cwd=entry["directory"])
+
+
 def complete(words):
     """What bash offers for the last of some words, the one that is yet to be completed."""
     script = ('source "$0"; compopt() { :; }; PATH=$1:$PATH; shift; _mmserve mmserve "$2" "$1"; '
@@ -160,5 +173,6 @@ main([("pkg-config", pkg_config_finds_it), ("plain copy", copies_do),
       ("CMake add_subdirectory", functools.partial(
           cmake, "cmake-add", f'add_subdirectory("{TOP}" mm)')),
       ("man page", manual_has_all), ("bash completion", bash_completes),
+      ("compile_commands.json", commands_compile),
       ("uninstall", is_taken_away), ("mm.h in C++", joined_is_cplusplus),
       *((f"mm.h, unit/{name}", functools.partial(joined, name)) for name in JOINED)])
