@@ -199,6 +199,8 @@ def run_all():
     for name, options in variants.items():
         with Group(f"build/{name}") as group:
             group.make(f"BUILD={BUILD}/{name}", "WERROR=-Werror", *options, "all", "test-programs")
+    with Group("check/compile, more") as group:
+        group.run("check/compile", [sys.executable, TOP / "tests/check-compile.py", "--more"])
     with Group("programs, clang") as group:
         group.programs(f"{BUILD}/clang")
     with Group("programs, ASan+UBSan") as group:
