@@ -226,7 +226,8 @@ ERRORS
     A foreign pointer: MM_HEAP_FATAL. Foreign are pointers that the page map does not know, those
     to free pages included. A pointer into the middle of a block, a second free: the same under
     MM_HEAP_SECURE and MM_HEAP_DEBUG; without them always for blocks above 32 KiB, for smaller ones
-    where it costs nothing to see.
+    where it costs nothing to see: the block that was freed last, and one that another thread freed
+    and that has not come home yet, or has but in a list that a second free joined with others.
 
 LICENSE
     See the end of this file.
@@ -875,6 +876,13 @@ extern "C" {
 #else
 #define MMI_HEAP_CHECKED 0
 #endif
+/* Without it, blocks are marked while they are on their way home from another thread, when a second
+   free of one would join lists or bend one to a ring. A memory checker finds it by itself. */
+#if defined(MM_HEAP_SECURE) || defined(MMI_ASAN) || defined(MM_VALGRIND)
+#define MMI_HEAP_TRAVEL 0
+#else
+#define MMI_HEAP_TRAVEL 1
+#endif
 #ifndef MMI_HEAP_ENCODED
 #define MMI_HEAP_ENCODED MMI_HEAP_CHECKED /* links and marks are under a key of their page */
 #endif
@@ -896,7 +904,8 @@ extern "C" {
 /* The start of a free block. */
 typedef struct mmi_heap_block {
     struct mmi_heap_block *next; /* coded, see mmi_heap_code */
-    uint64_t key; /* MM_HEAP_SECURE: mmi_heap_mark_of() while free, something else while live */
+    uint64_t key; /* mmi_heap_mark_of(), or something else while live: with MM_HEAP_SECURE while
+                     free, without it on the way home to a thread, see MMI_HEAP_TRAVEL */
 } mmi_heap_block;
 
 /* What MM_SYS_MMAP returned, to be unmapped whole. */
@@ -1116,6 +1125,11 @@ static MM_COLD void mmi_heap_misuse(const char *message, const void *ptr)
     mmi_atomic_add(&mmi_heap_here.misuses, 1);
     MM_HEAP_FATAL(message, ptr);
     (void)message, (void)ptr;
+}
+
+static MM_COLD void mmi_heap_freed_twice(const void *ptr)
+{
+    mmi_heap_misuse("mm_heap: block freed twice", ptr);
 }
 
 /* So many bytes were given back to the system. */
@@ -3220,15 +3234,28 @@ static void mmi_heap_parcel_put(mmi_heap_cache *cache, mmi_heap_cache *owner, mm
     }
 }
 
+/* Whether a block is on its way home, as far as can be told. */
+static inline bool mmi_heap_travels(const mmi_heap_page *page, const mmi_heap_block *block)
+{
+    return MMI_HEAP_TRAVEL && block->key == mmi_heap_mark_of(page, block);
+}
+
+static inline void mmi_heap_arrive(mmi_heap_block *block)
+{
+    if (MMI_HEAP_TRAVEL) block->key = 0;
+}
+
 /* Returns the first blocks of a list, as many as are of the same page, to that page; the rest. */
 static mmi_heap_block *mmi_heap_return_run(mmi_heap_cache *cache, mmi_heap_page *page,
-                                           mmi_heap_block *block)
+                                           mmi_heap_block *block, bool marked)
 {
     size_t used = mmi_heap_peek(&page->used), bytes = page->granules * MMI_HEAP_GRANULE;
     mmi_heap_block *free = page->free;
     while (block != NULL && (size_t)((char *)block - page->start) < bytes &&
-           mmi_heap_is_block(page, block) && mmi_heap_is_marked(page, block)) {
+           mmi_heap_is_block(page, block) && mmi_heap_is_marked(page, block) &&
+           (!marked || mmi_heap_travels(page, block))) {
         mmi_heap_block *next = mmi_heap_block_next(block);
+        if (marked) mmi_heap_arrive(block);
         mmi_heap_block_link(block, free);
         free = block;
         used--;
@@ -3241,29 +3268,34 @@ static mmi_heap_block *mmi_heap_return_run(mmi_heap_cache *cache, mmi_heap_page 
 }
 
 /* Returns all blocks of a list to where their page's blocks go; those whose page was adopted
-   meanwhile travel on. A link that was overwritten is noticed here if it leads out of the heap; the
-   rest is lost. */
-static void mmi_heap_return_all(mmi_heap_cache *cache, mmi_heap_block *block, bool for_use)
+   meanwhile travel on. sent: others freed them, so there is use for them here. A link that was
+   overwritten is noticed if it leads out of the heap or to a block that did not travel: then the
+   list was joined with another, or made a ring, by a second free. The rest is lost. */
+static void mmi_heap_return_all(mmi_heap_cache *cache, mmi_heap_block *block, bool sent)
 {
+    bool marked = MMI_HEAP_TRAVEL && sent && cache->heap == NULL;
     while (block != NULL) {
         mmi_heap_page *page = mmi_heap_page_at(block);
         mmi_heap_cache *owner = page == NULL ? NULL : mmi_heap_owner(page);
         mmi_heap_block *next;
-        if (owner == NULL || !mmi_heap_is_live(page, block) ||
-            !mmi_heap_is_marked(page, block)) {
-            mmi_heap_misuse("mm_heap: a free block was written to", block);
+        if (owner == NULL || !mmi_heap_is_live(page, block) || !mmi_heap_is_marked(page, block) ||
+            (marked && !mmi_heap_travels(page, block))) {
+            mmi_heap_misuse("mm_heap: a free block was written to, or freed twice", block);
             return;
         }
         next = mmi_heap_block_next(block);
         if (owner != cache) {
+            if (MMI_HEAP_TRAVEL) block->key = mmi_heap_mark_of(page, block);
             mmi_heap_remote_push(owner, block, block);
         } else if (page->index == MMI_HEAP_AREA) {
+            mmi_heap_arrive(block);
             mmi_heap_chunk_free(cache, page, block);
-        } else if (for_use && mmi_heap_fast_takes(page->fast, page)) {
+        } else if (sent && mmi_heap_fast_takes(page->fast, page)) {
             mmi_heap_block_open(block);
+            mmi_heap_arrive(block);
             mmi_heap_fast_push(page->fast, page, block, sizeof(*block));
         } else {
-            next = mmi_heap_return_run(cache, page, block);
+            next = mmi_heap_return_run(cache, page, block, marked);
         }
         block = next;
     }
@@ -3463,18 +3495,24 @@ static mmi_heap_block *mmi_heap_unhole(mmi_heap_page *page, size_t *count)
     return mmi_heap_hole_cut(page, first, length, NULL, count);
 }
 
-/* Sets the bits of the blocks that are free. */
-static void mmi_heap_page_mark(mmi_heap_page *page, uint64_t *free)
+/* Sets the bits of the blocks that are free. False: one is in the list twice, so it has no end. */
+static bool mmi_heap_page_mark(mmi_heap_page *page, uint64_t *free)
 {
     size_t os_page = mmi_heap_here.os_page, size = page->block_size, first, length, i;
     mmi_heap_block *block;
     for (block = page->free; block != NULL; block = mmi_heap_block_next(block)) {
-        mmi_heap_bit_set(free, (size_t)((char *)block - page->start) / size);
+        i = (size_t)((char *)block - page->start) / size;
+        if (mmi_heap_bit(free, i)) {
+            mmi_heap_freed_twice(block);
+            return false;
+        }
+        mmi_heap_bit_set(free, i);
     }
     for (first = 0; (length = mmi_heap_hole_next(page, &first)) > 0; first += length) {
         size_t to = ((first + length) * os_page + size - 1) / size;
         for (i = first * os_page / size; i < to; i++) mmi_heap_bit_set(free, i);
     }
+    return true;
 }
 
 /* Makes holes of all pages of the system that only free blocks touch; whether one is new. */
@@ -3520,8 +3558,7 @@ static void mmi_heap_page_purge(mmi_heap_page *page)
     size_t os_page = mmi_heap_here.os_page, first, length, count, before, after;
     if (MMI_HEAP_CHECKED || page->free == NULL) return;
     memset(free, 0, sizeof(free));
-    mmi_heap_page_mark(page, free);
-    if (!mmi_heap_page_dig(page, free)) return;
+    if (!mmi_heap_page_mark(page, free) || !mmi_heap_page_dig(page, free)) return;
     mmi_heap_page_forget(page);
     before = mmi_heap_peek(&page->hollow);
     mmi_heap_hollow(page);
@@ -3888,13 +3925,27 @@ static bool mmi_heap_may_free(mmi_heap_page *page, mmi_heap_block *block)
     mmi_heap_block_open(block);
     if (MM_LIKELY(block->key != mmi_heap_mark_of(page, block))) return true;
     MM_TRACK_POISON(block, sizeof(*block));
-    mmi_heap_misuse("mm_heap: block freed twice", block);
+    mmi_heap_freed_twice(block);
     return false;
 }
 
-static MM_COLD void mmi_heap_freed_twice(const void *ptr)
+/* Sends a block that may be freed home, by way of a parcel if the thread has a cache. None may be
+   left for a first-class heap when it is destroyed, and no mark, for its pages are cut anew though
+   blocks are on their way: there, a second free is found only if it is the next. */
+static void mmi_heap_send(mmi_heap_page *page, mmi_heap_block *block)
 {
-    mmi_heap_misuse("mm_heap: block freed twice", ptr);
+    mmi_heap_cache *cache = mmi_heap_mine, *owner = mmi_heap_owner(page);
+    bool of_heap = (mmi_heap_peek(&page->owner) & MMI_HEAP_OWNER_HEAP) != 0;
+    size_t size = mmi_heap_block_size(page, block);
+    if (MM_UNLIKELY(of_heap ? mmi_atomic_load(&owner->remote) == (size_t)block
+                            : mmi_heap_travels(page, block))) {
+        mmi_heap_freed_twice(block);
+        return;
+    }
+    if (MMI_HEAP_TRAVEL && !of_heap) block->key = mmi_heap_mark_of(page, block);
+    mmi_heap_block_close(page, block, NULL, size);
+    if (of_heap || mmi_heap_has_none(cache)) mmi_heap_remote_push(owner, block, block);
+    else mmi_heap_parcel_put(cache, owner, block, size);
 }
 
 /* The block is not of one of the calling thread's pages. Needs no cache, so a thread that only
@@ -3903,7 +3954,6 @@ static MMI_HEAP_NOINLINE void mmi_heap_free_slow(void *ptr, mmi_heap_page *page)
 {
     mmi_heap_block *block = (mmi_heap_block *)ptr;
     mmi_heap_cache *cache = mmi_heap_mine, *owner;
-    size_t size;
     if (ptr == NULL) return;
     if (page == NULL) {
         mmi_heap_misuse("mm_heap: pointer to no block of the heap", ptr);
@@ -3917,14 +3967,7 @@ static MMI_HEAP_NOINLINE void mmi_heap_free_slow(void *ptr, mmi_heap_page *page)
     } else if (owner == cache) {
         mmi_heap_chunk_free(cache, page, ptr);
     } else {
-        size = mmi_heap_block_size(page, ptr);
-        mmi_heap_block_close(page, block, NULL, size);
-        /* No parcel may be left for a first-class heap when it is destroyed. */
-        if ((mmi_heap_peek(&page->owner) & MMI_HEAP_OWNER_HEAP) != 0 || mmi_heap_has_none(cache)) {
-            mmi_heap_remote_push(owner, block, block);
-        } else {
-            mmi_heap_parcel_put(cache, owner, block, size);
-        }
+        mmi_heap_send(page, block);
     }
 }
 
@@ -5661,11 +5704,13 @@ static void mmi_heap_sum_free(mm_heap_class_stats *row, size_t bytes, size_t blo
    that no block of it can vanish. The pages were added before. */
 static void mmi_heap_sum_cache(mmi_heap_sum *sum, mmi_heap_cache *cache)
 {
-    mmi_heap_block *first = mmi_heap_remote_take(cache), *last = NULL, *block;
-    size_t index;
+    mmi_heap_block *first = mmi_heap_remote_take(cache), *last = NULL, *block, *seen = NULL;
+    size_t index, steps = 0;
     for (block = first; block != NULL; block = mmi_heap_block_next(block)) {
         mmi_heap_page *page = mmi_heap_page_at(block);
-        if (page == NULL) break; /* damaged: cut off */
+        if (page == NULL || block == seen) break; /* damaged, or a ring: cut off */
+        if ((steps & (steps + 1)) == 0) seen = block; /* in a ring sooner or later, for long enough */
+        steps++;
         mmi_heap_sum_free(&sum->rows[page->index], mmi_heap_block_size(page, block), 1);
         last = block;
     }
@@ -6108,7 +6153,7 @@ static bool mmi_heap_walk_blocks(const mmi_heap_walker *walker, mmi_heap_page *p
     if (page->granules == 0) return true; /* it has gone by that */
     carved = mmi_heap_peek(&page->carved);
     memset(free, 0, sizeof(free));
-    mmi_heap_page_mark(page, free);
+    if (!mmi_heap_page_mark(page, free)) return true;
     for (i = 0; i < carved; i++) {
         if (mmi_heap_bit(free, i)) continue;
         if (!mmi_heap_visit(walker, heap, page->start + i * size, size)) return false;

@@ -535,13 +535,106 @@ TEST(double_frees_are_refused)
     CHECK_SUB(check_double_free(HUGE_SIZE));
 }
 
-#ifdef MM_HEAP_SECURE
-static void *free_it(void *ptr)
+static MM_UNUSED void *free_it(void *ptr)
 {
     mm_heap_free(ptr);
     return NULL;
 }
 
+/* A second free of blocks that wait to go home, or are on the way, is found wherever the thread
+   that frees them keeps them, though release mode cannot tell what is free in general. */
+#if !defined(MMI_ASAN) && !defined(MM_VALGRIND) /* which would report the writes */
+static void *free_twice(void *value)
+{
+    void **blocks = (void **)value;
+    size_t i;
+    for (i = 0; i < 3; i++) mm_heap_free(blocks[i]);
+    for (i = 0; i < 3; i++) mm_heap_free(hide(blocks[i]));
+    return NULL;
+}
+
+static void *free_twice_with_a_cache(void *value)
+{
+    mm_heap_free(mm_heap_alloc(16));
+    return free_twice(value);
+}
+
+static void check_double_free_elsewhere(size_t size, void *(*run)(void *))
+{
+    size_t misuse = fatals, i;
+    void *blocks[3];
+    pthread_t thread;
+    for (i = 0; i < 3; i++) CHECK((blocks[i] = mm_heap_alloc(size)) != NULL);
+    start(&thread, run, blocks);
+    join(thread);
+    CHECK_EQ(fatals, misuse + 3);
+    CHECK_EQ(stats_now().live_blocks, 0);
+    mm_heap_trim(); /* which brings all home, once */
+    CHECK_EQ(fatals, misuse + 3);
+    CHECK(mm_heap_check());
+    for (i = 0; i < 3; i++) {
+        CHECK((blocks[i] = mm_heap_alloc(size)) != NULL); /* may have been marked, and is not */
+        start(&thread, free_it, blocks[i]);
+        join(thread);
+    }
+    CHECK_EQ(fatals, misuse + 3);
+    CHECK_QUIET();
+}
+
+TEST(double_frees_in_another_thread_are_refused)
+{
+    static const size_t sizes[] = {1, 16, 1000, 30000, 100000, 1000000};
+    size_t i;
+    for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        CHECK_SUB(check_double_free_elsewhere(sizes[i], free_twice));
+        CHECK_SUB(check_double_free_elsewhere(sizes[i], free_twice_with_a_cache));
+    }
+}
+
+/* Its owner frees a block that another thread has freed before, so that what was on its way home
+   ends in a list: found when all come home, or by MM_HEAP_SECURE at once. */
+TEST(double_frees_do_not_join_lists)
+{
+    void *blocks[8];
+    size_t i, misuse = fatals;
+    pthread_t thread;
+    for (i = 0; i < 8; i++) CHECK((blocks[i] = mm_heap_alloc(500)) != NULL);
+    for (i = 0; i < 4; i++) mm_heap_free(blocks[i]);
+    for (i = 4; i < 8; i++) {
+        start(&thread, free_it, blocks[i]);
+        join(thread);
+    }
+    mm_heap_free(hide(blocks[7]));
+    for (i = 0; i < 1000; i++) CHECK(mm_heap_alloc(500) != NULL);
+    mm_heap_trim();
+    CHECK_EQ(fatals, misuse + 1);
+    heap_forget();
+}
+
+#ifndef MM_HEAP_SECURE
+/* Lists that a second free made a ring of, where release mode has no mark, end all the same. */
+TEST(rings_have_an_end)
+{
+    size_t misuse = fatals, i;
+    mm_heap *heap = mm_heap_create(NULL);
+    void *blocks[3];
+    pthread_t thread;
+    CHECK(heap != NULL);
+    for (i = 0; i < 3; i++) CHECK((blocks[i] = mm_heap_alloc_in(heap, 100)) != NULL);
+    start(&thread, free_twice, blocks);
+    join(thread);
+    (void)stats_now(); /* walks what comes home */
+    mm_heap_destroy(heap);
+    for (i = 0; i < 9; i++) CHECK((blocks[i % 3] = mm_heap_alloc(3000)) != NULL);
+    for (i = 0; i < 4; i++) mm_heap_free(hide(blocks[i % 2])); /* a, b, a, b */
+    mm_heap_trim();
+    CHECK(fatals > misuse);
+    heap_forget();
+}
+#endif
+#endif
+
+#ifdef MM_HEAP_SECURE
 TEST(double_frees_of_two_threads_are_refused)
 {
     void *ptr = mm_heap_alloc(100), *other = mm_heap_alloc(100);
@@ -989,6 +1082,7 @@ TEST(blocks_find_an_owner_that_changed)
     while (mine != NULL && mmi_heap_owner(page) == former);
     CHECK(mine != NULL && mmi_heap_owner(page) == mmi_heap_mine);
     /* as by a thread that looked just before */
+    if (MMI_HEAP_TRAVEL) late->key = mmi_heap_mark_of(page, late);
     mmi_heap_block_close(mmi_heap_page_at(late), late, NULL, 96);
     mmi_heap_remote_push(former, late, late);
     CHECK(mm_heap_check());
@@ -1654,7 +1748,14 @@ TEST(empty_spans_go_back)
 #elif defined(MM_VALGRIND)
 #define TESTS_OF_TOOL
 #else
-#define TESTS_OF_TOOL T(check_notices_damage), T(damaged_link_does_not_crash_the_flush),
+#define TESTS_OF_TOOL \
+    T(check_notices_damage), T(damaged_link_does_not_crash_the_flush), \
+        T(double_frees_in_another_thread_are_refused), T(double_frees_do_not_join_lists),
+#endif
+#if defined(MMI_ASAN) || defined(MM_VALGRIND)
+#define TESTS_OF_RINGS
+#else
+#define TESTS_OF_RINGS T(rings_have_an_end),
 #endif
 #if UINTPTR_MAX > 0xffffffffu
 #define TESTS_OF_64_BIT T(mappings_out_of_reach_are_refused),
@@ -1664,7 +1765,7 @@ TEST(empty_spans_go_back)
 #ifdef MM_HEAP_SECURE
 #define TESTS_OF_SECURE T(double_frees_of_two_threads_are_refused),
 #else
-#define TESTS_OF_SECURE T(trim_lets_go_of_what_lies_between_blocks),
+#define TESTS_OF_SECURE T(trim_lets_go_of_what_lies_between_blocks), TESTS_OF_RINGS
 #endif
 #ifndef _WIN32
 #define TESTS_OF_POSIX T(child_of_a_fork_in_a_storm_can_allocate), T(misaligned_mappings_are_used),
