@@ -1025,6 +1025,7 @@ typedef struct mmi_heap_cache {
     size_t purged;
     uint64_t ticked;
     size_t until_tick;                 /* chunks to be freed before the clock is read again */
+    bool home;                         /* on the shelf: all but what is in remote is home */
     struct mmi_heap_cache *next;       /* all caches, under the lock */
     struct mmi_heap_cache *shelf_next; /* under the lock */
 #if MMI_HEAP_DELAYED
@@ -3371,6 +3372,13 @@ static void mmi_heap_collect(mmi_heap_cache *cache)
         if (cache->fast[index].list != NULL) mmi_heap_fast_flush(cache, index);
         mmi_heap_pages_drop(cache, index);
     }
+    cache->home = true;
+}
+
+/* The same for a cache on the shelf, of which nothing but others' frees makes work again. */
+static void mmi_heap_collect_shelved(mmi_heap_cache *cache)
+{
+    if (!cache->home || mmi_atomic_load(&cache->remote) != 0) mmi_heap_collect(cache);
 }
 
 /* How many blocks are to be cut off the part of the page that was never used. */
@@ -3570,11 +3578,16 @@ static void mmi_heap_page_purge(mmi_heap_page *page)
     if (after > before) mmi_heap_returned(after - before);
 }
 
+static size_t mmi_heap_page_granules(size_t index)
+{
+    return mmi_heap_class_size(index) <= MMI_HEAP_SMALL_MAX ? 1 : MMI_HEAP_MEDIUM_GRANULES;
+}
+
 /* A page for a class straight from the page heap, or NULL. */
 static mmi_heap_page *mmi_heap_page_new(mmi_heap_cache *cache, size_t index)
 {
     size_t size = mmi_heap_class_size(index);
-    size_t granules = size <= MMI_HEAP_SMALL_MAX ? 1 : MMI_HEAP_MEDIUM_GRANULES;
+    size_t granules = mmi_heap_page_granules(index);
     mmi_heap_page *page;
     bool clean;
     if (!mmi_heap_may_take(cache->heap, granules * MMI_HEAP_GRANULE)) return NULL;
@@ -3645,6 +3658,13 @@ static void mmi_heap_shelf_put(mmi_heap_cache *cache)
     else h->shelf_last->shelf_next = cache;
     h->shelf_last = cache;
     mmi_heap_unlock();
+}
+
+/* Puts back what was borrowed, and has perhaps blocks in its lists now. */
+static void mmi_heap_cache_return(mmi_heap_cache *cache)
+{
+    cache->home = false;
+    mmi_heap_shelf_put(cache);
 }
 
 /* The end of a thread. It may still free (that needs no cache) and allocate (it borrows one). */
@@ -3721,7 +3741,7 @@ static mmi_heap_page *mmi_heap_adopt(mmi_heap_cache *cache, size_t index)
     mmi_heap_cache *other = cache->heap != NULL ? NULL : mmi_heap_shelf_take(false);
     mmi_heap_page *page;
     if (other == NULL) return NULL;
-    mmi_heap_collect(other);
+    mmi_heap_collect_shelved(other);
     page = other->partial[index];
     if (page != NULL) {
         mmi_heap_unlist(other, page);
@@ -3747,26 +3767,50 @@ static void mmi_heap_shelf_each(void (*work)(mmi_heap_cache *cache))
     }
 }
 
+/* Whether no cache on the shelf has anything to bring home. */
+static bool mmi_heap_shelf_is_home(void)
+{
+    mmi_heap_cache *cache;
+    mmi_heap_lock();
+    cache = mmi_heap_here.shelf;
+    while (cache != NULL && cache->home && mmi_atomic_load(&cache->remote) == 0) {
+        cache = cache->shelf_next;
+    }
+    mmi_heap_unlock();
+    return cache == NULL;
+}
+
 /* Brings home what the cache and the caches on the shelf hold: twice, as a block whose page was
-   adopted travels on, and may reach a cache that was there already. */
+   adopted travels on, and may reach a cache that was there already. Who asks again and again, for
+   there is no memory, finds little to do on the shelf. */
 static void mmi_heap_collect_all(mmi_heap_cache *cache)
 {
     size_t pass;
     for (pass = 0; pass < 2; pass++) {
         if (!mmi_heap_has_none(cache)) mmi_heap_collect(cache);
-        mmi_heap_shelf_each(mmi_heap_collect);
+        if (!mmi_heap_shelf_is_home()) mmi_heap_shelf_each(mmi_heap_collect_shelved);
     }
     if (!mmi_heap_has_none(cache)) mmi_heap_collect(cache);
+}
+
+/* There is no memory: what other classes hold may do. A heap at a limit of its own leaves the shelf
+   alone, where nothing is of use to it. */
+static void mmi_heap_collect_for(mmi_heap_cache *cache, bool own_limit)
+{
+    if (own_limit) mmi_heap_collect(cache);
+    else mmi_heap_collect_all(cache);
 }
 
 /* A page of a class that has blocks to give, from wherever it costs least; or NULL. */
 static mmi_heap_page *mmi_heap_page_find(mmi_heap_cache *cache, size_t index)
 {
     mmi_heap_page *page;
+    size_t size;
     if (cache->partial[index] != NULL) return cache->partial[index];
     if ((page = mmi_heap_adopt(cache, index)) != NULL) return page;
     if ((page = mmi_heap_page_new(cache, index)) != NULL) return page;
-    mmi_heap_collect_all(cache); /* the system has no memory: use what other classes hold */
+    size = mmi_heap_page_granules(index) * MMI_HEAP_GRANULE;
+    mmi_heap_collect_for(cache, !mmi_heap_may_take(cache->heap, size));
     if (cache->partial[index] != NULL) return cache->partial[index];
     return mmi_heap_page_new(cache, index);
 }
@@ -3821,7 +3865,7 @@ static MMI_HEAP_NOINLINE void *mmi_heap_alloc_slow(const mmi_heap_fast *empty)
     if (MMI_HEAP_ENCODED && block == NULL && mmi_heap_refill(cache, index)) { /* broken: anew */
         block = mmi_heap_fast_pop(&cache->fast[index], index);
     }
-    if (borrowed) mmi_heap_shelf_put(cache);
+    if (borrowed) mmi_heap_cache_return(cache);
     return block != NULL ? block : mmi_heap_refuse(ENOMEM);
 }
 
@@ -3840,7 +3884,7 @@ static mmi_heap_chunk *mmi_heap_chunk_adopt(mmi_heap_cache *cache, size_t need)
 {
     mmi_heap_cache *other = cache->heap != NULL ? NULL : mmi_heap_shelf_take(false);
     if (other == NULL) return NULL;
-    mmi_heap_collect(other);
+    mmi_heap_collect_shelved(other);
     if (other->areas != NULL) mmi_heap_areas_adopt(cache, other);
     mmi_heap_shelf_put(other);
     return mmi_heap_chunk_take(cache, need);
@@ -3856,7 +3900,7 @@ static mmi_heap_chunk *mmi_heap_chunk_get(mmi_heap_cache *cache, size_t need)
     if ((chunk = mmi_heap_chunk_take(cache, need)) != NULL) return chunk;
     if ((chunk = mmi_heap_chunk_adopt(cache, need)) != NULL) return chunk;
     if (mmi_heap_area_new(cache, need)) return mmi_heap_chunk_take(cache, need);
-    mmi_heap_collect_all(cache);
+    mmi_heap_collect_for(cache, mmi_heap_area_granules(cache, need) == 0);
     if ((chunk = mmi_heap_chunk_take(cache, need)) != NULL) return chunk;
     return mmi_heap_area_new(cache, need) ? mmi_heap_chunk_take(cache, need) : NULL;
 }
@@ -3880,7 +3924,7 @@ static void *mmi_heap_alloc_chunk(size_t size, size_t alignment, bool *zero)
     if (mmi_heap_has_none(cache)) cache = mmi_heap_cache_get(&borrowed);
     if (cache == NULL) return NULL;
     block = mmi_heap_chunk_alloc(cache, size, alignment, zero);
-    if (borrowed) mmi_heap_shelf_put(cache);
+    if (borrowed) mmi_heap_cache_return(cache);
     return block;
 }
 
@@ -5709,7 +5753,7 @@ static void mmi_heap_sum_cache(mmi_heap_sum *sum, mmi_heap_cache *cache)
     for (block = first; block != NULL; block = mmi_heap_block_next(block)) {
         mmi_heap_page *page = mmi_heap_page_at(block);
         if (page == NULL || block == seen) break; /* damaged, or a ring: cut off */
-        if ((steps & (steps + 1)) == 0) seen = block; /* in a ring sooner or later, for long enough */
+        if ((steps & (steps + 1)) == 0) seen = block; /* in the ring, sooner or later */
         steps++;
         mmi_heap_sum_free(&sum->rows[page->index], mmi_heap_block_size(page, block), 1);
         last = block;

@@ -223,6 +223,55 @@ TEST(what_ended_threads_left_goes_back)
     CHECK_EQ(stats_now().committed, stats_now().metadata);
 }
 
+/* Allocates until there is no memory, and once more; how many blocks there were, all free again. */
+static size_t fill_up(mm_heap *heap)
+{
+    void **chain = NULL, **block;
+    size_t count = 0;
+    while ((block = (void **)mm_heap_alloc_in(heap, 500)) != NULL) {
+        *block = (void *)chain;
+        chain = block;
+        count++;
+    }
+    EXPECT(mm_heap_alloc_in(heap, 500) == NULL);
+    for (; chain != NULL; chain = block) {
+        block = (void **)*chain;
+        mm_heap_free(chain);
+    }
+    return count;
+}
+
+/* A limit is reached again and again: a heap with one of its own brings nothing home of what ended
+ * threads left, for it has no use for that, and the process brings it home once. */
+TEST(limits_make_short_work_of_ended_threads)
+{
+    mm_heap_desc desc = {"limited", (size_t)1 << 20, false};
+    mm_heap *heap = mm_heap_create(&desc);
+    mmi_heap_cache *cache;
+    size_t i, count;
+    CHECK(heap != NULL);
+    CHECK_SUB(gone_start());
+    cache = mmi_heap_owner(mmi_heap_page_at(gone[0].small[0]));
+    CHECK_SUB(gone_free(0));
+    mmi_heap_collect(mmi_heap_mine); /* sends the parcels */
+    CHECK(cache->home && mmi_atomic_load(&cache->remote) != 0);
+    count = fill_up(heap);
+    CHECK(count > 1000);
+    CHECK_EQ(fill_up(heap), count);
+    CHECK(mmi_atomic_load(&cache->remote) != 0);
+    CHECK(!mmi_heap_shelf_is_home());
+    mm_heap_set_limit(stats_now().committed);
+    CHECK(fill_up(NULL) > 1000);
+    CHECK(mmi_heap_shelf_is_home());
+    mm_heap_set_limit(0);
+    for (i = 1; i < GONE; i++) CHECK_SUB(gone_free(i));
+    mm_heap_destroy(heap);
+    CHECK_QUIET();
+    mm_heap_trim();
+    CHECK(mmi_heap_shelf_is_home() && mm_heap_check());
+    CHECK_EQ(stats_now().committed, stats_now().metadata);
+}
+
 // ---- the ends of threads ----
 
 static void *ends_run(void *value)
@@ -482,5 +531,6 @@ TEST(threads_fork_at_the_same_time)
 TEST_MAIN(T(threads_come_and_go_in_a_row), T(threads_come_and_go_in_batches),
           T(shelf_is_there_while_it_is_trimmed), T(what_ended_threads_left_is_used_up),
           T(chunks_that_ended_threads_left_are_used_up),
-          T(what_ended_threads_left_goes_back), T(threads_end_in_every_way),
+          T(what_ended_threads_left_goes_back),
+          T(limits_make_short_work_of_ended_threads), T(threads_end_in_every_way),
           T(children_of_a_fork_have_threads_again), T(threads_fork_at_the_same_time))
