@@ -692,6 +692,7 @@ int main(int argc, char **argv)
     ROW("web request", run_web, rest_web, 0, 100, 1, 1, {0});
     ROW("web request, 4 threads", run_web_threads, rest_web, 0, 800, 1, 1, {0});
     ROW("200 MB, all freed", run_all, NULL, 84700, 84700, 16, 16 * K, {0});
+    ROW("200 MB, all freed, once", run_all, NULL, 84700, 0, 16, 16 * K, {0});
     ROW("200 MB, all freed, trimmed", run_all, rest_all_trimmed, 84700, 0, 16, 16 * K, {0});
     ROW("100 MB, 90 % freed", run_fragmented, rest_as_it_is, 136000, 122400, 16, 4 * K, {0});
     ROW("100 MB, 90 % freed, trimmed", run_fragmented, rest_trimmed, 136000, 0, 16, 4 * K, {0});
