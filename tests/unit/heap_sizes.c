@@ -179,6 +179,32 @@ TEST(larger_alignments_with_every_class)
     CHECK_QUIET();
 }
 
+static size_t index_of(const void *block)
+{
+    return mmi_heap_page_at(block)->index;
+}
+
+/* MM_HEAP_HUGE says from where on a block is a mapping, be it among the classes or the chunks. */
+TEST(mappings_begin_where_it_is_said)
+{
+    char *last = (char *)mm_heap_alloc(MM_HEAP_HUGE), *first, *grown;
+    first = (char *)mm_heap_alloc((size_t)MM_HEAP_HUGE + 1);
+    CHECK(last != NULL && first != NULL);
+    CHECK(index_of(last) < MMI_HEAP_DIRECT);
+    CHECK_EQ(index_of(first), MMI_HEAP_DIRECT);
+    memset(last, 3, MM_HEAP_HUGE);
+    grown = (char *)mm_heap_realloc(last, (size_t)MM_HEAP_HUGE * 2);
+    CHECK(grown != NULL);
+    CHECK_EQ(index_of(grown), MMI_HEAP_DIRECT);
+    CHECK(is_filled(grown, 3, MM_HEAP_HUGE));
+    last = (char *)mm_heap_realloc(grown, 1000);
+    CHECK(last != NULL && is_filled(last, 3, 1000));
+    CHECK(index_of(last) < MMI_HEAP_DIRECT);
+    mm_heap_free(first);
+    mm_heap_free(last);
+    CHECK_QUIET();
+}
+
 TEST(good_sizes_are_kept)
 {
     size_t size, before = 0;
@@ -425,8 +451,8 @@ TEST(calloc_is_zero_between_others)
 }
 
 TEST_MAIN(T(every_size_with_every_alignment), T(every_size_with_every_alignment_between_fragments),
-          T(larger_alignments_with_every_class), T(good_sizes_are_kept), T(realloc_from_every_size),
-          T(longest_runs_are_found),
+          T(larger_alignments_with_every_class), T(mappings_begin_where_it_is_said),
+          T(good_sizes_are_kept), T(realloc_from_every_size), T(longest_runs_are_found),
           T(impossible_sizes_are_refused_everywhere), T(alignments_that_leave_no_room_are_refused),
           T(calloc_is_zero_in_every_class), T(calloc_is_zero_in_chunks),
           T(calloc_is_zero_in_mappings), T(calloc_is_zero_between_others))
