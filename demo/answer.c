@@ -40,7 +40,7 @@ static step send_response(conn *c, http_response *response, size_t head_size, in
     const http_request *request = &w->request;
     bool ok;
     policy_apply(w->site.policy, response, c->ssl != NULL);
-    if (!request->keep_alive || w->draining) response->close = true;
+    if (!request->keep_alive || w->draining || shed_is_high(w)) response->close = true;
     c->close = response->close;
     c->tired = response->costly;
     c->has_body = body == 200 && !c->close;
@@ -74,12 +74,21 @@ static bool is_misdirected(conn *c)
 
 /* ---- uploads ---- */
 
+/* What upload_judge says, and 503 to a large body when memory is short. */
+static int judge(conn *c, http_response *response)
+{
+    const http_request *request = &c->worker->request;
+    int status = upload_judge(c->worker, request, response);
+    int64_t size = request->content_length < 0 && !request->chunked ? 0 : request->content_length;
+    return status == 200 && shed_refuses_body(c->worker, size) ? 503 : status;
+}
+
 int conn_judge_upload(conn *c)
 {
     http_response response;
     int status;
     prepare_response(c->worker, &response);
-    status = c->redirect ? 0 : upload_judge(c->worker, &c->worker->request, &response);
+    status = c->redirect ? 0 : judge(c, &response);
     if (status == 200 && is_misdirected(c)) status = 421; /* conn_answer finds out, too */
     mm_arena_reset(&c->worker->arena);
     return status;
@@ -155,7 +164,8 @@ step conn_answer(conn *c, int status, size_t head_size)
     int body = 0, put = 0;
     prepare_response(c->worker, &response);
     if (status == 200 && is_misdirected(c)) status = 421;
-    if (status == 200 && !c->redirect) put = upload_judge(c->worker, request, &response);
+    if (status == 200 && shed_is_critical(c->worker)) status = 503;
+    if (status == 200 && !c->redirect) put = judge(c, &response);
     if (put == 200) put = begin_upload(c, head_size);
     if (c->upload != NULL) return STEP_ON;
     if (status == 200) body = http1_body_start(&c->body, request, &http1_drop_limits);

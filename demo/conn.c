@@ -56,7 +56,7 @@ static void init_conn(conn *c, worker *w, const listener *from,
     c->redirect = c->state == CONN_HEAD && w->server->options->redirect_http;
     mm_chunkqueue_init(&c->in, &w->chunks);
     mm_chunkqueue_init(&c->out, &w->chunks);
-    mm_buffer_init(&c->log_line, mm_budget_allocator(&w->memory));
+    mm_buffer_init(&c->log_line, memory_part_allocator(&w->accounts, MEMORY_LOG));
     peer_text(address, c->peer_text, sizeof(c->peer_text));
 }
 

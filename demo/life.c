@@ -36,6 +36,7 @@ static void all_signals(sigset_t *set)
     ending_signals(set);
     sigaddset(set, SIGHUP);
     sigaddset(set, SIGUSR1);
+    sigaddset(set, SIGUSR2);
 }
 
 void life_block_signals(void)
@@ -171,6 +172,7 @@ void life_run(server *s, worker *workers, int count)
         if (number == SIGINT || number == SIGTERM) break;
         if (number == SIGHUP) reload(&l);
         if (number == SIGUSR1) reopen_log(&l);
+        if (number == SIGUSR2) memory_report(stderr);
         look_around(&l);
     }
     systemd_notify(&s->manager, "STOPPING=1");

@@ -153,7 +153,8 @@ int main(int argc, char **argv)
     char error[MAIN_ERROR_SIZE] = "";
     int exit_code = 0, count, ready;
     bool clean;
-    if (!server_count_openssl(error, sizeof(error))) return fail(error);
+    memory_init(mm_heap_allocator(NULL));
+    if (!memory_count_openssl(error, sizeof(error))) return fail(error);
     if (!options_parse(&o, argc, argv, &exit_code)) return exit_code;
     reserve_standard_streams();
     life_block_signals();

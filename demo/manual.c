@@ -90,6 +90,7 @@ static const char life[] =
     "  SIGHUP               read certificates, keys, the keys of tickets, tokens and pages for\n"
     "                       errors again, and open the access log again\n"
     "  SIGUSR1              open the access log again, after it has been renamed\n"
+    "  SIGUSR2              write to standard error what has how much of the memory\n"
     "  SIGTERM, SIGINT      drain: take no new connections, complete the answers under way, for\n"
     "                       as long as --drain says, then exit; a second one exits at once\n"
     "\n"

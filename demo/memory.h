@@ -3,6 +3,8 @@
 #ifndef DEMO_MEMORY_H
 #define DEMO_MEMORY_H
 
+#include <stdio.h>
+
 #include "../mm_pool.h"
 #include "options.h"
 
@@ -31,11 +33,58 @@ typedef enum memory_part {  /* of a worker; each but the first is beneath it */
 } memory_part;
 
 typedef struct memory_worker { /* the accounts of a worker; it must not move */
-    mm_budget parts[MEMORY_PARTS];
+    mm_budget *whole;       /* MEMORY_WORKER, beneath the process */
+    mm_budget parts[MEMORY_PARTS]; /* the others */
     char names[MEMORY_PARTS][32];
-    mm_pressure pressure;   /* on the process, with actions for what is this worker's */
-    struct memory_worker *next; /* the worker made before */
+    mm_pressure pressure;   /* of the process, with actions for what is this worker's */
+    int number;             /* from 0 */
+    int wake;               /* a pipe that its loop reads; see shed.c */
+    struct memory_worker *next;
 } memory_worker;
+
+typedef struct memory_sizes { /* what --profile and --memory come to */
+    const char *profile;    /* "small", "medium", "large" */
+    size_t limit;           /* bytes of the process */
+    size_t responses;       /* bytes of a worker's response cache, at most */
+    size_t files;           /* entries of a worker's open-file cache */
+    size_t sessions;        /* bytes of TLS sessions */
+    size_t spare;           /* bytes of unused buffers that a worker keeps of each size */
+    size_t body;            /* the largest request body that is taken when memory is short */
+} memory_sizes;
+
+/* ---- start and end ---- */
+
+/* Makes the accounts, which have no limits yet; memory comes from `allocator`. */
+void memory_init(const mm_allocator *allocator);
+
+/* Has all that OpenSSL takes counted from now on. Comes next: options that are read already make
+   use of OpenSSL, and then it is too late. False with one line in `error`. */
+bool memory_count_openssl(char *error, size_t error_size);
+
+/* Sets the limits, for so many workers. False with one line in `error`. */
+bool memory_plan(const options *o, int workers, char *error, size_t error_size);
+const memory_sizes *memory_get_sizes(void);
+
+/* An account of the process, as an allocator, for any thread. */
+mm_budget *memory_get(memory_account account);
+const mm_allocator *memory_allocator(memory_account account);
+
+/* The accounts of a worker, of which `whole` is the first, and becomes one of the process's. Before
+   the workers start; deinit after they have ended, which returns the bytes that are still out. */
+void memory_worker_init(memory_worker *m, mm_budget *whole);
+size_t memory_worker_deinit(memory_worker *m);
+memory_worker *memory_first_worker(void);
+const mm_allocator *memory_part_allocator(memory_worker *m, memory_part part);
+
+/* Called by workers in each turn; 20 ms or more apart it does something: it looks at what is
+   resident, and charges MEMORY_PROGRAM with what no other account knows of. */
+void memory_measure(int64_t now_ms);
+
+/* Has the heap give back what this thread has spare in it, and looks at once. */
+void memory_trim(int64_t now_ms);
+
+/* The worker whose thread this is: what it has spare goes before a charge of its is refused. */
+void memory_set_reclaim(mm_reclaim_fn fn, void *user_data);
 
 /* ---- what there is to see, for any thread while the workers are there ---- */
 
@@ -60,5 +109,8 @@ size_t memory_level_changes(void);
 
 /* Bytes of the process that are in memory now; 0 where that cannot be told. A system call. */
 size_t memory_resident(void);
+
+/* Writes all that as lines to a stream: what SIGUSR2 asks for. */
+void memory_report(FILE *to);
 
 #endif

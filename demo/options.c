@@ -53,6 +53,8 @@ static bool is_cache_control(const char *text);
 static bool is_error_page(const char *text);
 static bool is_upload(const char *text);
 static bool is_size(const char *text);
+static bool is_memory(const char *text);
+static bool is_profile(const char *text);
 
 static const rule rules[] = {
     {.name = "port", .letter = 'p', .kind = RULE_NUMBER, .field = FIELD(port), .value = "N",
@@ -150,6 +152,17 @@ static const rule rules[] = {
     {.name = "upload-fsync", .kind = RULE_ON, .field = FIELD(upload_fsync),
      .help = "answer when the file is on the disk, not only in the system's\n"
              "cache"},
+    {.name = "memory", .kind = RULE_TEXT, .field = FIELD(memory), .value = "SIZE",
+     .check = is_memory, .wanted = "a number of bytes, or of K, M, G or T, from 16M on",
+     .shown = "half of what --profile is for, or of what there is",
+     .help = "most memory that the server may have, all included: when it\n"
+             "becomes short, caches shrink and clients are turned away\n"},
+    {.name = "profile", .kind = RULE_TEXT, .field = FIELD(profile), .value = "NAME",
+     .check = is_profile, .wanted = "small, medium or large",
+     .shown = "the largest that fits this machine",
+     .help = "sizes of caches and buffers: small is for 2 GiB and 1,000\n"
+             "connections, medium for 8 GiB and 10,000, large for 32 GiB\n"
+             "and 100,000 "},
     {.name = "user", .kind = RULE_TEXT, .field = FIELD(user), .value = "NAME[:GROUP]",
      .shown = "stay who you are",
      .help = "user to become once sockets, keys and the log are open\n"},
@@ -315,6 +328,18 @@ static bool is_upload(const char *text)
 static bool is_size(const char *text)
 {
     return value_size(text) >= 0;
+}
+
+/* Less than 16 MiB the program itself and OpenSSL would fill. */
+static bool is_memory(const char *text)
+{
+    return value_size(text) >= INT64_C(16) << 20;
+}
+
+static bool is_profile(const char *text)
+{
+    return strcmp(text, "small") == 0 || strcmp(text, "medium") == 0 ||
+           strcmp(text, "large") == 0;
 }
 
 static void add_to_list(parser *p, const rule *r, const char *text)

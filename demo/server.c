@@ -10,7 +10,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../mm_heap.h"
 #include "log.h"
 
 enum {
@@ -41,7 +40,7 @@ static bool open_peers(server *s, char *error, size_t error_size)
     uint64_t secret;
     if (RAND_bytes((unsigned char *)&secret, sizeof(secret)) == 1 &&
         peers_init(&s->peers, (size_t)s->options->max_conns_per_ip, secret,
-                   mm_budget_allocator(&s->memory)) == MM_STATUS_OK)
+                   memory_allocator(MEMORY_SHARED)) == MM_STATUS_OK)
         return true;
     (void)snprintf(error, error_size, "no memory to count clients in");
     return false;
@@ -57,18 +56,6 @@ static void watch_files(server *s)
     if (o->upload_token_file != NULL) watch_add(&s->files, o->upload_token_file);
 }
 
-/* All of OpenSSL's memory, which it has for as long as the process lives. */
-static mm_budget openssl_memory;
-
-bool server_count_openssl(char *error, size_t error_size)
-{
-    mm_budget_desc budget = {.name = "OpenSSL", .allocator = mm_heap_allocator(NULL)};
-    mm_budget_init(&openssl_memory, &budget);
-    if (mm_io_tls_set_allocator(mm_budget_allocator(&openssl_memory)) == MM_STATUS_OK) return true;
-    (void)snprintf(error, error_size, "OpenSSL has taken memory before it could be counted");
-    return false;
-}
-
 static bool open_tls(server *s, char *error, size_t error_size)
 {
     const options *o = s->options;
@@ -77,7 +64,8 @@ static bool open_tls(server *s, char *error, size_t error_size)
     watch_files(s);
     if (!certs_init(&s->certs, &o->cert, &o->key, error, error_size) ||
         !tickets_init(&s->tickets, o->ticket_keys, (int64_t)now.tv_sec,
-                      mm_budget_allocator(&s->memory), error, error_size))
+                      memory_get_sizes()->sessions, memory_allocator(MEMORY_SESSIONS), error,
+                      error_size))
         return false;
     s->tls = tls_context_new(&s->certs, &s->tickets, error, error_size);
     return s->tls != NULL;
@@ -85,16 +73,15 @@ static bool open_tls(server *s, char *error, size_t error_size)
 
 bool server_open(server *s, const options *o, int workers, char *error, size_t error_size)
 {
-    mm_budget_desc budget = {.name = "process", .allocator = mm_heap_allocator(NULL)};
     memset(s, 0, sizeof(*s));
     s->options = o;
     s->log_fd = -1;
     auth_users_init(&s->users, o);
     policy_init(&s->policy, o);
-    mm_budget_init(&s->memory, &budget);
-    return systemd_open(&s->manager, error, error_size) &&
+    return memory_plan(o, workers, error, error_size) &&
+           systemd_open(&s->manager, error, error_size) &&
            share_fds(s, workers, error, error_size) && open_peers(s, error, error_size) &&
-           pages_init(&s->pages, o, mm_budget_allocator(&s->memory), error, error_size) &&
+           pages_init(&s->pages, o, memory_allocator(MEMORY_SHARED), error, error_size) &&
            uploads_init(&s->uploads, o, error, error_size) && open_tls(s, error, error_size) &&
            access_log_open(o->log, &s->log_fd, error, error_size);
 }
@@ -109,7 +96,8 @@ bool server_close(server *s)
     peers_deinit(&s->peers);
     pages_deinit(&s->pages);
     uploads_deinit(&s->uploads);
-    return mm_budget_deinit(&s->memory) == 0;
+    return mm_budget_live(memory_get(MEMORY_SESSIONS)) == 0 &&
+           mm_budget_live(memory_get(MEMORY_SHARED)) == 0;
 }
 
 static void warn_exposed(const char *file)

@@ -4,6 +4,7 @@
 
 #include "../mm_io.h"
 #include "auth.h"
+#include "memory.h"
 #include "options.h"
 #include "pages.h"
 #include "peers.h"
@@ -28,16 +29,11 @@ typedef struct server {
     uploads uploads;     /* where files may be put, and by whom */
     auth_users users;    /* who may read; none: everybody */
     int log_fd;          /* of the access log; -1: none */
-    mm_budget memory;    /* of the whole process; the workers' are beneath it */
     mm_fd_budget fds;    /* connections and open files */
     mm_fd_budget conns;  /* connections against --max-conns; limit 0: nobody counts */
     peers peers;         /* and against --max-conns-per-ip */
     size_t fds_for_files; /* of these, what connections leave for files */
 } server;
-
-/* Has all of OpenSSL's memory counted from now on. Comes first: options that are read already make
-   use of OpenSSL, and then it is too late. False with one line in `error`. */
-bool server_count_openssl(char *error, size_t error_size);
 
 /* Opens what the workers share. False with one line in `error`; server_close in any case. */
 bool server_open(server *s, const options *o, int workers, char *error, size_t error_size);

@@ -21,12 +21,13 @@ bool tickets_reload(tickets *t, char *error, size_t error_size)
     return status == MM_STATUS_OK || complain(t, status, error, error_size);
 }
 
-bool tickets_init(tickets *t, const char *file, int64_t now, const mm_allocator *allocator,
-                  char *error, size_t error_size)
+bool tickets_init(tickets *t, const char *file, int64_t now, size_t bytes,
+                  const mm_allocator *allocator, char *error, size_t error_size)
 {
     mm_tls_tickets_desc keys = {.file = file, .rotate = TICKETS_ROTATE,
                                 .lifetime = TICKETS_LIFETIME};
-    mm_tls_sessions_desc sessions = {.max_entries = TICKETS_SESSIONS,
+    mm_tls_sessions_desc sessions = {.max_entries = bytes / TICKETS_SESSION,
+                                     .max_bytes = bytes,
                                      .timeout = TICKETS_LIFETIME, .allocator = allocator};
     mm_status status;
     memset(t, 0, sizeof(*t));

@@ -14,7 +14,7 @@
 enum {
     TICKETS_ROTATE = 3600,   /* seconds until our own key is replaced */
     TICKETS_LIFETIME = 7200, /* seconds that a session can be resumed */
-    TICKETS_SESSIONS = 1024  /* of clients that take no tickets: at some 1 KiB each, all of 1 MiB */
+    TICKETS_SESSION = 1024   /* bytes of a session, of a client that takes no tickets */
 };
 
 typedef struct tickets {
@@ -23,10 +23,10 @@ typedef struct tickets {
 } tickets;
 
 /* False with one line in `error` when there is no randomness or memory, or the file (NULL: keys of
-   our own) has no keys: it consists of 1 to 8 keys, each 80 random bytes. The allocator is used by
-   all threads. */
-bool tickets_init(tickets *t, const char *file, int64_t now, const mm_allocator *allocator,
-                  char *error, size_t error_size);
+   our own) has no keys: it consists of 1 to 8 keys, each 80 random bytes. Sessions may take so many
+   bytes. The allocator is used by all threads. */
+bool tickets_init(tickets *t, const char *file, int64_t now, size_t bytes,
+                  const mm_allocator *allocator, char *error, size_t error_size);
 void tickets_deinit(tickets *t);
 
 /* Reads the file again; when it is bad, all stays as it was, and false is returned. */

@@ -222,7 +222,7 @@ static int open_temp(upload *u)
 
 static upload *make(worker *w, const http_request *request, const target *t, mm_slice head)
 {
-    const mm_allocator *allocator = mm_budget_allocator(&w->memory);
+    const mm_allocator *allocator = memory_part_allocator(&w->accounts, MEMORY_UPLOADS);
     upload *u = mmi_alloc(allocator, sizeof(*u));
     if (u == NULL) return NULL;
     memset(u, 0, sizeof(*u));
@@ -279,7 +279,7 @@ void upload_free(upload *u)
     mm_chunkqueue_deinit(&u->body);
     mm_buffer_deinit(&u->path);
     mm_buffer_deinit(&u->head);
-    mmi_free(mm_budget_allocator(&w->memory), u, sizeof(*u));
+    mmi_free(memory_part_allocator(&w->accounts, MEMORY_UPLOADS), u, sizeof(*u));
 }
 
 /* ---- the body ---- */

@@ -21,7 +21,6 @@ enum {
     WORKER_LOG_MS = 100,       /* that lines of the log wait for others: one write for all */
     WORKER_LOG_AGAIN_MS = 1000, /* until what the log did not take is offered to it again */
     WORKER_BODY_MEMORY = 1 << 20, /* of an answer's content; a longer listing waits on disk */
-    WORKER_DECAY_MS = 1000,    /* between two times that unused memory goes back */
     WORKER_DRAIN = 'd',        /* bytes in the pipe */
     WORKER_ASK = 'a',
     WORKER_WAKE = 0            /* event data of the pipe; listeners follow, handles are > 2^32 */
@@ -89,7 +88,7 @@ static int next_timeout(const worker *w)
     if (w->paused) due = sooner(due, w->resume_at);
     if (w->draining) due = sooner(due, w->drain_until);
     if (w->log_due > 0) due = sooner(due, w->log_due);
-    if (w->decay_due > 0) due = sooner(due, w->decay_due);
+    due = sooner(due, shed_due(w));
     if (due == INT64_MAX) return -1;
     if (due <= w->now_ms) return 0;
     return due - w->now_ms > 60000 ? 60000 : (int)(due - w->now_ms);
@@ -99,12 +98,24 @@ static int next_timeout(const worker *w)
 
 static void set_accepting(worker *w, bool on)
 {
-    size_t i;
     if (w->paused != on || w->draining) return;
     w->paused = !on;
     w->resume_at = w->now_ms + WORKER_PAUSE_MS;
+    worker_listen(w);
+}
+
+/* Without memory for a handshake, clients wait in the kernel. */
+static bool is_closed(const worker *w, const listener *l)
+{
+    return w->paused || (shed_is_critical(w) && (l->tls || l->local));
+}
+
+void worker_listen(worker *w)
+{
+    size_t i;
     for (i = 0; i < w->listener_count; i++)
-        event_change(&w->loop, w->listeners[i].fd, on ? EVENT_READ : 0, i + 1);
+        event_change(&w->loop, w->listeners[i].fd,
+                     is_closed(w, &w->listeners[i]) ? 0 : EVENT_READ, i + 1);
 }
 
 void worker_conn_gone(worker *w)
@@ -154,7 +165,8 @@ static bool accept_one(worker *w, const listener *l)
         if (fd < 0) give_conn(w->server);
     } else errno = EMFILE;
     if (fd >= 0) {
-        conn_open(w, fd, l, &address);
+        if (shed_is_critical(w) && !w->draining) shed_refuse(w, fd);
+        else conn_open(w, fd, l, &address);
         return true;
     }
     if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
@@ -168,8 +180,10 @@ static bool accept_one(worker *w, const listener *l)
 static void accept_some(worker *w, const listener *l)
 {
     int i;
-    for (i = 0; i < WORKER_ACCEPTS && !w->paused && !w->draining; i++)
+    for (i = 0; i < WORKER_ACCEPTS && !is_closed(w, l) && !w->draining; i++) {
         if (!accept_one(w, l)) return;
+        shed_update(w);
+    }
 }
 
 /* ---- the loop ---- */
@@ -187,14 +201,6 @@ static void flush_log(worker *w)
     if (waited) access_log_flush(&w->log);
     w->log_due = w->now_ms + (waited ? WORKER_LOG_AGAIN_MS : WORKER_LOG_MS);
     if (mm_buffer_is_blank(&w->log.pending)) w->log_due = 0;
-}
-
-/* After a burst, memory goes back by halves, once a second; with none left to go, nobody wakes. */
-static void decay_chunks(worker *w, bool busy)
-{
-    if (w->decay_due == 0 && busy) w->decay_due = w->now_ms + WORKER_DECAY_MS;
-    if (w->decay_due == 0 || w->now_ms < w->decay_due) return;
-    w->decay_due = mm_chunk_pool_decay(&w->chunks) > 0 ? w->now_ms + WORKER_DECAY_MS : 0;
 }
 
 static void begin_drain(worker *w)
@@ -221,7 +227,7 @@ static void read_wake(worker *w)
     char byte;
     if (read(w->wake[0], &byte, 1) != 1) return;
     if (byte == WORKER_DRAIN) begin_drain(w);
-    else mmi_atomic_add(&w->answered, 1);
+    if (byte == WORKER_ASK) mmi_atomic_add(&w->answered, 1);
 }
 
 static void dispatch(worker *w, const event *e)
@@ -244,21 +250,26 @@ static void *run(void *argument)
     worker *w = argument;
     event events[WORKER_EVENTS];
     read_clock(w);
+    shed_init(w);
     while (!w->draining || mm_slab_count(&w->conns) > 0) {
         size_t i, n;
         flush_log(w);
         n = event_wait(&w->loop, next_timeout(w), events, WORKER_EVENTS);
         read_clock(w);
-        for (i = 0; i < n; i++) dispatch(w, &events[i]);
+        for (i = 0; i < n; i++) {
+            dispatch(w, &events[i]);
+            shed_update(w);
+        }
         if (w->paused && w->now_ms >= w->resume_at) set_accepting(w, true);
         run_timers(w);
-        decay_chunks(w, n > 0);
+        shed_settle(w, n > 0);
         if (w->draining && w->now_ms >= w->drain_until) {
             mm_handle h;
             for (h = mm_slab_next(&w->conns, 0); h != 0; h = mm_slab_next(&w->conns, h), w->cut++)
                 conn_close(mm_slab_get(&w->conns, h));
         }
     }
+    shed_deinit(w);
     return NULL;
 }
 
@@ -276,14 +287,21 @@ static void set_durations(worker *w, const options *o)
 
 static mm_status init_memory(worker *w)
 {
-    mm_budget_desc budget = {.name = "worker", .parent = &w->server->memory};
+    const memory_sizes *sizes = memory_get_sizes();
     mm_tier_desc tier = {.class_size = {4096, MM_CHUNK_SIZE_DEFAULT, 16384, 65536}};
     mm_slab_desc slab = {.size = sizeof(conn)};
     mm_chunk_pool_desc chunks = {0};
     mm_arena_desc arena = {0};
     mm_status status;
-    mm_budget_init(&w->memory, &budget);
-    slab.allocator = arena.allocator = tier.allocator = mm_budget_allocator(&w->memory);
+    size_t i;
+    memory_worker_init(&w->accounts, &w->memory);
+    slab.allocator = memory_part_allocator(&w->accounts, MEMORY_CONNECTIONS);
+    tier.allocator = memory_part_allocator(&w->accounts, MEMORY_BUFFERS);
+    arena.allocator = memory_part_allocator(&w->accounts, MEMORY_ARENA);
+    for (i = 0; i < 4; i++) {
+        tier.class_keep[i] = (uint32_t)(sizes->spare / tier.class_size[i]) + 1;
+        tier.class_central[i] = MM_TIER_KEEP_NONE; /* there is but one thread */
+    }
     status = mm_tier_init(&w->tier, &tier);
     if (status == MM_STATUS_OK) status = mm_slab_init(&w->conns, &slab);
     if (status == MM_STATUS_OK) {
@@ -303,10 +321,13 @@ static mm_status init_files(worker *w)
     cache.root = w->server->options->dir;
     cache.follow = w->server->options->follow;
     cache.fds = &w->server->fds;
-    cache.allocator = mm_budget_allocator(&w->memory);
+    cache.max_entries = memory_get_sizes()->files;
+    if (cache.max_entries > w->server->fds_for_files)
+        cache.max_entries = w->server->fds_for_files + 1; /* 0 would be many */
+    cache.allocator = memory_part_allocator(&w->accounts, MEMORY_FILES);
     w->site.cache = &w->cache;
     w->site.listing = w->server->options->listing;
-    w->site.allocator = cache.allocator;
+    w->site.allocator = memory_part_allocator(&w->accounts, MEMORY_LISTINGS);
     w->site.policy = &w->server->policy;
     if (w->server->users.count > 0) w->site.guard = &w->guard;
     if (!auth_guard_init(&w->guard, &w->server->users) ||
@@ -324,7 +345,7 @@ static mm_status init_places(worker *w, const char **dir)
     mm_status status = MM_STATUS_OK;
     size_t i;
     cache.fds = &w->server->fds;
-    cache.allocator = mm_budget_allocator(&w->memory);
+    cache.allocator = memory_part_allocator(&w->accounts, MEMORY_FILES);
     w->site.uploads = &w->server->uploads;
     for (i = 0; i < all->count && status == MM_STATUS_OK; i++) {
         cache.root = *dir = all->places[i].dir;
@@ -343,6 +364,7 @@ static mm_status init_loop(worker *w)
         w->wake[0] = w->wake[1] = -1;
         return MM_STATUS_NO_FILES;
     }
+    w->accounts.wake = w->wake[1];
     status = event_add(&w->loop, w->wake[0], EVENT_READ, WORKER_WAKE);
     for (i = 0; i < w->listener_count && status == MM_STATUS_OK; i++)
         status = event_add(&w->loop, w->listeners[i].fd, EVENT_READ, i + 1);
@@ -362,7 +384,7 @@ bool worker_init(worker *w, server *s, const listener *listeners, size_t count, 
     w->listener_count = count;
     set_durations(w, s->options);
     status = init_memory(w);
-    access_log_init(&w->log, s->log_fd, mm_budget_allocator(&w->memory));
+    access_log_init(&w->log, s->log_fd, memory_part_allocator(&w->accounts, MEMORY_LOG));
     w->log.json = s->options->log_format != NULL && strcmp(s->options->log_format, "json") == 0;
     errno = 0;
     if (status == MM_STATUS_OK) status = init_files(w);
@@ -431,6 +453,6 @@ bool worker_deinit(worker *w)
     mm_arena_deinit(&w->arena);
     mm_slab_deinit(&w->conns);
     left += mm_tier_deinit(&w->tier);
-    left += mm_budget_deinit(&w->memory);
+    left += memory_worker_deinit(&w->accounts);
     return left == 0;
 }

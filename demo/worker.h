@@ -8,6 +8,7 @@
 #include "files.h"
 #include "log.h"
 #include "server.h"
+#include "shed.h"
 
 typedef struct conn conn;
 
@@ -34,12 +35,12 @@ typedef struct listener {
     bool local; /* a Unix socket: HTTPS or HTTP, as the client likes */
 } listener;
 
-typedef struct worker {
+struct worker {
     server *server;
     pthread_t thread;
     bool started;
     bool draining;            /* no new connections, and the ones there end when they can */
-    bool paused;              /* not accepting, for lack of descriptors or memory */
+    bool paused;              /* not accepting, for lack of descriptors */
     int64_t resume_at;        /* when to try again */
     int64_t drain_until;      /* when those that have not ended are cut off */
     size_t cut;               /* how many were */
@@ -50,7 +51,9 @@ typedef struct worker {
     event_loop loop;
     timer_list timers[TIMER_KINDS];
 
-    mm_budget memory;         /* all of the below; a child of the server's */
+    mm_budget memory;         /* all of the below; a child of the process's */
+    memory_worker accounts;   /* and what is beneath it, each for its own */
+    shed shed;                /* what is done when memory is short */
     mm_tier tier;             /* buffers of 4 to 64 KiB */
     mm_slab conns;            /* connections by handle: the handle is the event's data */
     mm_chunk_pool chunks;     /* of all queues */
@@ -62,14 +65,13 @@ typedef struct worker {
     files_site site;
     auth_guard guard;
     access_log log;
-    int64_t decay_due;        /* when memory that nobody needs goes back; 0: never */
     int64_t log_due;          /* when its lines are to be written; 0: there are none */
     http_request request;     /* the one that is being answered */
 
     int64_t now_ms;           /* monotonic; read once a turn */
     int64_t now_s;            /* seconds since 1970 */
     char date[HTTP_DATE_SIZE]; /* now_s, for the Date field */
-} worker;
+};
 
 /* Prepares a worker with listeners that are already bound (it closes them in the end). False with
    one line in `error`; then nothing is left to undo. */
@@ -92,6 +94,9 @@ bool worker_deinit(worker *w);
    has gone, so that there may be room again. */
 void worker_set_timer(worker *w, conn *c, timer_kind kind);
 void worker_conn_gone(worker *w);
+
+/* For shed.c: listens, or does not, as memory has it. */
+void worker_listen(worker *w);
 
 /* For conn.c: closes a socket that was accepted, and gives back what was taken for it. */
 void worker_close_socket(worker *w, int fd);

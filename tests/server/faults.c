@@ -128,15 +128,12 @@ static listener listen_anywhere(void)
 static void server_start(bool use_poll)
 {
     char error[256];
-    mm_budget_desc budget;
     listener l = listen_anywhere();
     memset(&shim, 0, sizeof(shim));
     memset(&s, 0, sizeof(s));
-    memset(&budget, 0, sizeof(budget));
     memset(&o, 0, sizeof(o));
     test_allocator_init(&memory);
-    budget.allocator = &memory.base;
-    mm_budget_init(&s.memory, &budget);
+    memory_init(&memory.base);
     o.dir = root;
     o.header_timeout = o.idle_timeout = o.write_timeout = 600;
     o.drain = 600;
@@ -159,7 +156,7 @@ static void server_stop(void)
     worker_join(&w);
     CHECK(worker_deinit(&w));
     (void)pthread_mutex_destroy(&s.uploads.commit);
-    CHECK_EQ(mm_budget_deinit(&s.memory), 0);
+    CHECK_EQ(mm_budget_live(memory_get(MEMORY_PROCESS)), 0);
     CHECK_EQ(memory.live_blocks, 0);
     CHECK_EQ(memory.bad_sizes, 0);
     CHECK_EQ(shim.open_fds, 0);

@@ -173,7 +173,7 @@ static void open_server(void)
 {
     error[0] = '\0';
     if (certs_init(&certs_, &cert_files, &key_files, error, sizeof(error)) &&
-        tickets_init(&tickets_, NULL, 0, NULL, error, sizeof(error)))
+        tickets_init(&tickets_, NULL, 0, 1 << 20, NULL, error, sizeof(error)))
         server_ = tls_context_new(&certs_, &tickets_, error, sizeof(error));
     if (server_ == NULL) close_server();
 }
