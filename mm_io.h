@@ -337,7 +337,7 @@ extern "C" {
 
 /* Sends the queue to `fd`, non-blocking as a rule, and drains what was taken; *written says how
    many bytes, also when it ends with an error. `most` is the caller's share for this call in bytes,
-   0 meaning 256 KiB (lighttpd's measure of fairness). Says why it stopped:
+   0 meaning 256 KiB (lighttpd's measure of fairness) and what is left of a file's page. Says why it stopped:
    OK          all has been sent
    AGAIN       `fd` takes no more: go on when it is ready to be written to
    YIELD       `most` bytes have been sent, or a file is not in the system's cache and the disk was
@@ -1357,17 +1357,22 @@ static ssize_t mmi_io_writev(int fd, struct iovec *iov, unsigned short count)
     return n;
 }
 
-/* One attempt to write `count` pieces; `more` follows at once. Retried when interrupted. */
-static ssize_t mmi_io_send(int fd, struct iovec *iov, unsigned short count, bool more)
+/* One attempt to write `count` pieces; `more` follows at once. Retried when interrupted. *is_socket:
+   `fd` is one, which takes less than it was given only when it has no room for the rest. */
+static ssize_t mmi_io_send(int fd, struct iovec *iov, unsigned short count, bool more,
+                           bool *is_socket)
 {
     struct msghdr msg;
     ssize_t n;
+    *is_socket = true;
     memset(&msg, 0, sizeof(msg));
     msg.msg_iov = iov;
     msg.msg_iovlen = count; /* size_t or int, by the C library */
     do {
         n = MM_SYS_SENDMSG(fd, &msg, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
-        if (n < 0 && errno == ENOTSOCK) n = mmi_io_writev(fd, iov, count);
+        if (n >= 0 || errno != ENOTSOCK) continue;
+        *is_socket = false;
+        n = mmi_io_writev(fd, iov, count);
     } while (n < 0 && errno == EINTR);
     return n;
 }
@@ -1376,6 +1381,8 @@ typedef struct mmi_io_step { /* one call of the system, on its way */
     mm_chunkqueue *q;
     int fd;
     bool held;     /* the last bytes wait in the kernel for what follows them */
+    bool is_full;  /* it is a socket that has taken a part: asking it for more would be in vain */
+    bool is_loose; /* the caller named no share: that may end with a page */
     int64_t most;  /* bytes that may still be sent */
     int64_t asked; /* bytes that the call was to take */
     int64_t done;  /* bytes that it took */
@@ -1389,6 +1396,16 @@ static mm_status mmi_io_stepped(mmi_io_step *step, int64_t asked, bool more, ssi
     step->done = n;
     step->held = more && n == asked;
     return n == 0 ? MM_STATUS_IO : MM_STATUS_OK; /* no progress, no reason */
+}
+
+/* Sends what is in memory, of which `asked` bytes. */
+static mm_status mmi_io_send_step(mmi_io_step *step, struct iovec *iov, unsigned short count,
+                                  int64_t asked, bool more)
+{
+    bool is_socket;
+    ssize_t n = mmi_io_send(step->fd, iov, count, more, &is_socket);
+    step->is_full = is_socket && n > 0 && n < asked;
+    return mmi_io_stepped(step, asked, more, n);
 }
 
 /* Writes the MEM chunks at the front. */
@@ -1410,7 +1427,7 @@ static mm_status mmi_io_write_memory(mmi_io_step *step)
         asked += size;
     }
     more = c != NULL && asked < step->most;
-    return mmi_io_stepped(step, asked, more, mmi_io_send(step->fd, iov, count, more));
+    return mmi_io_send_step(step, iov, count, asked, more);
 }
 
 /* Whether the bytes of the chunk's file are those that they were at the first call. A change that
@@ -1459,7 +1476,7 @@ static mm_status mmi_io_write_peeked(mmi_io_step *step, const char *bytes, size_
     }
     iov.iov_base = (void *)(uintptr_t)bytes;
     iov.iov_len = size;
-    return mmi_io_stepped(step, (int64_t)size, more, mmi_io_send(step->fd, &iov, 1, more));
+    return mmi_io_send_step(step, &iov, 1, (int64_t)size, more);
 }
 
 /* Whether all of the queue fits into one piece, the file behind the header, too. */
@@ -1561,8 +1578,9 @@ static mm_status mmi_io_try_file(mmi_io_step *step, bool *is_unable)
 {
     mm_chunk *c = step->q->first;
     int64_t left = c->end - c->offset, size = left;
+    int64_t most = step->is_loose ? step->most + MMI_IO_PAGE - 1 : step->most;
     mm_status status = MM_STATUS_OK;
-    if (size > step->most) size = mmi_io_to_page(c->offset, step->most);
+    if (size > most) size = mmi_io_to_page(c->offset, most);
     if (size > MMI_IO_SENDFILE) size = MMI_IO_SENDFILE;
     if (c->source->has_identity ? size == left : size < left) /* the last piece, or the first */
         status = mmi_io_verify(c);
@@ -1610,20 +1628,23 @@ MM_API mm_status mm_io_write(mm_chunkqueue *q, int fd, int64_t most, int64_t *wr
     mmi_io_step step;
     mm_status status = MM_STATUS_OK;
     *written = 0;
-    if (most <= 0) most = MMI_IO_MOST;
     memset(&step, 0, sizeof(step));
     step.q = q;
     step.fd = fd;
+    step.is_loose = most <= 0;
+    if (most <= 0) most = MMI_IO_MOST;
     while (status == MM_STATUS_OK && !mm_chunkqueue_is_empty(q)) {
         step.most = most - *written;
         step.done = 0;
-        if (step.most == 0 || (step.most < MMI_IO_PAGE && mmi_io_wants_page(q, *written)))
+        step.is_full = false;
+        if (step.most <= 0 || (step.most < MMI_IO_PAGE && mmi_io_wants_page(q, *written)))
             status = MM_STATUS_YIELD;
         else if (q->first->type == MM_CHUNK_FILE) status = mmi_io_write_file(&step);
         else if (mmi_io_is_small(&step)) status = mmi_io_write_small(&step);
         else status = mmi_io_write_memory(&step);
         *written += step.done;
         if (step.done > 0) status = mmi_io_took_step(&step);
+        if (step.is_full && status == MM_STATUS_OK) status = MM_STATUS_AGAIN;
     }
     if (step.held) mmi_io_push(fd);
     return status;
@@ -1851,6 +1872,8 @@ MM_API mm_status mm_io_splice(mm_chunkqueue *q, int fd, const mm_io_pipe *pipe, 
 typedef struct mmi_tls_bio { /* between an SSL object and its descriptor */
     int fd;
     int error;               /* errno of the last call that failed */
+    bool is_full;            /* it has taken a part of what it was given, and nothing since: OpenSSL
+                                tries the rest at once, in vain */
     bool starved;            /* the descriptor had nothing to read when it was last asked */
     bool ended;              /* the peer has sent its last byte */
     bool more;               /* what is written now is followed by more at once */
@@ -1885,11 +1908,14 @@ static int mmi_tls_bio_write(BIO *bio, const char *bytes, int size)
 {
     mmi_tls_bio *b = mmi_tls_bio_of(bio);
     struct iovec iov;
-    ssize_t n;
+    bool is_socket;
+    ssize_t n = -1;
     BIO_clear_retry_flags(bio);
     iov.iov_base = (void *)(uintptr_t)bytes;
     iov.iov_len = (size_t)size;
-    n = mmi_io_send(b->fd, &iov, 1, b->more);
+    errno = EAGAIN;
+    if (!b->is_full) n = mmi_io_send(b->fd, &iov, 1, b->more, &is_socket);
+    b->is_full = n > 0 && n < size && is_socket;
     if (n > 0) b->held = b->more && n == size;
     if (n >= 0) return (int)n;
     b->error = errno;
@@ -2043,7 +2069,9 @@ static void mmi_tls_begin(mmi_tls_bio *b)
 {
     ERR_clear_error();
     errno = 0;
-    if (b != NULL) b->error = 0;
+    if (b == NULL) return;
+    b->error = 0;
+    b->is_full = false;
 }
 
 /* Takes the identity of a file of which only a part is in the next `size` bytes (`before` they are
