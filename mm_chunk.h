@@ -1666,8 +1666,10 @@ static void mmi_source_release(mm_chunk_pool *pool, mm_chunk_source *source, mm_
     if (type == MM_CHUNK_FILE) mmi_source_free_file(pool, source);
     else {
         pool->stats.memory -= source->charged;
-        if (mmi_source_keep(pool, source)) return;
-        mmi_block_put(pool, &source->mem);
+        if (source->mem.ptr != NULL) {
+            if (mmi_source_keep(pool, source)) return;
+            mmi_block_put(pool, &source->mem);
+        }
         if (source->release != NULL) source->release(source->bytes, source->length, source->ref);
     }
     mmi_list_push(pool, &pool->files, source->holder, sizeof(mm_chunk));
