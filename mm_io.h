@@ -337,7 +337,8 @@ extern "C" {
 
 /* Sends the queue to `fd`, non-blocking as a rule, and drains what was taken; *written says how
    many bytes, also when it ends with an error. `most` is the caller's share for this call in bytes,
-   0 meaning 256 KiB (lighttpd's measure of fairness) and what is left of a file's page. Says why it stopped:
+   0 meaning 256 KiB (lighttpd's measure of fairness), of a file up to the end of the page. Says why
+   it stopped:
    OK          all has been sent
    AGAIN       `fd` takes no more: go on when it is ready to be written to
    YIELD       `most` bytes have been sent, or a file is not in the system's cache and the disk was
@@ -1357,8 +1358,8 @@ static ssize_t mmi_io_writev(int fd, struct iovec *iov, unsigned short count)
     return n;
 }
 
-/* One attempt to write `count` pieces; `more` follows at once. Retried when interrupted. *is_socket:
-   `fd` is one, which takes less than it was given only when it has no room for the rest. */
+/* One attempt to write `count` pieces; `more` follows at once. Retried when interrupted.
+   *is_socket: `fd` is one, which takes less than it was given only when it has no room. */
 static ssize_t mmi_io_send(int fd, struct iovec *iov, unsigned short count, bool more,
                            bool *is_socket)
 {
@@ -4295,235 +4296,154 @@ MM_API mm_status mm_tls_tickets_attach(mm_tls_tickets *tickets, SSL_CTX *context
 // >>metrics
 
 typedef struct mmi_metrics_out { /* what is on its way to the sink */
-    mm_stats_sink sink;
-    void *user_data;
+    mmi_stats_out to;
     mm_stats_format format;
-    mm_status status; /* the first that was not OK; nothing is passed on after it */
-    bool comma;       /* JSON: the next member is not the first */
-    size_t used;      /* bytes in text */
-    char text[512];
+    bool comma; /* JSON: the next member is not the first */
 } mmi_metrics_out;
-
-static void mmi_metrics_flush(mmi_metrics_out *out)
-{
-    if (out->used != 0 && out->status == MM_STATUS_OK)
-        out->status = out->sink(out->user_data, out->text, out->used);
-    out->used = 0;
-}
-
-static void mmi_metrics_bytes(mmi_metrics_out *out, const char *bytes, size_t size)
-{
-    for (; size > 0; size--) {
-        if (out->used == sizeof(out->text)) mmi_metrics_flush(out);
-        out->text[out->used++] = *bytes++;
-    }
-}
-
-static void mmi_metrics_text(mmi_metrics_out *out, const char *text)
-{
-    mmi_metrics_bytes(out, text, strlen(text));
-}
-
-static void mmi_metrics_number(mmi_metrics_out *out, uint64_t number)
-{
-    char digits[24], *at = digits + sizeof(digits);
-    do {
-        *--at = (char)('0' + number % 10);
-        number /= 10;
-    } while (number != 0);
-    mmi_metrics_bytes(out, at, (size_t)(digits + sizeof(digits) - at));
-}
-
-/* The length of the UTF-8 sequence that begins here, in a string with a NUL (RFC 3629); 0: none. */
-static size_t mmi_metrics_sequence(const unsigned char *at)
-{
-    size_t length = at[0] < 0x80 ? 1 : at[0] < 0xE0 ? 2 : at[0] < 0xF0 ? 3 : 4, i;
-    uint32_t code;
-    if (length == 1) return 1;
-    if (at[0] < 0xC2 || at[0] > 0xF4) return 0;
-    code = at[0] & (0x7Fu >> length);
-    for (i = 1; i < length; i++) {
-        if ((at[i] & 0xC0) != 0x80) return 0;
-        code = code << 6 | (at[i] & 0x3Fu);
-    }
-    if (code < 0x80 || (length == 3 && code < 0x800) || (length == 4 && code < 0x10000)) return 0;
-    return code > 0x10FFFF || (code >= 0xD800 && code < 0xE000) ? 0 : length;
-}
-
-/* In quotes. What is no character becomes U+FFFD. */
-static void mmi_metrics_string(mmi_metrics_out *out, const char *string)
-{
-    static const char digits[] = "0123456789abcdef";
-    const unsigned char *at = (const unsigned char *)(string == NULL ? "" : string);
-    mmi_metrics_text(out, "\"");
-    while (*at != '\0') {
-        size_t length = mmi_metrics_sequence(at);
-        if (length == 0) {
-            mmi_metrics_text(out, "\xEF\xBF\xBD");
-            length = 1;
-        } else if (*at == '\n') {
-            mmi_metrics_text(out, "\\n");
-        } else if (*at < 0x20 && out->format == MM_STATS_JSON) {
-            mmi_metrics_text(out, "\\u00");
-            mmi_metrics_bytes(out, &digits[*at >> 4], 1);
-            mmi_metrics_bytes(out, &digits[*at & 15], 1);
-        } else {
-            if (*at == '"' || *at == '\\') mmi_metrics_text(out, "\\");
-            mmi_metrics_bytes(out, (const char *)at, length);
-        }
-        at += length;
-    }
-    mmi_metrics_text(out, "\"");
-}
 
 /* JSON: `"key":`, after a comma if it is not the first member. */
 static void mmi_metrics_key(mmi_metrics_out *out, const char *key)
 {
-    if (out->comma) mmi_metrics_text(out, ",");
+    if (out->comma) mmi_stats_text(&out->to, ",");
     out->comma = true;
-    mmi_metrics_string(out, key);
-    mmi_metrics_text(out, ":");
+    mmi_stats_string(&out->to, key, out->format);
+    mmi_stats_text(&out->to, ":");
 }
 
 /* JSON: a bracket that opens an object or array. */
 static void mmi_metrics_open(mmi_metrics_out *out, const char *bracket)
 {
-    mmi_metrics_text(out, bracket);
+    mmi_stats_text(&out->to, bracket);
     out->comma = false;
 }
 
 static void mmi_metrics_close(mmi_metrics_out *out, const char *bracket)
 {
-    mmi_metrics_text(out, bracket);
+    mmi_stats_text(&out->to, bracket);
     out->comma = true;
 }
 
 static void mmi_metrics_help(mmi_metrics_out *out, const char *metric, const char *help,
                              bool is_counter)
 {
-    mmi_metrics_text(out, "# HELP ");
-    mmi_metrics_text(out, metric);
-    mmi_metrics_text(out, " ");
+    mmi_stats_text(&out->to, "# HELP ");
+    mmi_stats_text(&out->to, metric);
+    mmi_stats_text(&out->to, " ");
     for (; *help != '\0'; help++) {
-        if (*help == '\n') mmi_metrics_text(out, "\\n");
-        else if (*help == '\\') mmi_metrics_text(out, "\\\\");
-        else mmi_metrics_bytes(out, help, 1);
+        if (*help == '\n') mmi_stats_text(&out->to, "\\n");
+        else if (*help == '\\') mmi_stats_text(&out->to, "\\\\");
+        else mmi_stats_bytes(&out->to, help, 1);
     }
-    mmi_metrics_text(out, "\n# TYPE ");
-    mmi_metrics_text(out, metric);
-    mmi_metrics_text(out, is_counter ? " counter\n" : " gauge\n");
+    mmi_stats_text(&out->to, "\n# TYPE ");
+    mmi_stats_text(&out->to, metric);
+    mmi_stats_text(&out->to, is_counter ? " counter\n" : " gauge\n");
 }
 
 /* Prometheus: `name{label="value"} number`; no braces without a label. */
 static void mmi_metrics_line(mmi_metrics_out *out, const char *metric, const char *label,
                              const char *label_value, uint64_t number)
 {
-    mmi_metrics_text(out, metric);
+    mmi_stats_text(&out->to, metric);
     if (label != NULL) {
-        mmi_metrics_text(out, "{");
-        mmi_metrics_text(out, label);
-        mmi_metrics_text(out, "=");
-        mmi_metrics_string(out, label_value);
-        mmi_metrics_text(out, "}");
+        mmi_stats_text(&out->to, "{");
+        mmi_stats_text(&out->to, label);
+        mmi_stats_text(&out->to, "=");
+        mmi_stats_string(&out->to, label_value, out->format);
+        mmi_stats_text(&out->to, "}");
     }
-    mmi_metrics_text(out, " ");
-    mmi_metrics_number(out, number);
-    mmi_metrics_text(out, "\n");
+    mmi_stats_text(&out->to, " ");
+    mmi_stats_number(&out->to, number);
+    mmi_stats_text(&out->to, "\n");
 }
 
 // >>parts
 
-typedef struct mmi_metrics_family { /* a figure of a kind; a key of NULL ends the list */
+typedef struct mmi_metrics_family { /* a figure of a kind */
     const char *key;                /* in JSON, */
     const char *metric;             /* in Prometheus; a counter when it ends in _total */
     const char *help;
 } mmi_metrics_family;
 
-#define MMI_METRICS_FIGURES 12
+static const mmi_metrics_family mmi_metrics_files[] = {
+    {"entries", "mm_file_cache_entries", "Open files that are kept."},
+    {"idle", "mm_file_cache_idle", "Of these, files that nobody uses."},
+    {"notes", "mm_file_cache_notes", "Paths remembered without a descriptor."},
+    {"open", "mm_file_cache_open", "Descriptors, of entries and of what replaced ones left."},
+    {"hits", "mm_file_cache_hits_total", "Lookups answered without opening."},
+    {"negative", "mm_file_cache_negative_total", "Lookups refused from memory."},
+    {"misses", "mm_file_cache_misses_total", "Lookups that opened or failed."},
+    {"evictions", "mm_file_cache_evictions_total", "Files closed to make room."},
+    {"expired", "mm_file_cache_expired_total", "Entries that nobody asked for in time."},
+    {"changed", "mm_file_cache_changed_total", "Files found to be others by now."}};
+
+static const mmi_metrics_family mmi_metrics_responses[] = {
+    {"entries", "mm_response_cache_entries", "Responses ready to send."},
+    {"bytes", "mm_response_cache_bytes", "Bytes of these."},
+    {"leaving", "mm_response_cache_leaving_bytes", "Bytes dropped but still being sent."},
+    {"peak", "mm_response_cache_peak_bytes", "Most bytes of both at a time."},
+    {"hits", "mm_response_cache_hits_total", "Lookups answered."},
+    {"misses", "mm_response_cache_misses_total", "Lookups not answered."},
+    {"changed", "mm_response_cache_changed_total", "Misses because the file had changed."},
+    {"inserted", "mm_response_cache_inserted_total", "Responses added."},
+    {"returned", "mm_response_cache_returned_total", "Of these, evicted not long before."},
+    {"evictions", "mm_response_cache_evictions_total", "Responses dropped to make room."},
+    {"refused", "mm_response_cache_refused_total", "Responses not added."}};
+
+static const mmi_metrics_family mmi_metrics_maps[] = {
+    {"entries", "mm_map_cache_entries", "Files mapped."},
+    {"bytes", "mm_map_cache_bytes", "Bytes mapped."},
+    {"hits", "mm_map_cache_hits_total", "Looks at what was mapped."},
+    {"misses", "mm_map_cache_misses_total", "Looks at what was not."},
+    {"evictions", "mm_map_cache_evictions_total", "Files unmapped to make room."}};
+
+static const mmi_metrics_family mmi_metrics_sessions[] = {
+    {"entries", "mm_tls_session_cache_entries", "TLS sessions held."},
+    {"bytes", "mm_tls_session_cache_bytes", "Bytes of these."},
+    {"hits", "mm_tls_session_cache_hits_total", "Lookups answered."},
+    {"misses", "mm_tls_session_cache_misses_total", "Lookups not answered."},
+    {"inserted", "mm_tls_session_cache_inserted_total", "Sessions added."},
+    {"evictions", "mm_tls_session_cache_evictions_total", "Sessions dropped to make room."},
+    {"expired", "mm_tls_session_cache_expired_total", "Sessions whose time was over."},
+    {"refused", "mm_tls_session_cache_refused_total", "Sessions not added."}};
+
+static const mmi_metrics_family mmi_metrics_chunks[] = {
+    {"chunks", "mm_chunks", "Chunks in queues."},
+    {"memory", "mm_chunk_memory_bytes", "Bytes of chunk memory in queues."},
+    {"memory_peak", "mm_chunk_memory_peak_bytes", "Most there were at a time."},
+    {"cached", "mm_chunk_cached_bytes", "Bytes of chunk memory kept for reuse."},
+    {"loans", "mm_chunk_loans", "Buffers lent out."},
+    {"failures", "mm_chunk_failures_total", "Requests for memory refused."},
+    {"copied", "mm_chunk_copied_bytes_total", "Bytes copied from memory to memory."},
+    {"temp_files", "mm_chunk_temp_files", "Temp files open."},
+    {"temp_live", "mm_chunk_temp_bytes", "Bytes in temp files."},
+    {"temp_opened", "mm_chunk_temp_files_total", "Temp files created."},
+    {"temp_bytes", "mm_chunk_temp_written_bytes_total", "Bytes written to temp files."},
+    {"temp_failed", "mm_chunk_temp_failures_total", "Times a temp directory refused."}};
+
+static const mmi_metrics_family mmi_metrics_descriptors[] = {
+    {"limit", "mm_descriptors_limit", "Descriptors that may be taken."},
+    {"taken", "mm_descriptors_taken", "Descriptors taken."},
+    {"peak", "mm_descriptors_peak", "Most taken at a time."},
+    {"refused", "mm_descriptors_refused_total", "Descriptors refused."},
+    {"other", "mm_descriptors_other", "Taken for no special use."},
+    {"connections", "mm_descriptors_connections", "Taken for connections."},
+    {"files", "mm_descriptors_files", "Taken for open files."},
+    {"temp_files", "mm_descriptors_temp_files", "Taken for temp files."}};
+
+#define MMI_METRICS_FIGURES 12 /* most of a kind */
 #define MMI_METRICS_KINDS 6
+#define MMI_METRICS_KIND(name) \
+    { \
+        #name, mmi_metrics_##name, sizeof(mmi_metrics_##name) / sizeof(mmi_metrics_##name[0]) \
+    }
 
 static const struct {
     const char *key; /* of the array in JSON */
-    mmi_metrics_family families[MMI_METRICS_FIGURES];
+    const mmi_metrics_family *families;
+    size_t count;    /* of families */
 } mmi_metrics_kinds[MMI_METRICS_KINDS] = {
-    {"files",
-     {{"entries", "mm_file_cache_entries", "Open files that are kept."},
-      {"idle", "mm_file_cache_idle", "Of these, files that nobody uses."},
-      {"notes", "mm_file_cache_notes", "Paths remembered without a descriptor."},
-      {"open", "mm_file_cache_open", "Descriptors, of entries and of what replaced ones left."},
-      {"hits", "mm_file_cache_hits_total", "Lookups answered without opening."},
-      {"negative", "mm_file_cache_negative_total", "Lookups refused from memory."},
-      {"misses", "mm_file_cache_misses_total", "Lookups that opened or failed."},
-      {"evictions", "mm_file_cache_evictions_total", "Files closed to make room."},
-      {"expired", "mm_file_cache_expired_total", "Entries that nobody asked for in time."},
-      {"changed", "mm_file_cache_changed_total", "Files found to be others by now."},
-      {NULL, NULL, NULL},
-      {NULL, NULL, NULL}}},
-    {"responses",
-     {{"entries", "mm_response_cache_entries", "Responses ready to send."},
-      {"bytes", "mm_response_cache_bytes", "Bytes of these."},
-      {"leaving", "mm_response_cache_leaving_bytes", "Bytes dropped but still being sent."},
-      {"peak", "mm_response_cache_peak_bytes", "Most bytes of both at a time."},
-      {"hits", "mm_response_cache_hits_total", "Lookups answered."},
-      {"misses", "mm_response_cache_misses_total", "Lookups not answered."},
-      {"changed", "mm_response_cache_changed_total", "Misses because the file had changed."},
-      {"inserted", "mm_response_cache_inserted_total", "Responses added."},
-      {"returned", "mm_response_cache_returned_total", "Of these, evicted not long before."},
-      {"evictions", "mm_response_cache_evictions_total", "Responses dropped to make room."},
-      {"refused", "mm_response_cache_refused_total", "Responses not added."},
-      {NULL, NULL, NULL}}},
-    {"maps",
-     {{"entries", "mm_map_cache_entries", "Files mapped."},
-      {"bytes", "mm_map_cache_bytes", "Bytes mapped."},
-      {"hits", "mm_map_cache_hits_total", "Looks at what was mapped."},
-      {"misses", "mm_map_cache_misses_total", "Looks at what was not."},
-      {"evictions", "mm_map_cache_evictions_total", "Files unmapped to make room."},
-      {NULL, NULL, NULL},
-      {NULL, NULL, NULL},
-      {NULL, NULL, NULL},
-      {NULL, NULL, NULL},
-      {NULL, NULL, NULL},
-      {NULL, NULL, NULL},
-      {NULL, NULL, NULL}}},
-    {"sessions",
-     {{"entries", "mm_tls_session_cache_entries", "TLS sessions held."},
-      {"bytes", "mm_tls_session_cache_bytes", "Bytes of these."},
-      {"hits", "mm_tls_session_cache_hits_total", "Lookups answered."},
-      {"misses", "mm_tls_session_cache_misses_total", "Lookups not answered."},
-      {"inserted", "mm_tls_session_cache_inserted_total", "Sessions added."},
-      {"evictions", "mm_tls_session_cache_evictions_total", "Sessions dropped to make room."},
-      {"expired", "mm_tls_session_cache_expired_total", "Sessions whose time was over."},
-      {"refused", "mm_tls_session_cache_refused_total", "Sessions not added."},
-      {NULL, NULL, NULL},
-      {NULL, NULL, NULL},
-      {NULL, NULL, NULL},
-      {NULL, NULL, NULL}}},
-    {"chunks",
-     {{"chunks", "mm_chunks", "Chunks in queues."},
-      {"memory", "mm_chunk_memory_bytes", "Bytes of chunk memory in queues."},
-      {"memory_peak", "mm_chunk_memory_peak_bytes", "Most there were at a time."},
-      {"cached", "mm_chunk_cached_bytes", "Bytes of chunk memory kept for reuse."},
-      {"loans", "mm_chunk_loans", "Buffers lent out."},
-      {"failures", "mm_chunk_failures_total", "Requests for memory refused."},
-      {"copied", "mm_chunk_copied_bytes_total", "Bytes copied from memory to memory."},
-      {"temp_files", "mm_chunk_temp_files", "Temp files open."},
-      {"temp_live", "mm_chunk_temp_bytes", "Bytes in temp files."},
-      {"temp_opened", "mm_chunk_temp_files_total", "Temp files created."},
-      {"temp_bytes", "mm_chunk_temp_written_bytes_total", "Bytes written to temp files."},
-      {"temp_failed", "mm_chunk_temp_failures_total", "Times a temp directory refused."}}},
-    {"descriptors",
-     {{"limit", "mm_descriptors_limit", "Descriptors that may be taken."},
-      {"taken", "mm_descriptors_taken", "Descriptors taken."},
-      {"peak", "mm_descriptors_peak", "Most taken at a time."},
-      {"refused", "mm_descriptors_refused_total", "Descriptors refused."},
-      {"other", "mm_descriptors_other", "Taken for no special use."},
-      {"connections", "mm_descriptors_connections", "Taken for connections."},
-      {"files", "mm_descriptors_files", "Taken for open files."},
-      {"temp_files", "mm_descriptors_temp_files", "Taken for temp files."},
-      {NULL, NULL, NULL},
-      {NULL, NULL, NULL},
-      {NULL, NULL, NULL},
-      {NULL, NULL, NULL}}}};
+    MMI_METRICS_KIND(files),    MMI_METRICS_KIND(responses), MMI_METRICS_KIND(maps),
+    MMI_METRICS_KIND(sessions), MMI_METRICS_KIND(chunks),    MMI_METRICS_KIND(descriptors)};
 
 static void mmi_metrics_of_files(const mm_filecache_stats *stats, uint64_t *figures)
 {
@@ -4671,13 +4591,13 @@ static void mmi_metrics_array_out(mmi_metrics_out *out, const mm_metrics *m, siz
     for (i = 0; i < m->source_count; i++) {
         if ((size_t)m->sources[i].kind != kind || !mmi_metrics_read(&m->sources[i], figures))
             continue;
-        if (out->comma) mmi_metrics_text(out, ",");
+        if (out->comma) mmi_stats_text(&out->to, ",");
         mmi_metrics_open(out, "{");
         mmi_metrics_key(out, "name");
-        mmi_metrics_string(out, m->sources[i].name);
-        for (f = 0; f < MMI_METRICS_FIGURES && families[f].key != NULL; f++) {
+        mmi_stats_string(&out->to, m->sources[i].name, out->format);
+        for (f = 0; f < mmi_metrics_kinds[kind].count; f++) {
             mmi_metrics_key(out, families[f].key);
-            mmi_metrics_number(out, figures[f]);
+            mmi_stats_number(&out->to, figures[f]);
         }
         mmi_metrics_close(out, "}");
     }
@@ -4688,12 +4608,11 @@ static void mmi_metrics_sources_out(mmi_metrics_out *out, const mm_metrics *m)
 {
     size_t kind, f;
     for (kind = 0; kind < MMI_METRICS_KINDS; kind++) {
-        const mmi_metrics_family *families = mmi_metrics_kinds[kind].families;
         if (out->format == MM_STATS_JSON) {
             mmi_metrics_array_out(out, m, kind);
             continue;
         }
-        for (f = 0; f < MMI_METRICS_FIGURES && families[f].key != NULL; f++)
+        for (f = 0; f < mmi_metrics_kinds[kind].count; f++)
             mmi_metrics_family_out(out, m, kind, f);
     }
 }
@@ -4701,19 +4620,19 @@ static void mmi_metrics_sources_out(mmi_metrics_out *out, const mm_metrics *m)
 static void mmi_metrics_value_object(mmi_metrics_out *out, const mm_metrics_value *value,
                                      uint64_t number)
 {
-    if (out->comma) mmi_metrics_text(out, ",");
+    if (out->comma) mmi_stats_text(&out->to, ",");
     mmi_metrics_open(out, "{");
     mmi_metrics_key(out, "metric");
-    mmi_metrics_string(out, value->metric);
+    mmi_stats_string(&out->to, value->metric, out->format);
     if (value->label != NULL) {
         mmi_metrics_key(out, "labels");
         mmi_metrics_open(out, "{");
         mmi_metrics_key(out, value->label);
-        mmi_metrics_string(out, value->label_value);
+        mmi_stats_string(&out->to, value->label_value, out->format);
         mmi_metrics_close(out, "}");
     }
     mmi_metrics_key(out, "value");
-    mmi_metrics_number(out, number);
+    mmi_stats_number(&out->to, number);
     mmi_metrics_close(out, "}");
 }
 
@@ -4750,7 +4669,7 @@ static void mmi_metrics_gauge(mmi_metrics_out *out, const char *key, const char 
     char metric[64] = "webserver_";
     if (out->format == MM_STATS_JSON) {
         mmi_metrics_key(out, key);
-        mmi_metrics_number(out, number);
+        mmi_stats_number(&out->to, number);
         return;
     }
     memcpy(metric + 10, key, strlen(key) + 1);
@@ -4783,30 +4702,30 @@ static bool mmi_metrics_resident(uint64_t *bytes)
 static void mmi_metrics_buffers_row(mmi_metrics_out *out, const char *metric, const char *pool,
                                     const mm_tier_stats *stats, uint64_t number)
 {
-    mmi_metrics_text(out, metric);
-    mmi_metrics_text(out, "{pool=");
-    mmi_metrics_string(out, pool);
-    mmi_metrics_text(out, ",size=\"");
-    if (stats->size == 0) mmi_metrics_text(out, "direct");
-    else mmi_metrics_number(out, stats->size);
-    mmi_metrics_text(out, "\"} ");
-    mmi_metrics_number(out, number);
-    mmi_metrics_text(out, "\n");
+    mmi_stats_text(&out->to, metric);
+    mmi_stats_text(&out->to, "{pool=");
+    mmi_stats_string(&out->to, pool, out->format);
+    mmi_stats_text(&out->to, ",size=\"");
+    if (stats->size == 0) mmi_stats_text(&out->to, "direct");
+    else mmi_stats_number(&out->to, stats->size);
+    mmi_stats_text(&out->to, "\"} ");
+    mmi_stats_number(&out->to, number);
+    mmi_stats_text(&out->to, "\n");
 }
 
 static void mmi_metrics_buffers_object(mmi_metrics_out *out, const char *pool,
                                        const mm_tier_stats *stats)
 {
-    if (out->comma) mmi_metrics_text(out, ",");
+    if (out->comma) mmi_stats_text(&out->to, ",");
     mmi_metrics_open(out, "{");
     mmi_metrics_key(out, "pool");
-    mmi_metrics_string(out, pool);
+    mmi_stats_string(&out->to, pool, out->format);
     mmi_metrics_key(out, "size");
-    mmi_metrics_number(out, stats->size);
+    mmi_stats_number(&out->to, stats->size);
     mmi_metrics_key(out, "allocated");
-    mmi_metrics_number(out, stats->live);
+    mmi_stats_number(&out->to, stats->live);
     mmi_metrics_key(out, "available");
-    mmi_metrics_number(out, stats->cached);
+    mmi_stats_number(&out->to, stats->cached);
     mmi_metrics_close(out, "}");
 }
 
@@ -4933,12 +4852,12 @@ MM_API mm_status mm_metrics_write(const mm_metrics *metrics, mm_stats_format for
     bool json = format == MM_STATS_JSON;
     if ((!json && format != MM_STATS_PROMETHEUS) || !mmi_metrics_is_good(metrics))
         return MM_STATUS_INVALID;
-    out.sink = sink;
-    out.user_data = user_data;
+    out.to.sink = sink;
+    out.to.user_data = user_data;
     out.format = format;
-    out.status = MM_STATUS_OK;
+    out.to.status = MM_STATUS_OK;
     out.comma = false;
-    out.used = 0;
+    out.to.used = 0;
     if (json) {
         mmi_metrics_open(&out, "{");
         mmi_metrics_key(&out, "webserver");
@@ -4949,12 +4868,13 @@ MM_API mm_status mm_metrics_write(const mm_metrics *metrics, mm_stats_format for
     mmi_metrics_sources_out(&out, metrics);
     mmi_metrics_values_out(&out, metrics);
     if (json) mmi_metrics_key(&out, "memory");
-    mmi_metrics_flush(&out);
-    if (out.status == MM_STATUS_OK)
-        out.status = mm_stats_write(metrics->stats, metrics->stats_count, format, sink, user_data);
-    if (json) mmi_metrics_text(&out, "}\n");
-    mmi_metrics_flush(&out);
-    return out.status;
+    mmi_stats_flush(&out.to);
+    if (out.to.status == MM_STATUS_OK)
+        out.to.status = mm_stats_write(metrics->stats, metrics->stats_count, format, sink,
+                                       user_data);
+    if (json) mmi_stats_text(&out.to, "}\n");
+    mmi_stats_flush(&out.to);
+    return out.to.status;
 }
 
 #ifdef __cplusplus

@@ -1126,6 +1126,22 @@ MM_API MM_NODISCARD mm_status mm_stats_write(const mm_stats_source *sources, siz
                                              mm_stats_format format, mm_stats_sink sink,
                                              void *user_data) MM_NONNULL(4);
 
+typedef struct mmi_stats_out { /* what is on its way to a sink; mm_metrics_write has one, too */
+    mm_stats_sink sink;
+    void *user_data;  /* of the sink */
+    mm_status status; /* the first that was not OK; nothing is passed on after it */
+    size_t used;      /* bytes in text */
+    char text[512];
+} mmi_stats_out;
+
+/* Pass on what is ready; add bytes, a text, a number; a string in quotes, escaped, NULL as "". */
+MM_API void mmi_stats_flush(mmi_stats_out *out) MM_NONNULL_ALL;
+MM_API void mmi_stats_bytes(mmi_stats_out *out, const char *bytes, size_t size) MM_NONNULL_ALL;
+MM_API void mmi_stats_text(mmi_stats_out *out, const char *text) MM_NONNULL_ALL;
+MM_API void mmi_stats_number(mmi_stats_out *out, uint64_t number) MM_NONNULL_ALL;
+MM_API void mmi_stats_string(mmi_stats_out *out, const char *string, mm_stats_format format)
+    MM_NONNULL(1);
+
 /* ---- deployment sizes ---- */
 
 typedef enum mm_profile_size {
@@ -4455,15 +4471,7 @@ MM_API const char *mm_pressure_string(mm_pressure_level level)
 
 // >>stats: one call for everything
 
-typedef struct mmi_stats_out { /* what is on its way to the sink */
-    mm_stats_sink sink;
-    void *user_data;
-    mm_status status; /* the first that was not OK; nothing is passed on after it */
-    size_t used;      /* bytes in text */
-    char text[512];
-} mmi_stats_out;
-
-static void mmi_stats_flush(mmi_stats_out *out)
+MM_API void mmi_stats_flush(mmi_stats_out *out)
 {
     if (out->used != 0 && out->status == MM_STATUS_OK) {
         out->status = out->sink(out->user_data, out->text, out->used);
@@ -4471,7 +4479,7 @@ static void mmi_stats_flush(mmi_stats_out *out)
     out->used = 0;
 }
 
-static void mmi_stats_bytes(mmi_stats_out *out, const char *bytes, size_t size)
+MM_API void mmi_stats_bytes(mmi_stats_out *out, const char *bytes, size_t size)
 {
     for (; size > 0; size--) {
         if (out->used == sizeof(out->text)) mmi_stats_flush(out);
@@ -4479,12 +4487,12 @@ static void mmi_stats_bytes(mmi_stats_out *out, const char *bytes, size_t size)
     }
 }
 
-static void mmi_stats_text(mmi_stats_out *out, const char *text)
+MM_API void mmi_stats_text(mmi_stats_out *out, const char *text)
 {
     mmi_stats_bytes(out, text, strlen(text));
 }
 
-static void mmi_stats_number(mmi_stats_out *out, size_t number)
+MM_API void mmi_stats_number(mmi_stats_out *out, uint64_t number)
 {
     char digits[24], *at = digits + sizeof(digits);
     do {
@@ -4529,8 +4537,7 @@ static void mmi_stats_control(mmi_stats_out *out, unsigned char byte, mm_stats_f
     }
 }
 
-/* In quotes. */
-static void mmi_stats_string(mmi_stats_out *out, const char *string, mm_stats_format format)
+MM_API void mmi_stats_string(mmi_stats_out *out, const char *string, mm_stats_format format)
 {
     const unsigned char *at = (const unsigned char *)(string == NULL ? "" : string);
     mmi_stats_bytes(out, "\"", 1);
