@@ -1509,8 +1509,9 @@ static mm_status mmi_io_write_small(mmi_io_step *step)
     return mmi_io_write_peeked(step, bytes, size);
 }
 
-/* Writes a part of the FILE chunk at the front through memory. */
-static mm_status mmi_io_copy_file(mmi_io_step *step)
+/* Writes a part of the FILE chunk at the front through memory. `probed`: the disk has been asked
+   and had its time, and is waited for. */
+static mm_status mmi_io_copy_file(mmi_io_step *step, bool probed)
 {
     char scratch[MMI_IO_COPY];
     mm_chunk *c = step->q->first;
@@ -1520,7 +1521,9 @@ static mm_status mmi_io_copy_file(mmi_io_step *step)
     mm_status status = MM_STATUS_OK;
     if (step->most < (int64_t)size) size = (size_t)step->most;
     if ((int64_t)size < left && !c->source->has_identity) status = mmi_io_verify(c);
-    if (status == MM_STATUS_OK)
+    if (status == MM_STATUS_OK && probed)
+        status = mm_chunkqueue_peek(step->q, scratch, size, &bytes, &size);
+    else if (status == MM_STATUS_OK)
         status = mm_chunkqueue_peek_nowait(step->q, scratch, size, &bytes, &size);
     if (status != MM_STATUS_OK) return mmi_io_of_file(status);
     return mmi_io_write_peeked(step, bytes, size);
@@ -1600,10 +1603,11 @@ static mm_status mmi_io_write_file(mmi_io_step *step)
     {
         bool is_unable = false;
         status = mmi_io_try_file(step, &is_unable);
-        if (!is_unable) return status;
+        return is_unable ? mmi_io_copy_file(step, true) : status;
     }
+#else
+    return mmi_io_copy_file(step, false);
 #endif
-    return mmi_io_copy_file(step);
 }
 
 /* Drains what was taken. Of a file that has now left in part, its identity is noted. */

@@ -23,6 +23,7 @@ static struct shim {
     int nothing; /* a sendmsg takes no byte, and says so */
     int sip;     /* every other transfer is EAGAIN, and those between take one byte */
     int cold;    /* reads that do not wait find nothing */
+    int unable;  /* sendfile cannot */
     size_t reads, sends, advices, nowaits, fstats;
     int held;    /* the socket waits for more after what it was last given */
 } shim;
@@ -85,6 +86,8 @@ __attribute__((unused)) static ssize_t shim_sendfile(int to, int from, off_t *at
 {
     ssize_t n = -1;
     size = shim.sip != 0 ? 1 : shim_short(size);
+    errno = EINVAL;
+    if (shim.unable) return -1;
     if (!shim_fails() && !shim_sips()) n = sendfile(to, from, at, size);
     if (n > 0) shim.held = 0;
     return n;
@@ -117,7 +120,7 @@ __attribute__((unused)) static ssize_t shim_splice(int from, int to, int64_t *at
     return splice(from, NULL, to, at == NULL ? NULL : &place, shim_short(size), flags);
 }
 
-static ssize_t shim_nowait(int fd, void *bytes, size_t size, off_t at)
+__attribute__((unused)) static ssize_t shim_nowait(int fd, void *bytes, size_t size, off_t at)
 {
     shim.nowaits++;
     errno = EAGAIN;
@@ -473,29 +476,39 @@ TEST(nothing_is_held_back)
     CHECK_SUB(end());
 }
 
+#ifdef MM_CHUNK_NO_NOWAIT
+#define TELLS_COLD 0 /* files are read, however long that takes */
+#else
+#define TELLS_COLD 1
+#endif
+
 /* The disk is told, the others have their turn, and the next call waits. */
 TEST(cold_files_yield)
 {
     int64_t written;
     size_t length = 0;
-    int small;
-    for (small = 0; small < 2; small++) {
-        int size = small ? 5000 : FILE_SIZE;
-        fixture();
-        shim.cold = 1;
-        length = 0;
-        mm_chunkqueue_append_mem(&q, "header", 6);
-        mm_chunkqueue_append_fd(&q, shim_opened(open(in_root("file"), O_RDONLY)), 0, size);
-        CHECK(!mm_io_waits_for_disk(&q));
-        CHECK_EQ(mm_io_write(&q, ours, 0, &written), MM_STATUS_YIELD);
-        CHECK_EQ(written, small ? 0 : 6); /* one that is small comes in one piece, but later */
-        CHECK(mm_io_waits_for_disk(&q));
-        CHECK_EQ(shim.held, 0);
-        CHECK_EQ(drain(&length), MM_STATUS_OK);
-        CHECK(!mm_io_waits_for_disk(&q));
-        CHECK(length == 6 + (size_t)size && memcmp(sink + 6, file_bytes, (size_t)size) == 0);
-        CHECK_SUB(end());
-    }
+    int small, unable;
+    for (small = 0; small < 2; small++)
+        for (unable = 0; unable < 2; unable++) {
+            int size = small ? 5000 : FILE_SIZE;
+            fixture();
+            shim.cold = 1;
+            shim.unable = unable;
+            length = 0;
+            mm_chunkqueue_append_mem(&q, "header", 6);
+            mm_chunkqueue_append_fd(&q, shim_opened(open(in_root("file"), O_RDONLY)), 0, size);
+            CHECK(!mm_io_waits_for_disk(&q));
+            if (TELLS_COLD) {
+                CHECK_EQ(mm_io_write(&q, ours, 0, &written), MM_STATUS_YIELD);
+                CHECK_EQ(written, small ? 0 : 6); /* what is small comes in one piece, but later */
+                CHECK(mm_io_waits_for_disk(&q));
+            }
+            CHECK_EQ(shim.held, 0);
+            CHECK_EQ(drain(&length), MM_STATUS_OK);
+            CHECK(!mm_io_waits_for_disk(&q));
+            CHECK(length == 6 + (size_t)size && memcmp(sink + 6, file_bytes, (size_t)size) == 0);
+            CHECK_SUB(end());
+        }
 }
 
 /* A busy file behind one that has become unreadable does not keep the error away. */
@@ -508,8 +521,10 @@ TEST(cold_file_behind_a_broken_one)
     mm_chunkqueue_append_fd(&q, shim_opened(open(in_root("cut"), O_RDONLY)), 0, 100);
     mm_chunkqueue_append_fd(&q, shim_opened(open(in_root("file"), O_RDONLY)), 0, 100);
     shim.cold = 1;
-    CHECK_EQ(mm_io_write(&q, ours, 0, &written), MM_STATUS_YIELD);
-    CHECK_EQ(mm_io_write(&q, ours, 0, &written), MM_STATUS_YIELD);
+    if (TELLS_COLD) {
+        CHECK_EQ(mm_io_write(&q, ours, 0, &written), MM_STATUS_YIELD);
+        CHECK_EQ(mm_io_write(&q, ours, 0, &written), MM_STATUS_YIELD);
+    }
     shim.cold = 0;
     CHECK_EQ(truncate(in_root("cut"), 50), 0);
     CHECK_EQ(mm_io_write(&q, ours, 0, &written), MM_STATUS_TRUNCATED);
