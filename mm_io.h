@@ -36,7 +36,8 @@ OPTIONAL DEFINES (before the first include, alike in every file)
     MM_SYS_SIGPROCMASK(how, set, old, size), MM_SYS_SIGPENDING(set, size),
     MM_SYS_SIGTIMEDWAIT(set, timeout, size),
     MM_SYS_OPENAT2(dir, path, flags, resolve), MM_SYS_ACCEPT(fd),
-    MM_SYS_GETRLIMIT(what, limit), MM_SYS_SETRLIMIT(what, limit), and those of mm_chunk.h
+    MM_SYS_GETRLIMIT(what, limit), MM_SYS_SETRLIMIT(what, limit),
+    MM_SYS_KTLS_SENDS(ssl), MM_SYS_SSL_SENDFILE(ssl, fd, offset, size), and those of mm_chunk.h
                          the system calls, for tests and sandboxes
 
 OVERVIEW
@@ -410,7 +411,8 @@ MM_NODISCARD MM_API mm_status mm_io_splice(mm_chunkqueue *q, int fd, const mm_io
    modes, with two system calls for each record read in place of one. The descriptor stays the
    caller's. NO_MEMORY.
    `ktls`: the kernel encrypts, if mm_io_ktls_is_there, and the two ends agree on what it knows;
-   files are then sent without copies. Off is the better choice where that is not measured. */
+   files are then sent without copies. Off is the better choice where that is not measured, and the
+   kernel's part is one that our tests have a stand-in for. */
 MM_NODISCARD MM_API mm_status mm_io_tls_attach(SSL *ssl, int fd, bool ktls) MM_NONNULL_ALL;
 
 /* Whether OpenSSL and the kernel can do TLS in the kernel: asked anew with each call, of a socket
@@ -1223,6 +1225,12 @@ extern long syscall(long number, ...); /* hidden by -std=c11; otherwise said twi
 #endif
 #ifndef MM_SYS_ACCEPT
 #define MM_SYS_ACCEPT(fd) accept(fd, NULL, NULL)
+#endif
+#ifndef MM_SYS_KTLS_SENDS /* whether the kernel encrypts what the SSL object sends */
+#define MM_SYS_KTLS_SENDS(ssl) (BIO_get_ktls_send(SSL_get_wbio(ssl)) != 0)
+#endif
+#ifndef MM_SYS_SSL_SENDFILE
+#define MM_SYS_SSL_SENDFILE(ssl, fd, offset, size) SSL_sendfile(ssl, fd, offset, size, 0)
 #endif
 #ifndef MM_SYS_GETRLIMIT
 #define MM_SYS_GETRLIMIT(what, limit) getrlimit(what, limit)
@@ -2142,24 +2150,43 @@ static mm_status mmi_tls_write_record(mm_chunkqueue *q, SSL *ssl, mmi_tls_bio *b
 /* Whether the kernel encrypts, and a file comes next. */
 static bool mmi_tls_can_send_file(const mm_chunkqueue *q, SSL *ssl)
 {
-    return q->first->type == MM_CHUNK_FILE && BIO_get_ktls_send(SSL_get_wbio(ssl)) != 0;
+    return q->first->type == MM_CHUNK_FILE && MM_SYS_KTLS_SENDS(ssl);
 }
 
-/* Has the kernel encrypt and send a part of a file. */
-static mm_status mmi_tls_send_file(mm_chunkqueue *q, SSL *ssl, int64_t most, int64_t *done)
+/* Why SSL_sendfile has sent nothing: what the system said, as OpenSSL calls it an error of its own,
+   or that bytes from before have yet to leave. */
+static mm_status mmi_tls_file_failed(SSL *ssl, int n)
+{
+    switch (errno) {
+    case 0: return mmi_tls_status(ssl, n);
+    case EBUSY: return MM_STATUS_AGAIN;
+    default: return mmi_io_status(errno);
+    }
+}
+
+/* Has the kernel encrypt and send a part of a file; *is_unable: not this one. */
+static mm_status mmi_tls_send_file(mm_chunkqueue *q, SSL *ssl, int64_t most, int64_t *done,
+                                   bool *is_unable)
 {
     mm_chunk *c = q->first;
     int64_t left = c->end - c->offset, size = left < most ? left : most;
+    off_t at = (off_t)c->offset;
     ossl_ssize_t n;
     mmi_guard guard;
     mm_status status = mmi_io_verify(c);
     if (status == MM_STATUS_OK) status = mmi_io_probe(q, size);
     if (status != MM_STATUS_OK) return mmi_io_of_file(status);
-    mmi_tls_begin(NULL);
+    *is_unable = (int64_t)at != c->offset; /* a 32-bit off_t */
+    if (*is_unable) return MM_STATUS_OK;
     mmi_guard_begin(&guard);
-    n = SSL_sendfile(ssl, c->source->fd, (off_t)c->offset, (size_t)size, 0);
+    do {
+        mmi_tls_begin(NULL);
+        n = MM_SYS_SSL_SENDFILE(ssl, c->source->fd, at, (size_t)size);
+    } while (n < 0 && errno == EINTR);
     mmi_guard_end(&guard, n < 0);
-    if (n < 0) return mmi_tls_status(ssl, (int)n);
+    *is_unable = n < 0 && (errno == EINVAL || errno == ENOSYS || errno == EOVERFLOW);
+    if (*is_unable) return MM_STATUS_OK;
+    if (n < 0) return mmi_tls_file_failed(ssl, (int)n);
     if (n == 0) return MM_STATUS_TRUNCATED;
     *done = (int64_t)n;
     return mm_chunkqueue_mark_written(q, *done);
@@ -2174,12 +2201,18 @@ MM_API mm_status mm_io_tls_write(mm_chunkqueue *q, SSL *ssl, int64_t most, int64
     if (most <= 0) most = MMI_IO_MOST;
     while (status == MM_STATUS_OK && !mm_chunkqueue_is_empty(q)) {
         int64_t done = 0;
-        if (*written >= most) status = MM_STATUS_YIELD;
+        bool as_record = true;
+        if (*written >= most) {
+            status = MM_STATUS_YIELD;
+            break;
+        }
 #ifdef MMI_KTLS
-        else if (mmi_tls_can_send_file(q, ssl))
-            status = mmi_tls_send_file(q, ssl, most - *written, &done);
+        if (mmi_tls_can_send_file(q, ssl)) {
+            as_record = false;
+            status = mmi_tls_send_file(q, ssl, most - *written, &done, &as_record);
+        }
 #endif
-        else status = mmi_tls_write_record(q, ssl, b, most - *written, &done);
+        if (as_record) status = mmi_tls_write_record(q, ssl, b, most - *written, &done);
         *written += done;
     }
     if (b == NULL) return status;

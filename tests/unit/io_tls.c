@@ -7,6 +7,8 @@
 #endif
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <openssl/ssl.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,6 +18,10 @@ static struct shim {
     size_t reads, sends, first;
     int held; /* the last bytes were to be followed by more */
     int sip;  /* every other sendmsg is EAGAIN, and those between take one byte */
+    int ktls; /* the kernel is said to encrypt */
+    int ulp;  /* errno of asking for the kernel's TLS; 0: as it is */
+    size_t files, file_fails; /* calls of SSL_sendfile; the first so many of them fail */
+    int file_error;           /* with this; 0: they reach the end of the file */
 } shim;
 
 static ssize_t shim_read(int fd, void *to, size_t size)
@@ -45,9 +51,28 @@ static ssize_t shim_sendmsg(int fd, const struct msghdr *msg, int flags)
 static int shim_setsockopt(int fd, int level, int name, const void *value, socklen_t size)
 {
     shim.held = 0;
+    errno = shim.ulp;
+    if (shim.ulp != 0 && level == IPPROTO_TCP && name == 31) return -1; /* TCP_ULP */
     return setsockopt(fd, level, name, value, size);
 }
 
+#if OPENSSL_VERSION_NUMBER >= 0x30000000L
+/* What the kernel does for SSL_sendfile is done here: the peer sees the same records. */
+static ossl_ssize_t shim_sendfile(SSL *ssl, int fd, off_t offset, size_t size)
+{
+    char record[16384];
+    ssize_t n = pread(fd, record, size < sizeof(record) ? size : sizeof(record), offset);
+    if (shim.files++ < shim.file_fails) {
+        errno = shim.file_error;
+        return shim.file_error == 0 ? 0 : -1;
+    }
+    if (n <= 0) return n;
+    return SSL_write(ssl, record, (int)n);
+}
+
+#define MM_SYS_KTLS_SENDS(ssl) ((void)(ssl), shim.ktls != 0)
+#define MM_SYS_SSL_SENDFILE(ssl, fd, offset, size) shim_sendfile(ssl, fd, offset, size)
+#endif
 #define MM_SYS_READ(fd, bytes, size) shim_read(fd, bytes, size)
 #define MM_SYS_SENDMSG(fd, msg, flags) shim_sendmsg(fd, msg, flags)
 #define MM_SYS_SETSOCKOPT(fd, level, name, value, size) \
@@ -257,7 +282,96 @@ TEST(kernel_is_asked)
 {
     bool is_there = mm_io_ktls_is_there();
     CHECK_EQ(mm_io_ktls_is_there(), is_there);
+#if OPENSSL_VERSION_NUMBER >= 0x30000000L
+    memset(&shim, 0, sizeof(shim));
+    shim.ulp = ENOENT; /* no such protocol */
+    CHECK(!mm_io_ktls_is_there());
+    shim.ulp = ENOTCONN; /* it is there, for a socket that is connected */
+    CHECK(mm_io_ktls_is_there());
+    shim.ulp = EPERM;
+    CHECK(!mm_io_ktls_is_there());
+    shim.ulp = 0;
+#endif
 }
+
+#if OPENSSL_VERSION_NUMBER >= 0x30000000L
+/* Sends header and file while the kernel is said to encrypt. `fails` calls for the file end with
+   `error`, each of which `status` answers, if it is not OK. */
+static void send_by_kernel(size_t fails, int error, mm_status status)
+{
+    static char got[50007];
+    size_t length = 0, seen = 0;
+    mm_status last = MM_STATUS_AGAIN;
+    int refs = 0, turns;
+    fixture();
+    CHECK_SUB(handshake());
+    shim.ktls = 1;
+    shim.file_fails = fails;
+    shim.file_error = error;
+    mm_chunkqueue_append_mem(&q, "header", 6);
+    mm_chunkqueue_append_fd_ref(&q, file, 100, 50000, ignore_refs, &refs);
+    for (turns = 0; turns < 1000 && last != MM_STATUS_OK; turns++) {
+        int64_t written, before = mm_chunkqueue_length(&q);
+        int n;
+        last = mm_io_tls_write(&q, server, turns % 2 == 0 ? 0 : 5000, &written);
+        CHECK_EQ(before - mm_chunkqueue_length(&q), written);
+        CHECK_EQ(shim.held, 0);
+        if (last == status) seen++;
+        else CHECK(last == MM_STATUS_OK || last == MM_STATUS_AGAIN || last == MM_STATUS_YIELD);
+        if (last == status && last != MM_STATUS_OK && last != MM_STATUS_AGAIN) break;
+        while ((n = SSL_read(client, got + length, (int)(sizeof(got) - length))) > 0)
+            length += (size_t)n;
+    }
+    CHECK(shim.files > 0 && (status == MM_STATUS_OK || seen > 0));
+    if (last == MM_STATUS_OK) {
+        CHECK(length == 50006 && memcmp(got, "header", 6) == 0);
+        CHECK(memcmp(got + 6, bytes + 100, 50000) == 0);
+    } else CHECK(mm_chunkqueue_length(&q) >= 50006 - 16384); /* the first record has the header */
+    mm_chunkqueue_reset(&q);
+    CHECK_EQ(refs, 0);
+    CHECK_SUB(end());
+}
+
+TEST(files_by_the_kernel)
+{
+    CHECK_SUB(send_by_kernel(0, 0, MM_STATUS_OK));
+    CHECK_SUB(send_by_kernel(3, EAGAIN, MM_STATUS_AGAIN));
+    CHECK_SUB(send_by_kernel(3, EBUSY, MM_STATUS_AGAIN));
+    CHECK_SUB(send_by_kernel(3, EINTR, MM_STATUS_OK));         /* tried again */
+    CHECK_SUB(send_by_kernel(SIZE_MAX, EINVAL, MM_STATUS_OK)); /* not this file: as records */
+    CHECK_SUB(send_by_kernel(1, EPIPE, MM_STATUS_CLOSED));
+    CHECK_SUB(send_by_kernel(1, ECONNRESET, MM_STATUS_CLOSED));
+    CHECK_SUB(send_by_kernel(1, EIO, MM_STATUS_IO));
+    CHECK_SUB(send_by_kernel(1, 0, MM_STATUS_TRUNCATED));
+}
+
+TEST(file_rewritten_while_the_kernel_sends_it)
+{
+    int64_t written;
+    int refs = 0;
+    fixture();
+    CHECK_SUB(handshake());
+    shim.ktls = 1;
+    mm_chunkqueue_append_fd_ref(&q, file, 0, 100000, ignore_refs, &refs);
+    CHECK_EQ(mm_io_tls_write(&q, server, 10, &written), MM_STATUS_YIELD);
+    usleep(20000);
+    CHECK_EQ(pwrite(file, "X", 1, 50000), 1);
+    CHECK_EQ(mm_io_tls_write(&q, server, 0, &written), MM_STATUS_INVALID);
+    CHECK_EQ(written, 0);
+    mm_chunkqueue_reset(&q);
+    CHECK_SUB(end());
+}
+#else
+TEST(files_by_the_kernel)
+{
+    CHECK(!mm_io_ktls_is_there()); /* by OpenSSL 3 only */
+}
+
+TEST(file_rewritten_while_the_kernel_sends_it)
+{
+    CHECK(!mm_io_ktls_is_there());
+}
+#endif
 
 /* A request and its answer: one call in, one call out. */
 TEST(request_takes_one_call_each_way)
@@ -524,6 +638,7 @@ TEST(file_cut_short)
 
 TEST_MAIN(T(all_memory_is_ours), T(odd_sizes_of_memory), T(transfer_whole),
           T(transfer_to_a_slow_reader), T(transfer_in_small_shares), T(kernel_is_asked),
+          T(files_by_the_kernel), T(file_rewritten_while_the_kernel_sends_it),
           T(request_takes_one_call_each_way), T(records_that_come_together),
           T(first_record_of_many_is_small), T(again_at_every_byte),
           T(file_rewritten_while_it_is_sent), T(read_and_close),
