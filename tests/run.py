@@ -225,6 +225,8 @@ def run_all():
         group.run("check/metrics", [sys.executable, TOP / "tests/check-metrics.py"])
     with Group("check/packaging") as group:
         group.run("check/packaging", [sys.executable, TOP / "tests/check-packaging.py"])
+    with Group("check/openssl") as group:
+        group.run("check/openssl", [sys.executable, TOP / "tests/check-openssl.py"])
     with Group("check/windows") as group:
         group.run("check/windows", [sys.executable, TOP / "tests/check-windows.py"])
     with Group("server, large") as group:
