@@ -60,6 +60,14 @@ static void init_conn(conn *c, worker *w, const listener *from,
     peer_text(address, c->peer_text, sizeof(c->peer_text));
 }
 
+/* Without memory for a request: 503, whatever it asks for. */
+static void turn_away(conn *c)
+{
+    (void)mmi_atomic_add(&c->worker->shed.turned_away, 1);
+    if (conn_refuse(c, 503) == STEP_CLOSE) conn_close(c);
+    else conn_run(c);
+}
+
 void conn_open(worker *w, int fd, const listener *from, const struct sockaddr_storage *address)
 {
     int on = 1;
@@ -89,6 +97,7 @@ void conn_open(worker *w, int fd, const listener *from, const struct sockaddr_st
         return;
     }
     worker_set_timer(w, c, c->state == CONN_HANDSHAKE ? TIMER_HANDSHAKE : TIMER_HEAD);
+    if (c->state == CONN_HEAD && shed_is_critical(w)) turn_away(c);
 }
 
 static void log_response(conn *c)

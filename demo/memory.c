@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <openssl/crypto.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@ enum {
     MEMORY_LUMP = 32 * 1024,  /* bytes that a thread has charged for OpenSSL ahead of need: four
                                  counters that threads share are not touched for each block */
     MEMORY_MEASURE_MS = 20,   /* between two looks at what is resident, which take 2 us each */
+    MEMORY_REPORT = 32768,    /* bytes of a report: more is left out */
     MEMORY_BODY_SHORT = 65536 /* bytes of a request body that is taken when memory is short */
 };
 
@@ -269,7 +271,7 @@ void memory_worker_init(memory_worker *m, mm_budget *whole)
     static const char *const names[] = {"",       " connections", " buffers",  " arena",
                                         " files", " responses",   " listings", " uploads", " log"};
     /* of the whole, in percent; 0: no limit of its own. No part alone can take what others need. */
-    static const unsigned percent[] = {0, 0, 60, 25, 10, 30, 25, 25, 10};
+    static const unsigned percent[] = {0, 0, 80, 25, 10, 30, 25, 25, 10};
     mm_budget_desc desc = {.parent = &process.accounts[MEMORY_PROCESS]};
     memory_worker **link = &process.workers;
     int i;
@@ -362,23 +364,34 @@ size_t memory_level_changes(void)
     return changes;
 }
 
+static size_t add(char *text, size_t used, const char *format, ...) MM_FORMAT(3, 4);
+static size_t add(char *text, size_t used, const char *format, ...)
+{
+    va_list args;
+    int n;
+    va_start(args, format);
+    n = vsnprintf(text + used, MEMORY_REPORT - used, format, args);
+    va_end(args);
+    return n < 0 || (size_t)n >= MEMORY_REPORT - used ? used : used + (size_t)n;
+}
+
+/* All at once, for other lines not to come between. */
 void memory_report(FILE *to)
 {
+    static char text[MEMORY_REPORT];
     mm_heap_stats heap;
     memory_node node;
-    size_t i, known;
+    size_t i, known, n;
     mm_heap_get_stats(&heap);
     known = mm_budget_live(memory_get(MEMORY_PROCESS)) - mm_budget_live(memory_get(MEMORY_PROGRAM));
-    fprintf(to, "mmserve: memory: %zuK resident, level %s, %zu changes of level\n",
-            memory_resident() / 1024, mm_pressure_string(memory_level()), memory_level_changes());
-    fprintf(to, "mmserve: memory: %zuK live in the heap, of which %zuK are on accounts\n",
+    n = add(text, 0, "mmserve: memory: %zuK resident, level %s, %zu changes of level\n"
+                     "mmserve: memory: %zuK live in the heap, of which %zuK are on accounts\n",
+            memory_resident() / 1024, mm_pressure_string(memory_level()), memory_level_changes(),
             heap.live / 1024, known / 1024);
     for (i = 0; memory_node_at(i, &node); i++) {
         if (node.peak == 0) continue;
-        fprintf(to, "mmserve: memory: %-22s %9zuK now %9zuK at most", node.name, node.used / 1024,
-                node.peak / 1024);
-        if (node.limit > 0) fprintf(to, " %9zuK allowed", node.limit / 1024);
-        if (node.refused > 0) fprintf(to, " %zu refused", node.refused);
-        fprintf(to, "\n");
+        n = add(text, n, "mmserve: memory: %-22s %9zuK now %9zuK at most %9zuK allowed %zu refused\n",
+                node.name, node.used / 1024, node.peak / 1024, node.limit / 1024, node.refused);
     }
+    (void)fwrite(text, 1, n, to);
 }

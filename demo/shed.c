@@ -5,7 +5,6 @@
 #include "shed.h"
 
 #include <stdio.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "conn.h"
@@ -68,19 +67,6 @@ static void cut_slow(worker *w)
             (void)mmi_atomic_add(&w->shed.turned_away, 1);
         }
     }
-}
-
-void shed_refuse(worker *w, int fd)
-{
-    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\n"
-                                 "Content-Length: 0\r\nConnection: close\r\n\r\n";
-    char nowhere[4096];
-    (void)!recv(fd, nowhere, sizeof(nowhere), MSG_DONTWAIT); /* or closing would be a reset */
-    (void)!send(fd, answer, sizeof(answer) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-    (void)shutdown(fd, SHUT_WR);
-    (void)!recv(fd, nowhere, sizeof(nowhere), MSG_DONTWAIT);
-    worker_close_socket(w, fd);
-    (void)mmi_atomic_add(&w->shed.turned_away, 1);
 }
 
 /* ---- caches ---- */

@@ -46,7 +46,4 @@ bool shed_is_high(const worker *w);
 /* Whether a request body of so many bytes (-1: unknown) is too large for now. */
 bool shed_refuses_body(const worker *w, int64_t size);
 
-/* Tells a client by plain HTTP to come again, and closes its socket. */
-void shed_refuse(worker *w, int fd);
-
 #endif

@@ -165,8 +165,7 @@ static bool accept_one(worker *w, const listener *l)
         if (fd < 0) give_conn(w->server);
     } else errno = EMFILE;
     if (fd >= 0) {
-        if (shed_is_critical(w) && !w->draining) shed_refuse(w, fd);
-        else conn_open(w, fd, l, &address);
+        conn_open(w, fd, l, &address);
         return true;
     }
     if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
