@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <openssl/crypto.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,8 @@
 enum {
     MEMORY_LUMP = 32 * 1024,  /* bytes that a thread has charged for OpenSSL ahead of need: four
                                  counters that threads share are not touched for each block */
+    MEMORY_SSLS = 8,          /* connections of OpenSSL that lie together: when all have gone, so
+                                 does their memory */
     MEMORY_MEASURE_MS = 20,   /* between two looks at what is resident, which take 2 us each */
     MEMORY_REPORT = 32768,    /* bytes of a report: more is left out */
     MEMORY_BODY_SHORT = 65536 /* bytes of a request body that is taken when memory is short */
@@ -74,11 +77,66 @@ static void release(size_t size)
     spare = MEMORY_LUMP;
 }
 
+/* A connection's main structure has 7,608 bytes in OpenSSL 3.0, for which the heap has blocks of
+   8,192. So it lies in a pool, behind a word: its address is no multiple of 16, as all of the heap
+   are, and of the structure nothing is aligned to more than 8. Only what ssl_lib.c takes is known to
+   be so. All have the same size, that of the first. */
+static struct {
+    pthread_mutex_t lock;
+    mm_pool pool;
+    size_t size;              /* of the structure; 0: none was taken yet */
+} ssls = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static bool is_ssl(size_t size, const char *file)
+{
+    size_t length = strlen(file);
+    return length >= 9 && memcmp(file + length - 9, "ssl_lib.c", 9) == 0 &&
+           mm_heap_good_size(size) - size > 256;
+}
+
+/* NULL when it is no such one after all, or there is no memory. */
+static void *ssl_alloc(size_t size)
+{
+    char *object = NULL;
+    pthread_mutex_lock(&ssls.lock);
+    if (ssls.size == 0) {
+        mm_pool_desc desc = {.size = size + 8, .alignment = 16, .segment_objects = MEMORY_SSLS,
+                             .allocator = memory_allocator(MEMORY_OPENSSL)};
+        if (mm_pool_init(&ssls.pool, &desc) == MM_STATUS_OK) ssls.size = size;
+    }
+    if (ssls.size == size) object = mm_pool_get(&ssls.pool);
+    pthread_mutex_unlock(&ssls.lock);
+    return object == NULL ? NULL : object + 8;
+}
+
+static bool lies_in_pool(const void *block)
+{
+    return (uintptr_t)block % 16 != 0;
+}
+
+static void ssl_free(void *block)
+{
+    pthread_mutex_lock(&ssls.lock);
+    mm_pool_put(&ssls.pool, (char *)block - 8);
+    pthread_mutex_unlock(&ssls.lock);
+}
+
+static void ssl_trim(void)
+{
+    pthread_mutex_lock(&ssls.lock);
+    if (ssls.size > 0) (void)mm_pool_trim(&ssls.pool, 0);
+    pthread_mutex_unlock(&ssls.lock);
+}
+
 static void *openssl_alloc(size_t size, const char *file, int line)
 {
     void *block;
-    (void)file, (void)line;
+    (void)line;
     if (size == 0) return NULL; /* as OpenSSL's own does it */
+    if (size > 4096 && size < 8192 && is_ssl(size, file)) {
+        block = ssl_alloc(size);
+        if (block != NULL) return block;
+    }
     block = mm_heap_alloc(size);
     if (block == NULL || charge(mm_heap_usable_size(block))) return block;
     mm_heap_free(block);
@@ -89,6 +147,10 @@ static void openssl_free(void *block, const char *file, int line)
 {
     (void)file, (void)line;
     if (block == NULL) return;
+    if (lies_in_pool(block)) {
+        ssl_free(block);
+        return;
+    }
     release(mm_heap_usable_size(block));
     mm_heap_free(block);
 }
@@ -102,8 +164,8 @@ static void *openssl_realloc(void *block, size_t size, const char *file, int lin
         openssl_free(block, file, line);
         return NULL;
     }
-    before = mm_heap_usable_size(block);
-    if (size <= before && size >= before / 2) return block;
+    before = lies_in_pool(block) ? ssls.size : mm_heap_usable_size(block);
+    if (!lies_in_pool(block) && size <= before && size >= before / 2) return block;
     moved = openssl_alloc(size, file, line);
     if (moved == NULL) return NULL;
     memcpy(moved, block, size < before ? size : before);
@@ -151,6 +213,7 @@ void memory_measure(int64_t now_ms)
 
 void memory_trim(int64_t now_ms)
 {
+    ssl_trim();
     mm_heap_trim();
     mmi_atomic_store(&process.measured, (size_t)now_ms);
     look();
