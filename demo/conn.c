@@ -19,6 +19,7 @@
 
 #include "conn_parts.h"
 #include "handshake.h"
+#include "rest.h"
 #include "upload.h"
 
 enum {
@@ -49,14 +50,10 @@ static bool start_tls(conn *c)
 static void init_conn(conn *c, worker *w, const listener *from,
                       const struct sockaddr_storage *address)
 {
-    c->worker = w;
     c->timer = TIMER_NONE;
     c->interest = EVENT_READ;
     c->state = from->tls || from->local ? CONN_HANDSHAKE : CONN_HEAD;
     c->redirect = c->state == CONN_HEAD && w->server->options->redirect_http;
-    mm_chunkqueue_init(&c->in, &w->chunks);
-    mm_chunkqueue_init(&c->out, &w->chunks);
-    mm_buffer_init(&c->log_line, memory_part_allocator(&w->accounts, MEMORY_LOG));
     peer_text(address, c->peer_text, sizeof(c->peer_text));
 }
 
@@ -71,28 +68,23 @@ static void turn_away(conn *c)
 void conn_open(worker *w, int fd, const listener *from, const struct sockaddr_storage *address)
 {
     int on = 1;
-    void *object;
-    conn *c;
+    conn *c = NULL;
     peer *counted;
-    mm_handle handle = 0;
-    if (peers_add(&w->server->peers, address, &counted))
-        handle = mm_slab_insert(&w->conns, &object);
-    if (handle == 0) {
+    if (peers_add(&w->server->peers, address, &counted)) c = rest_new(w);
+    if (c == NULL) {
         peers_remove(&w->server->peers, counted);
         worker_close_socket(w, fd);
         return;
     }
-    c = object;
     init_conn(c, w, from, address);
-    c->handle = handle;
     c->fd = fd;
     c->peer = counted;
     if (!from->local) (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     if ((from->tls && !start_tls(c)) ||
-        event_add(&w->loop, fd, EVENT_READ, handle) != MM_STATUS_OK) {
+        event_add(&w->loop, fd, EVENT_READ, c->handle) != MM_STATUS_OK) {
         SSL_free(c->ssl);
         peers_remove(&w->server->peers, counted);
-        (void)mm_slab_remove(&w->conns, handle);
+        rest_free(c);
         worker_close_socket(w, fd);
         return;
     }
@@ -124,7 +116,7 @@ void conn_close(conn *c)
     mm_buffer_deinit(&c->log_line);
     peers_remove(&w->server->peers, c->peer);
     worker_close_socket(w, c->fd);
-    (void)mm_slab_remove(&w->conns, c->handle);
+    rest_free(c);
     worker_conn_gone(w);
 }
 
@@ -335,7 +327,7 @@ void conn_drain(conn *c)
     if (c->state != CONN_HEAD && c->state != CONN_HANDSHAKE) return;
     worker_set_timer(w, c, c->timer); /* which is short now */
     conn_run(c);                      /* a request may have come by now */
-    c = mm_slab_get(&w->conns, handle);
+    c = rest_find(w, handle);
     if (c == NULL || c->state != CONN_HEAD || !c->served || !mm_chunkqueue_is_empty(&c->in)) return;
     say_goodbye(c);
     conn_close(c);

@@ -36,6 +36,8 @@ struct conn {
     bool tired;           /* has taken long: the others come next */
     conn *timer_before, *timer_after;
     int64_t deadline;     /* milliseconds, of the timer */
+    bool resting;         /* there is only what comes before `in`: see rest.h */
+    char peer_text[46];   /* its address, for the log */
     mm_chunkqueue in;     /* received and not yet used */
     mm_chunkqueue out;    /* the answer */
     size_t scanned;       /* bytes of `in` that the parser has seen */
@@ -47,7 +49,6 @@ struct conn {
     int stalls;           /* how often in a row it then held as many as before */
     mm_buffer log_line;   /* of the current request, to be completed with the bytes sent */
     size_t log_bytes_at;
-    char peer_text[46];   /* its address, for the log */
 };
 
 /* Takes over a non-blocking socket accepted at `from`, for which a descriptor has been taken from

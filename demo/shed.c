@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "conn.h"
+#include "rest.h"
 
 enum {
     SHED_STEP_MS = 100,   /* between two steps while a level holds: memory comes back that often */
@@ -48,7 +48,10 @@ static void set_idle_time(worker *w, int64_t ms)
 static void close_idle(worker *w)
 {
     timer_list *list = &w->timers[TIMER_IDLE];
-    while (list->first != NULL) conn_timeout(list->first); /* which arms none of them anew */
+    while (list->first != NULL) {
+        conn *c = rest_wake(list->first);
+        if (c != NULL) conn_timeout(c); /* which arms none of them anew */
+    }
 }
 
 /* A quarter of those that wait for their client longest, of each kind. */
@@ -182,13 +185,18 @@ void shed_settle(worker *w, bool busy)
     s->steps = SHED_EVENTS;
     shed_update(w);
     if (s->settle_at == 0 || w->now_ms < s->settle_at) return;
+    s->rested += rest_idle(w, SHED_SETTLE_MS);
     gone = mm_chunk_pool_decay(&w->chunks);
     gone += mm_tier_maintain(&w->tier, 0);
     if (s->crest >= SHED_CREST && count <= s->crest / 2) {
         mm_chunk_pool_trim(&w->chunks, 0);
         mm_tier_trim(&w->tier, 0);
-        memory_trim(w->now_ms);
+        s->rested = SIZE_MAX;
         s->crest = count;
+    }
+    if (s->rested >= SHED_CREST && s->rested >= count / 4) {
+        memory_trim(w->now_ms);
+        s->rested = 0;
     }
     if (busy || s->crest > count + SHED_CREST) gone++;
     s->settle_at = gone > 0 ? w->now_ms + SHED_SETTLE_MS : 0;

@@ -20,6 +20,7 @@ typedef struct shed {
     int64_t step_at;   /* when what a level does is done again, if it holds; milliseconds */
     int64_t cut_at;    /* when others are cut off */
     size_t crest;      /* most connections since memory was last given back */
+    size_t rested;     /* connections that have begun to rest since then */
     int64_t settle_at; /* when to look for memory that nobody needs; 0: never */
     size_t steps;      /* looks since the level was last read */
     size_t turned_away; /* connections that were closed with 503, or cut off; atomic */

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "conn.h"
+#include "rest.h"
 
 enum {
     WORKER_EVENTS = 256,       /* taken from the loop at a time */
@@ -64,13 +65,20 @@ void worker_set_timer(worker *w, conn *c, timer_kind kind)
     list->last = c;
 }
 
+/* One that rests is woken up first; without memory for that, it is closed. */
+static void with_whole(conn *c, void (*act)(conn *c))
+{
+    c = c == NULL ? NULL : rest_wake(c);
+    if (c != NULL) act(c);
+}
+
 /* Serves the timers that have run out. Each one is disarmed or armed for later, so this ends. */
 static void run_timers(worker *w)
 {
     int kind;
     for (kind = 0; kind < TIMER_KINDS; kind++)
         while (w->timers[kind].first != NULL && w->timers[kind].first->deadline <= w->now_ms)
-            conn_timeout(w->timers[kind].first);
+            with_whole(w->timers[kind].first, conn_timeout);
 }
 
 static int64_t sooner(int64_t a, int64_t b)
@@ -218,7 +226,7 @@ static void begin_drain(worker *w)
     w->draining = true;
     w->drain_until = w->now_ms + w->server->options->drain * INT64_C(1000);
     for (h = mm_slab_next(&w->conns, 0); h != 0; h = mm_slab_next(&w->conns, h))
-        conn_drain(mm_slab_get(&w->conns, h));
+        with_whole(rest_find(w, h), conn_drain);
 }
 
 static void read_wake(worker *w)
@@ -231,7 +239,6 @@ static void read_wake(worker *w)
 
 static void dispatch(worker *w, const event *e)
 {
-    conn *c;
     if (e->data == WORKER_WAKE) {
         read_wake(w);
         return;
@@ -240,8 +247,7 @@ static void dispatch(worker *w, const event *e)
         accept_some(w, &w->listeners[e->data - 1]);
         return;
     }
-    c = mm_slab_get(&w->conns, e->data); /* NULL: closed by an event before this one */
-    if (c != NULL) conn_run(c);
+    with_whole(rest_find(w, e->data), conn_run); /* NULL: closed by an event before this one */
 }
 
 static void *run(void *argument)
@@ -265,7 +271,7 @@ static void *run(void *argument)
         if (w->draining && w->now_ms >= w->drain_until) {
             mm_handle h;
             for (h = mm_slab_next(&w->conns, 0); h != 0; h = mm_slab_next(&w->conns, h), w->cut++)
-                conn_close(mm_slab_get(&w->conns, h));
+                with_whole(rest_find(w, h), conn_close);
         }
     }
     shed_deinit(w);
@@ -288,7 +294,7 @@ static mm_status init_memory(worker *w)
 {
     const memory_sizes *sizes = memory_get_sizes();
     mm_tier_desc tier = {.class_size = {4096, MM_CHUNK_SIZE_DEFAULT, 16384, 65536}};
-    mm_slab_desc slab = {.size = sizeof(conn)};
+    mm_slab_desc slab = {.size = sizeof(conn *)};
     mm_chunk_pool_desc chunks = {0};
     mm_arena_desc arena = {0};
     mm_status status;
@@ -303,6 +309,7 @@ static mm_status init_memory(worker *w)
     }
     status = mm_tier_init(&w->tier, &tier);
     if (status == MM_STATUS_OK) status = mm_slab_init(&w->conns, &slab);
+    if (status == MM_STATUS_OK && !rest_init(w)) status = MM_STATUS_NO_MEMORY;
     if (status == MM_STATUS_OK) {
         chunks.allocator = mm_tier_allocator(&w->tier);
         status = mm_chunk_pool_init(&w->chunks, &chunks);
@@ -451,6 +458,7 @@ bool worker_deinit(worker *w)
     left += mm_chunk_pool_deinit(&w->chunks);
     mm_arena_deinit(&w->arena);
     mm_slab_deinit(&w->conns);
+    rest_deinit(w);
     left += mm_tier_deinit(&w->tier);
     left += memory_worker_deinit(&w->accounts);
     return left == 0;

@@ -55,7 +55,8 @@ struct worker {
     memory_worker accounts;   /* and what is beneath it, each for its own */
     shed shed;                /* what is done when memory is short */
     mm_tier tier;             /* buffers of 4 to 64 KiB */
-    mm_slab conns;            /* connections by handle: the handle is the event's data */
+    mm_slab conns;            /* where connections are, by handle, which is the event's data */
+    conn *spare;              /* memory of one, see rest.h */
     mm_chunk_pool chunks;     /* of all queues */
     mm_arena arena;           /* of the response that is being made */
     mm_chunkqueue body;       /* of the response that is being made */
