@@ -414,8 +414,8 @@ MM_NODISCARD MM_API mm_status mm_io_splice(mm_chunkqueue *q, int fd, const mm_io
    files are then sent without copies. Off is the better choice where that is not measured, and the
    kernel's part is one that our tests have a stand-in for.
    Take a new object for each connection. A pool of them is not worth it: SSL_clear in place of
-   SSL_free and SSL_new spares 0.6 us of the 260 to 440 that a handshake takes (tests/bench/io_tls.c)
-   and keeps what the last peer's handshake has set, such as the context that SNI chose. */
+   SSL_free and SSL_new spares 0.6 us of the 260 to 440 that a handshake takes (bench io_tls), and
+   keeps what the last peer's handshake has set, such as the context that SNI chose. */
 MM_NODISCARD MM_API mm_status mm_io_tls_attach(SSL *ssl, int fd, bool ktls) MM_NONNULL_ALL;
 
 /* Whether OpenSSL and the kernel can do TLS in the kernel: asked anew with each call, of a socket

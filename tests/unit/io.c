@@ -24,6 +24,7 @@ static struct shim {
     int sip;     /* every other transfer is EAGAIN, and those between take one byte */
     int cold;    /* reads that do not wait find nothing */
     int unable;  /* sendfile cannot */
+    size_t asked; /* bytes that sendfile was last to take */
     size_t reads, sends, advices, nowaits, fstats;
     int held;    /* the socket waits for more after what it was last given */
 } shim;
@@ -85,6 +86,7 @@ static ssize_t shim_sendmsg(int fd, const struct msghdr *msg, int flags)
 __attribute__((unused)) static ssize_t shim_sendfile(int to, int from, off_t *at, size_t size)
 {
     ssize_t n = -1;
+    shim.asked = size;
     size = shim.sip != 0 ? 1 : shim_short(size);
     errno = EINVAL;
     if (shim.unable) return -1;
@@ -459,6 +461,53 @@ TEST(again_at_every_byte)
         CHECK_SUB(send_all(mixed, 11 + (size_t)size, 0));
         CHECK_SUB(end());
     }
+}
+
+/* A socket that has taken a part is full: it is not asked again. A pipe may be, for less. */
+TEST(full_socket_is_asked_once)
+{
+    int64_t written;
+    size_t i, length = 0;
+    fixture();
+    for (i = 0; i < 20; i++)
+        mm_chunkqueue_append_reference(&q, file_bytes, FILE_SIZE, NULL, NULL);
+    CHECK_EQ(mm_io_write(&q, ours, INT64_MAX, &written), MM_STATUS_AGAIN);
+    CHECK(written > 0 && written < 20 * FILE_SIZE);
+    CHECK_EQ(shim.sends, 1);
+    CHECK_EQ(mm_io_write(&q, ours, INT64_MAX, &written), MM_STATUS_AGAIN);
+    CHECK_EQ(written, 0);
+    receive(sink, &length, sizeof(sink));
+    shim.sends = 0;
+    CHECK_EQ(mm_io_write(&q, ours, INT64_MAX, &written), MM_STATUS_AGAIN);
+    CHECK(written > 0);
+    CHECK_EQ(shim.sends, 1);
+    CHECK_SUB(end());
+}
+
+/* A share of the caller's is kept to; the one of 256 KiB ends with a page, as the file's pages have
+   headers before them. */
+TEST(share_of_a_file_ends_with_a_page)
+{
+#ifndef MM_IO_NO_SENDFILE
+    static const int64_t shares[] = {0, 262144, 262150, 5000, 100};
+    static const size_t asked[] = {262144, 258048, 262144, 4096, 94};
+    size_t i;
+    for (i = 0; i < sizeof(shares) / sizeof(shares[0]); i++) {
+        int64_t written;
+        int fd;
+        fixture();
+        put_file("large", file_bytes, FILE_SIZE);
+        CHECK_EQ(truncate(in_root("large"), 600000), 0);
+        fd = open(in_root("large"), O_RDONLY);
+        mm_chunkqueue_append_mem(&q, "header", 6);
+        mm_chunkqueue_append_fd(&q, shim_opened(fd), 0, 600000);
+        (void)!mm_io_write(&q, ours, shares[i], &written); /* more than it takes, perhaps */
+        CHECK(written > 6 && (shares[i] == 0 || written <= shares[i]));
+        if (written == 6 + (int64_t)asked[i]) CHECK_EQ(shim.asked, asked[i]);
+        unlink(in_root("large"));
+        CHECK_SUB(end());
+    }
+#endif
 }
 
 TEST(nothing_is_held_back)
@@ -1225,6 +1274,7 @@ TEST_MAIN(T(write_mixed), T(write_in_small_shares_and_short_writes), T(write_man
           T(write_to_a_pipe), T(write_to_a_peer_that_is_gone), T(write_of_a_file_cut_short),
           T(file_replaced_by_rename_while_it_is_sent), T(file_rewritten_while_it_is_sent),
           T(small_file_leaves_with_its_header), T(again_at_every_byte), T(nothing_is_held_back),
+          T(full_socket_is_asked_once), T(share_of_a_file_ends_with_a_page),
           T(cold_files_yield), T(cold_file_behind_a_broken_one),
           T(write_mixed_over_tcp), T(peer_resets_while_a_file_is_sent),
           T(reader_of_a_pipe_goes_away), T(sigpipe_of_others_stays), T(write_to_a_full_disk),
