@@ -17,6 +17,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -175,6 +176,12 @@ def until(condition):
     raise RuntimeError("a server does not start")
 
 
+def answers(path):
+    """Whether a server takes connections there: the socket's name comes before it listens."""
+    with socket.socket(socket.AF_UNIX) as tried:
+        return tried.connect_ex(str(path)) == 0
+
+
 def redis(library, folder):
     server = shutil.which("redis-server")
     if server is None:  # it is the program of another name, which comes without a service
@@ -182,7 +189,7 @@ def redis(library, folder):
         server.symlink_to(program("redis-check-rdb"))
     path = folder / "socket"
     process = spawn(library, [server, "--port", 0, "--unixsocket", path, "--save", ""], folder)
-    until(path.exists)
+    until(lambda: answers(path))
     start = time.monotonic()
     client("redis-benchmark", "-s", path, *REDIS_LOAD)
     seconds = time.monotonic() - start
