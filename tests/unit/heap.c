@@ -7,6 +7,7 @@
 static inline bool system_refuses(void);
 static void *placed(void *base, size_t size);
 static void fatal(const char *message, const void *ptr);
+static void told_large(void *ptr, size_t size, bool on);
 #define MM_SYS_MMAP(size) \
     (system_refuses() ? NULL : placed(mmi_heap_mmap((size) + system_shift), (size)))
 #define MM_SYS_PURGE(ptr, size) \
@@ -17,9 +18,12 @@ static void fatal(const char *message, const void *ptr);
 #define MM_SYS_MUNMAP(ptr, size) \
     (system_elsewhere ? (void)0 \
                       : mmi_heap_munmap((char *)(ptr)-system_shift, (size) + system_shift))
+#define MM_SYS_LARGE(ptr, size, on) told_large((ptr), (size), (on))
+#define MM_HEAP_LARGE_PAGES system_large
 #define MM_SYS_GUARD(ptr, size) mmi_heap_guard((ptr), (size))
 #define MM_HEAP_FATAL(message, ptr) fatal((message), (ptr))
-static size_t system_shift;             /* 0, or 4096: mappings are not aligned to a granule */
+static size_t system_large; /* 0: spans ask for no huge pages */
+static size_t system_shift; /* 0, or 4096: mappings are not aligned to a granule */
 #ifdef _WIN32
 #define PAGES_GO_BACK false /* the system takes whole mappings only */
 #else
@@ -48,6 +52,16 @@ static void *placed(void *base, size_t size)
         return (void *)(UINTPTR_MAX - (MMI_HEAP_SPAN_SIZE - 1)); /* not to be touched */
     }
     return (char *)base + system_shift;
+}
+
+static size_t large_on, large_off; /* how often huge pages were asked for, and no more */
+
+static void told_large(void *ptr, size_t size, bool on)
+{
+    mmi_heap_large(ptr, size, on);
+    if (size != MMI_HEAP_SPAN_SIZE || (uintptr_t)ptr % MMI_HEAP_GRANULE != 0) errors++;
+    if (on) large_on++;
+    else large_off++;
 }
 
 static void fatal(const char *message, const void *ptr)
@@ -1658,6 +1672,39 @@ TEST(trim_lets_go_of_what_lies_between_blocks)
 }
 #endif
 
+/* Spans ask for huge pages from the given size of the heap on, and for none when a part of them is
+ * to go back, of which the part that was never used may be in memory. */
+TEST(huge_pages_are_asked_for)
+{
+    enum { COUNT = 3000 };
+    static void *blocks[COUNT];
+    size_t i, on, off, times;
+    mm_heap_trim();
+    system_large = stats_now().committed + 2 * MMI_HEAP_SPAN_SIZE;
+    for (times = 0; times < 2; times++) {
+        on = large_on;
+        off = large_off;
+        for (i = 0; i < COUNT; i++) CHECK((blocks[i] = mm_heap_calloc(1, 8000)) != NULL);
+        CHECK(large_on >= on + 3 && large_on < on + stats_now().spans); /* not the first */
+        for (i = 0; i < COUNT; i++) memset(blocks[i], (int)i, 8000);
+        for (i = 0; i < COUNT; i++) {
+            if (i % 200 != 0) mm_heap_free(blocks[i]);
+        }
+        mm_heap_trim();
+        if (PAGES_GO_BACK) CHECK_EQ(large_off - off, large_on - on); /* once each */
+        CHECK(mm_heap_check());
+        for (i = 0; i < COUNT; i += 200) {
+            CHECK(is_filled(blocks[i], (unsigned char)i, 8000));
+            mm_heap_free(blocks[i]);
+        }
+        mm_heap_trim();
+        CHECK_EQ(stats_now().committed, stats_now().metadata);
+    }
+    system_large = 0;
+    CHECK_EQ(errors, 0);
+    CHECK_QUIET();
+}
+
 /* Blocks above 4 MiB are zeroed by what is in memory of them. */
 TEST(wiping_leaves_nothing)
 {
@@ -1793,5 +1840,6 @@ TEST_MAIN(TESTS_OF_GNU T(classes_cover_all_sizes), T(blocks_are_told_from_what_l
           T(alignments_on_a_fragmented_heap), T(chunks_of_ended_threads_are_adopted),
           T(freed_mappings_are_used_again), T(kept_mappings_are_bounded),
           T(limit_follows_what_is_needed_again), T(idle_chunks_are_let_go_of),
-          T(wiping_leaves_nothing), T(works_where_nothing_can_be_let_go_of),
-          T(stats_tell_what_is_held), T(empty_spans_go_back))
+          T(huge_pages_are_asked_for), T(wiping_leaves_nothing),
+          T(works_where_nothing_can_be_let_go_of), T(stats_tell_what_is_held),
+          T(empty_spans_go_back))
