@@ -129,8 +129,8 @@ static bool end_workers(worker *workers, int count, bool quiet)
     bool clean = true;
     int i;
     for (i = 0; i < count; i++) worker_drain(&workers[i]);
+    for (i = 0; i < count; i++) worker_join(&workers[i]); /* they know of each other until then */
     for (i = 0; i < count; i++) {
-        worker_join(&workers[i]);
         if (!worker_deinit(&workers[i])) {
             fprintf(stderr, "mmserve: something was not given back\n");
             clean = false;

@@ -79,8 +79,8 @@ static void release(size_t size)
 
 /* A connection's main structure has 7,608 bytes in OpenSSL 3.0, for which the heap has blocks of
    8,192. So it lies in a pool, behind a word: its address is no multiple of 16, as all of the heap
-   are, and of the structure nothing is aligned to more than 8. Only what ssl_lib.c takes is known to
-   be so. All have the same size, that of the first. */
+   are, and of the structure nothing is aligned to more than 8. Only what ssl_lib.c takes is known
+   to be so. All have the same size, that of the first. */
 static struct {
     pthread_mutex_t lock;
     mm_pool pool;
@@ -453,7 +453,8 @@ void memory_report(FILE *to)
             heap.live / 1024, known / 1024);
     for (i = 0; memory_node_at(i, &node); i++) {
         if (node.peak == 0) continue;
-        n = add(text, n, "mmserve: memory: %-22s %9zuK now %9zuK at most %9zuK allowed %zu refused\n",
+        n = add(text, n, "mmserve: memory: %-22s %9zuK now %9zuK at most %9zuK allowed "
+                         "%zu refused\n",
                 node.name, node.used / 1024, node.peak / 1024, node.limit / 1024, node.refused);
     }
     (void)fwrite(text, 1, n, to);

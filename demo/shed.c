@@ -10,7 +10,8 @@
 #include "rest.h"
 
 enum {
-    SHED_STEP_MS = 100,   /* between two steps while a level holds: memory comes back that often */
+    SHED_STEP_MS = 100,   /* between two steps while a high level holds: memory comes back that
+                             often; ten times as long while it is elevated, which may last */
     SHED_CUT_MS = 1000,   /* between two times that clients are cut off */
     SHED_SETTLE_MS = 250, /* between two looks for memory that nobody needs */
     SHED_EVENTS = 16,     /* between two readings of the level: so many connections take 1 MB */
@@ -150,7 +151,7 @@ static void on_critical(const mm_pressure_action *action, bool entering)
 /* What is done on and on while a level holds. */
 static void step(worker *w)
 {
-    w->shed.step_at = w->now_ms + SHED_STEP_MS;
+    w->shed.step_at = w->now_ms + (shed_is_high(w) ? SHED_STEP_MS : 10 * SHED_STEP_MS);
     if (shed_is_high(w)) {
         close_idle(w);
         trim_caches(w, 0);
