@@ -32,6 +32,7 @@ static struct {
     memory_worker *workers;   /* in the order they were made */
     int statm;                /* /proc/self/statm, open before there is a sandbox; -1: none */
     size_t measured;          /* atomic: when, in milliseconds */
+    size_t looking;           /* atomic: a thread does so now */
 } process = {.statm = -1};
 
 mm_budget *memory_get(memory_account account)
@@ -196,12 +197,16 @@ static void set_program(size_t size)
     while (more >= 4096 && mm_budget_charge(program, more) != MM_STATUS_OK) more /= 2;
 }
 
+/* One thread at a time; what another sees at the same moment is as good. */
 static void look(void)
 {
-    size_t resident = memory_resident();
-    size_t known = mm_budget_live(&process.accounts[MEMORY_PROCESS]) -
-                   mm_budget_live(&process.accounts[MEMORY_PROGRAM]);
+    size_t resident, known, free = 0;
+    if (!mmi_atomic_cas(&process.looking, &free, 1)) return;
+    resident = memory_resident();
+    known = mm_budget_live(&process.accounts[MEMORY_PROCESS]) -
+            mm_budget_live(&process.accounts[MEMORY_PROGRAM]);
     set_program(resident > known ? resident - known : 0);
+    mmi_atomic_store(&process.looking, 0);
 }
 
 void memory_measure(int64_t now_ms)
@@ -445,6 +450,7 @@ void memory_report(FILE *to)
     mm_heap_stats heap;
     memory_node node;
     size_t i, known, n;
+    look();
     mm_heap_get_stats(&heap);
     known = mm_budget_live(memory_get(MEMORY_PROCESS)) - mm_budget_live(memory_get(MEMORY_PROGRAM));
     n = add(text, 0, "mmserve: memory: %zuK resident, level %s, %zu changes of level\n"
