@@ -62,7 +62,7 @@ static int shim_close(int fd)
 #include "../../mm_heap.h"
 #include "../../mm_io.h"
 
-#include "../../demo/worker.h"
+#include "../../demo/conn.h"
 #include "../harness.h"
 
 enum { FILE_SIZE = 100000, ANSWER_MAX = 200000 };
@@ -175,25 +175,33 @@ static size_t talk(int fd, const char *request, size_t size, bool put)
     return got;
 }
 
-/* Sends one request, a PUT of the file for what is in /up/. Returns the bytes received, a NUL
-   behind. */
-static size_t ask(const char *path)
+static int connect_anew(void)
 {
     struct sockaddr_in address;
-    char request[256], length[48] = "";
-    size_t got = 0;
-    bool put = strncmp(path, "/up/", 4) == 0;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), size;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     memset(&address, 0, sizeof(address));
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     address.sin_port = htons((uint16_t)port);
+    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0) return fd;
+    close(fd);
+    return -1;
+}
+
+/* Sends one request, a PUT of the file for what is in /up/. Returns the bytes received, a NUL
+   behind. */
+static size_t ask(const char *path)
+{
+    char request[256], length[48] = "";
+    size_t got = 0;
+    bool put = strncmp(path, "/up/", 4) == 0;
+    int fd = connect_anew(), size;
     if (put) snprintf(length, sizeof(length), "Content-Length: %d\r\n", FILE_SIZE);
     size = snprintf(request, sizeof(request),
                     "%s %s HTTP/1.1\r\nHost: localhost\r\n%sConnection: close\r\n\r\n",
                     put ? "PUT" : "GET", path, length);
-    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
-        got = talk(fd, request, (size_t)size, put);
+    if (fd < 0) return 0;
+    got = talk(fd, request, (size_t)size, put);
     close(fd);
     answer[got] = '\0';
     return got;
@@ -313,7 +321,49 @@ TEST(every_allocation_fails)
     CHECK_SUB(sweep(0, true));
     printf("%zu allocation faults survived\n", points);
     CHECK(points > 60);
+}
+
+/* Whether the one connection does: besides it, the worker has a spare one and the slab's segment. */
+static bool is_resting(void)
+{
+    size_t live = mm_budget_live(&w.accounts.parts[MEMORY_CONNECTIONS]);
+    return live < w.conns.segment_bytes + 2 * sizeof(conn);
+}
+
+/* A connection that rests is woken up by its next request; without memory it is closed. */
+static void wake_up(size_t n, int for_ever, int *more)
+{
+    static const char request[] = "GET /small.txt HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    int fd, tries;
+    ssize_t got;
+    server_start(n % 2 == 0);
+    fd = connect_anew();
+    CHECK(fd >= 0);
+    CHECK_EQ(send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL), sizeof(request) - 1);
+    CHECK(recv(fd, answer, ANSWER_MAX, 0) > 0);
+    for (tries = 0; tries < 30000 && !is_resting(); tries++) usleep(1000);
+    CHECK(tries < 30000);
+    usleep(1000); /* what it does then, it has done */
+    test_allocator_fail(&memory, n, for_ever);
+    CHECK_EQ(send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL), sizeof(request) - 1);
+    got = recv(fd, answer, ANSWER_MAX, 0);
+    CHECK(got <= 0 || strncmp(answer, "HTTP/1.1 ", 9) == 0);
+    *more = memory.failures > 0;
+    test_allocator_fail(&memory, 0, 0);
+    close(fd);
+    CHECK(ask("/small.txt") > 5);
+    CHECK_STR(answer + strlen(answer) - 5, "small");
+    CHECK_SUB(server_stop());
+}
+
+TEST(idle_connection_is_woken_or_closed)
+{
+    size_t n;
+    int for_ever, more;
+    for (for_ever = 0; for_ever < 2; for_ever++)
+        for (n = 1, more = 1; more; n++) CHECK_SUB(wake_up(n, for_ever, &more));
     remove_site();
 }
 
-TEST_MAIN(T(without_faults_all_is_served), T(every_system_call_fails), T(every_allocation_fails))
+TEST_MAIN(T(without_faults_all_is_served), T(every_system_call_fails), T(every_allocation_fails),
+          T(idle_connection_is_woken_or_closed))
