@@ -1,8 +1,8 @@
 /* One request after another to a worker of mmserve in this process, with each allocation and each
- * system call of mm_chunk.h and mm_io.h failing in turn, once and for ever. Whatever fails: the
- * answer is complete and right, or an error page, or cut off; the next connection is served;
- * nothing leaks. Linked with the server's objects, but for main and for mm, which this file stands
- * in for. */
+ * system call of mm_chunk.h and mm_io.h failing in turn, once and for ever; over TLS, each
+ * allocation of OpenSSL's. Whatever fails: the answer is complete and right, or an error page, or
+ * cut off; the next connection is served; nothing leaks. Linked with the server's objects, but for
+ * main and for mm, which this file stands in for. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -10,6 +10,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -62,8 +66,16 @@ static int shim_close(int fd)
 #include "../../mm_heap.h"
 #include "../../mm_io.h"
 
+#include "../../demo/cert.h"
 #include "../../demo/conn.h"
+#include "../../demo/worker.h"
 #include "../harness.h"
+
+#ifdef MM_VALGRIND
+#define TLS_STEP 97 /* of OpenSSL's allocations: a handshake takes Valgrind long */
+#else
+#define TLS_STEP 1
+#endif
 
 enum { FILE_SIZE = 100000, ANSWER_MAX = 200000 };
 static char root[] = "/tmp/mm-test-faults-XXXXXX";
@@ -90,6 +102,7 @@ static void make_site(void)
     char path[128];
     uint64_t seed = 11;
     size_t i;
+    snprintf(root, sizeof(root), "/tmp/mm-test-faults-XXXXXX");
     if (mkdtemp(root) == NULL) abort();
     for (i = 0; i < FILE_SIZE; i++) file_bytes[i] = (char)test_random(&seed);
     put_file("file", file_bytes, FILE_SIZE);
@@ -110,12 +123,15 @@ static void remove_site(void)
     }
 }
 
+static SSL_CTX *server_context, *client_context; /* NULL: plain HTTP */
+
 static listener listen_anywhere(void)
 {
     struct sockaddr_in address;
     socklen_t size = sizeof(address);
     listener l = {socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), false,
                   false};
+    l.tls = server_context != NULL;
     memset(&address, 0, sizeof(address));
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -140,6 +156,7 @@ static void server_start(bool use_poll)
     o.listing = true;
     o.poll = use_poll;
     s.options = &o;
+    s.tls = server_context;
     s.log_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
     s.fds.limit = 100;
     s.uploads.count = 1;
@@ -175,6 +192,21 @@ static size_t talk(int fd, const char *request, size_t size, bool put)
     return got;
 }
 
+/* The same over TLS; 0 as well when there is no handshake. */
+static size_t talk_tls(int fd, const char *request, size_t size)
+{
+    size_t got = 0;
+    int n;
+    SSL *ssl = SSL_new(client_context);
+    if (ssl == NULL || SSL_set_fd(ssl, fd) != 1) abort();
+    if (SSL_connect(ssl) == 1 && SSL_write(ssl, request, (int)size) == (int)size)
+        while ((n = SSL_read(ssl, answer + got, (int)(ANSWER_MAX - 1 - got))) > 0)
+            got += (size_t)n;
+    SSL_free(ssl);
+    ERR_clear_error();
+    return got;
+}
+
 static int connect_anew(void)
 {
     struct sockaddr_in address;
@@ -200,8 +232,10 @@ static size_t ask(const char *path)
     size = snprintf(request, sizeof(request),
                     "%s %s HTTP/1.1\r\nHost: localhost\r\n%sConnection: close\r\n\r\n",
                     put ? "PUT" : "GET", path, length);
+    answer[0] = '\0';
     if (fd < 0) return 0;
-    got = talk(fd, request, (size_t)size, put);
+    got = client_context != NULL ? talk_tls(fd, request, (size_t)size)
+                                 : talk(fd, request, (size_t)size, put);
     close(fd);
     answer[got] = '\0';
     return got;
@@ -276,7 +310,7 @@ static void fault(const target *t, size_t n, int for_ever, int error, bool of_me
     CHECK_SUB(server_stop());
 }
 
-static size_t points;
+static size_t points; /* faults of a test */
 
 static void sweep(int error, bool of_memory)
 {
@@ -290,9 +324,132 @@ static void sweep(int error, bool of_memory)
         }
 }
 
+/* ---- OpenSSL's memory: the worker's requests fail, those of the test's own thread do not ---- */
+
+static struct tls_memory {
+    size_t calls, fail_at, failures, blocks; /* atomic */
+    int for_ever;
+    pthread_t test;
+    int is_ours;
+} tls_memory;
+
+static int tls_refuses(void)
+{
+    size_t calls, fail_at;
+    if (pthread_equal(pthread_self(), tls_memory.test)) return 0;
+    calls = __atomic_add_fetch(&tls_memory.calls, 1, __ATOMIC_ACQ_REL);
+    fail_at = __atomic_load_n(&tls_memory.fail_at, __ATOMIC_ACQUIRE);
+    if (fail_at == 0 || calls < fail_at || (calls > fail_at && !tls_memory.for_ever)) return 0;
+    __atomic_add_fetch(&tls_memory.failures, 1, __ATOMIC_ACQ_REL);
+    return 1;
+}
+
+static void *tls_alloc(size_t size, void *user_data)
+{
+    void *ptr = tls_refuses() ? NULL : malloc(size);
+    (void)user_data;
+    if (ptr != NULL) __atomic_add_fetch(&tls_memory.blocks, 1, __ATOMIC_ACQ_REL);
+    return ptr;
+}
+
+static void *tls_realloc(void *ptr, size_t old_size, size_t new_size, void *user_data)
+{
+    (void)old_size, (void)user_data;
+    return tls_refuses() ? NULL : realloc(ptr, new_size);
+}
+
+static void tls_free(void *ptr, size_t size, void *user_data)
+{
+    (void)size, (void)user_data;
+    __atomic_sub_fetch(&tls_memory.blocks, 1, __ATOMIC_ACQ_REL);
+    free(ptr);
+}
+
+static void take_openssl(void)
+{
+    static const mm_allocator allocator = {tls_alloc, tls_realloc, tls_free, NULL};
+    tls_memory.test = pthread_self();
+    if (!tls_memory.is_ours) CHECK_EQ(mm_io_tls_set_allocator(&allocator), MM_STATUS_OK);
+    tls_memory.is_ours = 1;
+}
+
+static void tls_fail(size_t n, int for_ever)
+{
+    __atomic_store_n(&tls_memory.fail_at, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&tls_memory.calls, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&tls_memory.failures, 0, __ATOMIC_RELEASE);
+    tls_memory.for_ever = for_ever;
+    __atomic_store_n(&tls_memory.fail_at, n, __ATOMIC_RELEASE);
+}
+
+static void make_contexts(void)
+{
+    X509 *cert;
+    EVP_PKEY *key;
+    server_context = SSL_CTX_new(TLS_server_method());
+    client_context = SSL_CTX_new(TLS_client_method());
+    if (server_context == NULL || client_context == NULL || !cert_make(&cert, &key)) abort();
+    if (SSL_CTX_use_certificate(server_context, cert) != 1 ||
+        SSL_CTX_use_PrivateKey(server_context, key) != 1)
+        abort();
+    X509_free(cert);
+    EVP_PKEY_free(key);
+    SSL_CTX_set_session_cache_mode(server_context, SSL_SESS_CACHE_OFF);
+}
+
+static void tls_is_served(void)
+{
+    size_t got = ask("/small.txt");
+    CHECK(got > 5 && strncmp(answer, "HTTP/1.1 200 ", 13) == 0);
+    CHECK_STR(answer + got - 5, "small");
+}
+
+/* One server for all, as its next request has to be served in any case. */
+static void tls_sweep(int use_poll, int for_ever)
+{
+    size_t n, failures = 1;
+    CHECK_SUB(server_start(use_poll));
+    for (n = 0; n < 3; n++) CHECK_SUB(tls_is_served()); /* what is made once only is there */
+    for (n = 1; failures > 0; n += TLS_STEP, points++) {
+        size_t got;
+        tls_fail(n, for_ever);
+        got = ask("/small.txt");
+        CHECK_SUB(judge(got, 200, "small", 5));
+        failures = __atomic_load_n(&tls_memory.failures, __ATOMIC_ACQUIRE);
+        tls_fail(0, 0);
+        CHECK_SUB(tls_is_served());
+    }
+    CHECK_SUB(server_stop());
+}
+
+TEST(every_allocation_of_openssl_fails)
+{
+    size_t before;
+    CHECK_SUB(take_openssl());
+    signal(SIGPIPE, SIG_IGN); /* the client's end is OpenSSL's own */
+    make_site();
+    make_contexts();
+    points = 0;
+    CHECK_SUB(tls_sweep(0, 0));
+    before = __atomic_load_n(&tls_memory.blocks, __ATOMIC_ACQUIRE);
+    CHECK_SUB(tls_sweep(1, 1));
+    CHECK_SUB(tls_sweep(0, 0));
+    printf("%zu allocation faults of OpenSSL survived, %zu blocks before, %zu after\n", points,
+           before, __atomic_load_n(&tls_memory.blocks, __ATOMIC_ACQUIRE));
+    /* texts of this thread's errors may stay for the next ones; a leak would be one each time */
+    CHECK(__atomic_load_n(&tls_memory.blocks, __ATOMIC_ACQUIRE) <= before + 32);
+    CHECK(points > 300 / TLS_STEP);
+    SSL_CTX_free(server_context);
+    SSL_CTX_free(client_context);
+    server_context = client_context = NULL;
+    signal(SIGPIPE, SIG_DFL);
+    remove_site();
+}
+
 TEST(without_faults_all_is_served)
 {
     size_t i;
+    CHECK_SUB(take_openssl());
     make_site();
     server_start(false);
     for (i = 0; i < sizeof(targets) / sizeof(targets[0]); i++) {
@@ -366,4 +523,4 @@ TEST(idle_connection_is_woken_or_closed)
 }
 
 TEST_MAIN(T(without_faults_all_is_served), T(every_system_call_fails), T(every_allocation_fails),
-          T(idle_connection_is_woken_or_closed))
+          T(idle_connection_is_woken_or_closed), T(every_allocation_of_openssl_fails))
