@@ -10,6 +10,7 @@ import signal
 import socket
 import ssl
 import threading
+import time
 import unittest
 
 import support
@@ -132,7 +133,7 @@ class Attack:
             thread.join()
 
 
-def site_of(test, folder):
+def site_of(folder):
     site = support.make_small_site(folder)
     (site / "big.bin").write_bytes(bytes(BIG))
     (folder / "up").mkdir()
@@ -163,23 +164,21 @@ def finish(server):
 class Promise(unittest.TestCase):
     def start(self, *options):
         folder = support.temporary_folder(self.addCleanup)
-        server = Server(site_of(self, folder), "--upload", f"/up={folder}/up", "--upload-open",
+        server = Server(site_of(folder), "--upload", f"/up={folder}/up", "--upload-open",
                         *options, log=folder / "log")
         self.addCleanup(server.kill)
         server.stderr.truncate(0)
         return server
 
     def attack(self, server):
-        """Until the server has turned clients away, and others were served meanwhile."""
-        served = 0
+        """Until all clients have been there, and others were served meanwhile."""
+        served, hung_at = 0, time.monotonic() + 10 * PATIENCE
         with Attack(server, CLIENTS) as attack:
-            def is_enough():
-                nonlocal served
+            while attack.opened < CLIENTS or served < 10:
                 served += is_served(server, served % 2 == 1)
                 self.check_resident(server)
-                return attack.opened >= CLIENTS and served >= 10
-            wait_until(is_enough, "clients, and others that are served")
-            return Report(server)
+                self.assertLess(time.monotonic(), hung_at, f"{attack.opened} {served}")
+        return Report(server)
 
     def check_resident(self, server):
         if not support.SLOW:
@@ -192,7 +191,7 @@ class Promise(unittest.TestCase):
     def test_memory_under_attack(self):
         limit = f"{LIMIT // 1024}M" if not support.SLOW else "512M"
         server = self.start("--memory", limit)
-        during = self.attack(server)
+        during = self.attack(server)  # so far, that is
         self.assertLessEqual(during.peak, LIMIT if not support.SLOW else 512 * 1024)
         after = self.recover(server)
         self.check_resident(server)
@@ -224,10 +223,10 @@ class Promise(unittest.TestCase):
         server = self.start("--memory", "256M", "--workers", "1")
 
         def cycle(count):
-            for i in range(count):
+            for _ in range(count):
                 with Connection(server.http_port) as client:
                     self.assertEqual(client.ask("/hello.txt").status, 200)
-            for i in range(count // 50):
+            for _ in range(count // 50):
                 self.assertTrue(is_served(server, True))
             return Report(server)
         before = cycle(CYCLES // 10)
@@ -245,7 +244,7 @@ class Shedding(unittest.TestCase):
     @unittest.skipIf(support.SLOW, "what is resident means nothing here")
     def test_critical_answers_503_and_recovers(self):
         folder = support.temporary_folder(self.addCleanup)
-        server = Server(site_of(self, folder), "--memory", "24M", "--workers", "1")
+        server = Server(site_of(folder), "--memory", "24M", "--workers", "1")
         self.addCleanup(server.kill)
         clients = []
         self.addCleanup(lambda: [client.close() for client in clients])
