@@ -480,7 +480,7 @@ TEST(every_allocation_fails)
     CHECK(points > 60);
 }
 
-/* Whether the one connection does: besides it, the worker has a spare one and the slab's segment. */
+/* Whether the one connection does: there are a spare one and the segment of the slab besides. */
 static bool is_resting(void)
 {
     size_t live = mm_budget_live(&w.accounts.parts[MEMORY_CONNECTIONS]);
