@@ -8,22 +8,46 @@
 
 static const char conn_misled[] = "This port speaks HTTPS: the address begins with https://";
 
+enum { ANSWER_COPY = 4096 }; /* bytes of a ready answer that are copied behind its head: that, and
+                                one piece to send, takes less than to share them in two */
+
+/* Moves an answer that is ready to `out`. */
+static bool queue_ready(conn *c, const http_request *request, const http_response *response)
+{
+    mm_response *ready = response->ready;
+    mm_slice rest = mm_slice_make(ready->head.ptr,
+                                  ready->head.len + (c->head ? 0 : ready->body.len));
+    bool shared = rest.len > ANSWER_COPY, ok;
+    if (shared) rest.len = 0;
+    ok = http1_write_ready(&c->out, request, response, c->worker->date, rest) == MM_STATUS_OK;
+    c->head_size = c->out.bytes_in - (int64_t)rest.len + (int64_t)ready->head.len;
+    if (ok && shared) ok = mm_response_append(ready, &c->out, !c->head) == MM_STATUS_OK;
+    mm_response_release(ready);
+    return ok;
+}
+
 /* Moves head and body of the answer to `out`; false when there is no memory for that. */
 static bool queue_response(conn *c, const http_request *request, const http_response *response)
 {
     worker *w = c->worker;
-    bool ok = http1_write_head(&c->out, request, response, w->date) == MM_STATUS_OK;
-    c->head_size = c->out.bytes_in;
-    ok = ok && mm_chunkqueue_append_queue(&c->out, &w->body) == MM_STATUS_OK &&
-         conn_is_intact(&c->out);
-    mm_chunkqueue_reset(&w->body);
+    bool ok;
+    if (response->ready != NULL) {
+        ok = queue_ready(c, request, response);
+    } else {
+        ok = http1_write_head(&c->out, request, response, w->date) == MM_STATUS_OK;
+        c->head_size = c->out.bytes_in;
+        ok = ok && mm_chunkqueue_append_queue(&c->out, &w->body) == MM_STATUS_OK;
+        mm_chunkqueue_reset(&w->body);
+    }
     mm_arena_reset(&w->arena);
     return ok;
 }
 
-static void prepare_response(worker *w, http_response *response)
+static void prepare_response(conn *c, http_response *response)
 {
+    worker *w = c->worker;
     memset(response, 0, sizeof(*response));
+    response->tls = c->ssl != NULL;
     response->arena = &w->arena;
     response->body = &w->body;
     response->content_length = -1;
@@ -39,7 +63,7 @@ static step send_response(conn *c, http_response *response, size_t head_size, in
     worker *w = c->worker;
     const http_request *request = &w->request;
     bool ok;
-    policy_apply(w->site.policy, response, c->ssl != NULL);
+    if (response->ready == NULL) policy_apply(w->site.policy, response, response->tls);
     if (!request->keep_alive || w->draining || shed_is_high(w)) response->close = true;
     c->close = response->close;
     c->tired = response->costly;
@@ -87,7 +111,7 @@ int conn_judge_upload(conn *c)
 {
     http_response response;
     int status;
-    prepare_response(c->worker, &response);
+    prepare_response(c, &response);
     status = c->redirect ? 0 : judge(c, &response);
     if (status == 200 && is_misdirected(c)) status = 421; /* conn_answer finds out, too */
     mm_arena_reset(&c->worker->arena);
@@ -118,7 +142,7 @@ step conn_answer_upload(conn *c, int status)
     upload *u = c->upload;
     http_response response;
     step next;
-    prepare_response(w, &response);
+    prepare_response(c, &response);
     upload_recall(u, &w->request);
     if (status == 200) {
         upload_finish(u, &w->request, &response);
@@ -144,6 +168,35 @@ void conn_abandon_upload(conn *c)
 
 /* ---- requests ---- */
 
+/* Makes the answer ready, for this request and those to come; false: it cannot be, for want of
+   memory, or because its file is another by now. */
+static bool make_ready(worker *w, http_response *response)
+{
+    mm_slice fields;
+    mm_status status = MM_STATUS_NO_MEMORY;
+    policy_apply(w->site.policy, response, response->tls);
+    fields = http1_format_fields(response);
+    if (fields.ptr != NULL)
+        status = mm_respcache_put(&w->responses, response->key, response->source, fields, NULL,
+                                  &response->ready);
+    mm_file_release(response->source);
+    response->source = NULL;
+    return status == MM_STATUS_OK;
+}
+
+/* Small files are sent from memory, others, and what there is no memory for, from the file. No page
+   for an error and no field that SIGHUP could change is among what is kept. */
+static void answer_file(conn *c, http_response *response)
+{
+    worker *w = c->worker;
+    files_respond(&w->site, &w->request, response, w->now_ms);
+    if (response->source == NULL || make_ready(w, response)) return;
+    prepare_response(c, response);
+    w->site.responses = NULL;
+    files_respond(&w->site, &w->request, response, w->now_ms);
+    w->site.responses = &w->responses;
+}
+
 static void answer_request(conn *c, http_response *response, int put, int body)
 {
     worker *w = c->worker;
@@ -151,7 +204,7 @@ static void answer_request(conn *c, http_response *response, int put, int body)
     if (put != 0) upload_refuse(w, put, response);
     else if (c->redirect && request->method != HTTP_CONNECT)
         http_response_to_https(response, request, w->server->https_port);
-    else files_respond(&w->site, request, response, w->now_ms);
+    else answer_file(c, response);
     /* whoever waits for 100 has his answer: whether the body follows is not known any more */
     if (body == 200 && request->expect_continue && !c->continued) response->close = true;
     if (body == 413) response->close = true;
@@ -162,7 +215,7 @@ step conn_answer(conn *c, int status, size_t head_size)
     http_request *request = &c->worker->request;
     http_response response;
     int body = 0, put = 0;
-    prepare_response(c->worker, &response);
+    prepare_response(c, &response);
     if (status == 200 && is_misdirected(c)) status = 421;
     if (status == 200 && shed_is_critical(c->worker)) status = 503;
     if (status == 200 && !c->redirect) put = judge(c, &response);

@@ -1,8 +1,12 @@
 /* content.c - an open file as an answer: all of it, parts, or that it is not sent (RFC 9110) */
 #include <stdio.h>
+#include <string.h>
+#include <time.h>
 
 #include "files.h"
 #include "text.h"
+
+enum { CONTENT_SETTLED = 2 }; /* seconds without a change, until a file is kept in memory */
 
 typedef struct file_content { /* a file as it is sent */
     mm_file *file;         /* it, or the compressed one beside it */
@@ -130,6 +134,25 @@ static bool answer_parts(const files_call *call, const file_content *content,
            MM_STATUS_OK;
 }
 
+/* The fields are of the file as the cache knows it, which may be a moment ago; what is sent is the
+   file as it is now. When these two are not the same, the answer is made again, of what the system
+   says in that very call. Order matters: what the writer will compare with comes first. */
+static void mind_changes(const files_call *call, const file_content *content)
+{
+    http_response *response = call->response;
+    mm_chunk *c;
+    char nothing;
+    bool same = true;
+    if (call->head) return;
+    for (c = response->body->first; c != NULL && same; c = c->next)
+        same = mm_chunk_verify(c) == MM_STATUS_OK;
+    if (same && !call->again)
+        same = mm_file_read(content->file, &nothing, 0, 0) == MM_STATUS_OK;
+    if (same) return;
+    if (call->again) files_answer_error(call, 503);
+    else response->stale = true;
+}
+
 static void answer_ranges(const files_call *call, const file_content *content,
                           const files_ranges *ranges)
 {
@@ -143,16 +166,71 @@ static void answer_ranges(const files_call *call, const file_content *content,
         good = add_content_range(response, content->file, &ranges->at[0]) &&
                append_part(call, content->file, &ranges->at[0]);
     }
-    if (!good) files_answer_error(call, 503);
+    if (good) mind_changes(call, content);
+    else files_answer_error(call, 503);
+}
+
+/* ---- answers that are ready ---- */
+
+/* What a response depends on besides the file: its name, for the fields; its coding, and whether it
+   has others; and encryption, for the fields that are sent by that only. NULL: out of memory. */
+static mm_slice ready_key(const files_call *call, const file_content *content)
+{
+    size_t size = content->path.len + 3;
+    char *key = mm_arena_alloc(call->response->arena, size);
+    if (key == NULL) return mm_slice_make(NULL, 0);
+    memcpy(key, content->path.ptr, content->path.len);
+    key[size - 3] = '\0';
+    key[size - 2] = content->encoding == NULL ? '-' : content->encoding[0];
+    key[size - 1] = (char)('0' + (content->varies ? 1 : 0) + (call->response->tls ? 2 : 0));
+    return mm_slice_make(key, size);
+}
+
+/* A file that has just been changed can be changed again without another time: the clocks of file
+   systems tick in milliseconds, and in two seconds on FAT. What is read of it then must not be taken
+   for what it has for good. The time of change is one that nobody can set. */
+static bool is_settled(const mm_file *file)
+{
+    return file->ctime < (int64_t)time(NULL) - CONTENT_SETTLED;
+}
+
+/* The whole file as it was sent before: true; or else what is to be kept for the next time. Who may
+   read it, its conditions and ranges have been looked at. */
+static bool answer_ready(const files_call *call, const file_content *content)
+{
+    http_response *response = call->response;
+    mm_respcache *responses = call->site->responses;
+    if (responses == NULL || content->file->size > (int64_t)responses->max_body) return false;
+    response->key = ready_key(call, content);
+    if (response->key.ptr == NULL) return false;
+    response->ready = mm_respcache_get(responses, response->key, content->file);
+    if (response->ready == NULL) {
+        if (call->head || !is_settled(content->file)) response->key.ptr = NULL;
+        return false;
+    }
+    response->status = 200;
+    response->content_length = content->file->size;
+    return true;
 }
 
 static void answer_whole(const files_call *call, const file_content *content)
 {
+    http_response *response = call->response;
     files_range whole = {0, content->file->size};
-    call->response->status = 200;
-    http_response_header(call->response, "Content-Type", content->type);
-    if (!add_content_fields(call, content) || !append_part(call, content->file, &whole))
+    if (answer_ready(call, content)) return;
+    response->status = 200;
+    http_response_header(response, "Content-Type", content->type);
+    if (!add_content_fields(call, content)) {
         files_answer_error(call, 503);
+    } else if (response->key.ptr != NULL) {
+        response->content_length = whole.length;
+        response->source = content->file;
+        mm_file_retain(response->source);
+    } else if (append_part(call, content->file, &whole)) {
+        mind_changes(call, content);
+    } else {
+        files_answer_error(call, 503);
+    }
 }
 
 static void answer_content(const files_call *call, const file_content *content)

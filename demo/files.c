@@ -223,19 +223,42 @@ static void mind_uploads(files_site *site, int64_t now_ms)
     site->cache->valid_ms = now_ms < site->fresh_until ? -1 : FILES_VALID_MS;
 }
 
+static void respond(const files_call *call)
+{
+    if (!is_let_in(call)) return;
+    switch (call->request->method) {
+    case HTTP_GET:
+    case HTTP_HEAD: answer_path(call); break;
+    case HTTP_OPTIONS: answer_options(call); break;
+    case HTTP_UNKNOWN: files_answer_error(call, 501); break;
+    default:
+        files_answer_error(call, 405);
+        http_response_header(call->response, "Allow", methods_of(call));
+    }
+}
+
+/* The same, after what was answered turned out to be of a file that is another by now. */
+static void respond_again(files_call *call)
+{
+    http_response *response = call->response;
+    int64_t stat_ms = call->site->cache->stat_ms;
+    mm_chunkqueue_reset(response->body);
+    response->header_count = 0;
+    response->content_length = -1;
+    response->key = mm_slice_make(NULL, 0);
+    response->stale = false;
+    response->status = 0;
+    call->site->cache->stat_ms = 0;
+    call->again = true;
+    respond(call);
+    call->site->cache->stat_ms = stat_ms;
+}
+
 void files_respond(files_site *site, const http_request *request, http_response *response,
                    int64_t now_ms)
 {
-    files_call call = {site, request, response, now_ms, request->method == HTTP_HEAD};
+    files_call call = {site, request, response, now_ms, request->method == HTTP_HEAD, false};
     mind_uploads(site, now_ms);
-    if (!is_let_in(&call)) return;
-    switch (request->method) {
-    case HTTP_GET:
-    case HTTP_HEAD: answer_path(&call); break;
-    case HTTP_OPTIONS: answer_options(&call); break;
-    case HTTP_UNKNOWN: files_answer_error(&call, 501); break;
-    default:
-        files_answer_error(&call, 405);
-        http_response_header(response, "Allow", methods_of(&call));
-    }
+    respond(&call);
+    if (response->stale) respond_again(&call);
 }

@@ -12,6 +12,7 @@ struct files_sibling;
 
 typedef struct files_site { /* what a worker serves */
     mm_filecache *cache;    /* of the document root */
+    mm_respcache *responses; /* of its small files, with the fields that they have; NULL: none */
     bool listing;           /* folders without index.html are listed */
     const mm_allocator *allocator; /* for what a listing needs while it is made */
     auth_guard *guard;      /* who may read; NULL: everybody */
@@ -29,11 +30,13 @@ typedef struct files_call { /* one request on its way to an answer */
     http_response *response;
     int64_t now_ms;         /* the worker's monotonic clock */
     bool head;              /* of HEAD: no body */
+    bool again;             /* the cache asks the system in this very call */
 } files_call;
 
 /* Answers GET, HEAD and OPTIONS by RFC 9110 (conditionals, ranges, HEAD without body, Allow),
    any other method with 405 or 501, and all with 401 to who does not show a password. Always
-   leaves a complete response. `now_ms` is the worker's monotonic clock. What may not be read,
+   leaves a complete response, unless it has a `source` for the caller to make one of, or to call
+   this again with `responses` NULL. `now_ms` is the worker's monotonic clock. What may not be read,
    what leaves the root by a symbolic link, and what is neither file nor folder is 403; what is
    hidden is 404. */
 void files_respond(files_site *site, const http_request *request, http_response *response,

@@ -67,6 +67,9 @@ typedef struct http_page { /* a page for an error, in place of the one made here
     mm_slice content;
 } http_page;
 
+struct mm_file;     /* of mm_io.h */
+struct mm_response;
+
 /* What a handler fills in. Strings live in the arena until the response head has been written. */
 typedef struct http_response {
     mm_arena *arena;            /* reset when the head has been written */
@@ -84,6 +87,14 @@ typedef struct http_response {
     size_t page_count;
     const char *explanation;    /* of an error, for its page, in place of what is
                                    usually said of the status; NULL: that */
+    bool tls;                   /* it will be encrypted: there are fields for such only */
+    struct mm_response *ready;  /* the fields, all of them, and the content, as they are sent; in
+                                   place of headers, common and body, and with a reference that is
+                                   the response's; NULL: there is none */
+    struct mm_file *source;     /* what the content is all of, to be made such a one under `key`: the
+                                   body is empty as yet; with a reference; NULL: nothing is */
+    mm_slice key;               /* in the arena */
+    bool stale;                 /* of files.c: what was believed of a file is not so */
 } http_response;
 
 /* The method that a token names, case-sensitively. */

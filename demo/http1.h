@@ -51,9 +51,18 @@ int http1_body_feed(http1_body *body, const char *bytes, size_t size, size_t *us
 int http1_body_take(http1_body *body, mm_chunkqueue *from, mm_chunkqueue *to, int64_t least);
 
 /* Appends status line and fields of the response to `out`, with Date (`date` is the formatted
-   current time), with Content-Length but for 1xx, 204 and 304, and with Connection where the
-   connection ends or HTTP/1.0 asked to keep it. On failure nothing has been appended. */
+   current time), with Connection where the connection ends or HTTP/1.0 asked to keep it, and with
+   Content-Length but for 1xx, 204 and 304. On failure nothing has been appended. */
 mm_status http1_write_head(mm_chunkqueue *out, const http_request *request,
                            const http_response *response, const char *date);
+
+/* The part of that head which is the same for every request, as long as the response is: what is
+   behind Date and Connection, to the empty line. In the response's arena; NULL: out of memory. */
+mm_slice http1_format_fields(const http_response *response);
+
+/* The part before that, and `ready` behind it, in one piece of memory: for what is short. On
+   failure nothing has been appended. */
+mm_status http1_write_ready(mm_chunkqueue *out, const http_request *request,
+                            const http_response *response, const char *date, mm_slice ready);
 
 #endif

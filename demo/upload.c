@@ -146,7 +146,7 @@ static int check_length(const worker *w, const http_request *request, const mm_f
 /* Who may is asked first: others learn nothing of what is there. */
 static int check_sender(worker *w, const http_request *request, http_response *response)
 {
-    files_call call = {&w->site, request, response, w->now_ms, false};
+    files_call call = {&w->site, request, response, w->now_ms, false, false};
     if (w->server->uploads.token_file == NULL) return files_check_password(&call);
     return uploads_check_token(&w->server->uploads, request);
 }

@@ -22,6 +22,8 @@ enum {
     WORKER_LOG_MS = 100,       /* that lines of the log wait for others: one write for all */
     WORKER_LOG_AGAIN_MS = 1000, /* until what the log did not take is offered to it again */
     WORKER_BODY_MEMORY = 1 << 20, /* of an answer's content; a longer listing waits on disk */
+    WORKER_STAT_MS = 20,       /* that a file in demand is believed to be what it was: 50 calls a
+                                  second in place of one for each request */
     WORKER_DRAIN = 'd',        /* bytes in the pipe */
     WORKER_ASK = 'a',
     WORKER_WAKE = 0            /* event data of the pipe; listeners follow, handles are > 2^32 */
@@ -323,15 +325,21 @@ static mm_status init_memory(worker *w)
 static mm_status init_files(worker *w)
 {
     mm_filecache_desc cache = {0};
+    mm_respcache_desc responses = {0};
     mm_status status;
     cache.root = w->server->options->dir;
     cache.follow = w->server->options->follow;
+    cache.stat_ms = WORKER_STAT_MS;
     cache.fds = &w->server->fds;
     cache.max_entries = memory_get_sizes()->files;
     if (cache.max_entries > w->server->fds_for_files)
         cache.max_entries = w->server->fds_for_files + 1; /* 0 would be many */
     cache.allocator = memory_part_allocator(&w->accounts, MEMORY_FILES);
+    responses.allocator = memory_part_allocator(&w->accounts, MEMORY_RESPONSES);
+    responses.budget = &w->accounts.parts[MEMORY_RESPONSES];
+    responses.max_bytes = memory_get_sizes()->responses;
     w->site.cache = &w->cache;
+    w->site.responses = &w->responses;
     w->site.listing = w->server->options->listing;
     w->site.allocator = memory_part_allocator(&w->accounts, MEMORY_LISTINGS);
     w->site.policy = &w->server->policy;
@@ -340,6 +348,7 @@ static mm_status init_files(worker *w)
         RAND_bytes((unsigned char *)&w->site.random, sizeof(w->site.random)) != 1)
         return MM_STATUS_IO;
     status = mm_filecache_init(&w->cache, &cache);
+    if (status == MM_STATUS_OK) status = mm_respcache_init(&w->responses, &responses);
     return status == MM_STATUS_OK ? files_siblings_init(&w->site) : status;
 }
 
@@ -453,6 +462,7 @@ bool worker_deinit(worker *w)
     pages_drop(&w->server->pages, &w->pages);
     files_siblings_deinit(&w->site);
     left = mm_filecache_deinit(&w->cache);
+    left += mm_respcache_deinit(&w->responses);
     for (i = 0; i < w->server->uploads.count; i++)
         left += mm_filecache_deinit(&w->places[i]);
     left += mm_chunk_pool_deinit(&w->chunks);

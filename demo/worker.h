@@ -62,6 +62,7 @@ struct worker {
     mm_chunkqueue body;       /* of the response that is being made */
     page_set *pages;          /* for errors, as they were when last needed; NULL: none */
     mm_filecache cache;
+    mm_respcache responses;   /* small files of it that are in demand, as they are sent */
     mm_filecache places[OPTIONS_LIST]; /* of uploads: what is there, and folders to put files in */
     files_site site;
     auth_guard guard;

@@ -998,17 +998,17 @@ TEST(response_heads)
     response.close = true;
     response.content_length = 10;
     CHECK_STR(head_of(&request, &response),
-              "HTTP/1.1 200 OK|Date: DATE|Content-Length: 10|Connection: close||");
+              "HTTP/1.1 200 OK|Date: DATE|Connection: close|Content-Length: 10||");
     response.close = false;
     request.keep_alive = false;
     CHECK_STR(head_of(&request, &response),
-              "HTTP/1.1 200 OK|Date: DATE|Content-Length: 10|Connection: close||");
+              "HTTP/1.1 200 OK|Date: DATE|Connection: close|Content-Length: 10||");
     request.minor = 0;
     CHECK_STR(head_of(&request, &response),
-              "HTTP/1.1 200 OK|Date: DATE|Content-Length: 10|Connection: close||");
+              "HTTP/1.1 200 OK|Date: DATE|Connection: close|Content-Length: 10||");
     request.keep_alive = true;
     CHECK_STR(head_of(&request, &response),
-              "HTTP/1.1 200 OK|Date: DATE|Content-Length: 10|Connection: keep-alive||");
+              "HTTP/1.1 200 OK|Date: DATE|Connection: keep-alive|Content-Length: 10||");
     request.minor = 1;
     response.status = 204;
     CHECK_STR(head_of(&request, &response), "HTTP/1.1 204 No Content|Date: DATE||");
