@@ -24,6 +24,9 @@ enum {
     WORKER_BODY_MEMORY = 1 << 20, /* of an answer's content; a longer listing waits on disk */
     WORKER_STAT_MS = 20,       /* that a file in demand is believed to be what it was: 50 calls a
                                   second in place of one for each request */
+    WORKER_STAT_MS = 20,       /* that a file in demand is believed to be what it was: 50 calls a
+                                  second in place of one for each request */
+    WORKER_RESPONSES = 2048,   /* kept ready: files open in the cache, in two codings each */
     WORKER_DRAIN = 'd',        /* bytes in the pipe */
     WORKER_ASK = 'a',
     WORKER_WAKE = 0            /* event data of the pipe; listeners follow, handles are > 2^32 */
@@ -338,6 +341,7 @@ static mm_status init_files(worker *w)
     responses.allocator = memory_part_allocator(&w->accounts, MEMORY_RESPONSES);
     responses.budget = &w->accounts.parts[MEMORY_RESPONSES];
     responses.max_bytes = memory_get_sizes()->responses;
+    responses.max_entries = WORKER_RESPONSES;
     w->site.cache = &w->cache;
     w->site.responses = &w->responses;
     w->site.listing = w->server->options->listing;

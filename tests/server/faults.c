@@ -110,6 +110,7 @@ static void make_site(void)
     snprintf(path, sizeof(path), "%s/sub", root);
     if (mkdir(path, 0755) != 0) abort();
     put_file("sub/index.html", "index", 5);
+    (void)sleep(4); /* what has just been changed is not kept in memory */
 }
 
 static void remove_site(void)
