@@ -249,7 +249,7 @@ static step run_write(conn *c)
     if (!conn_may_send(c, &most)) return STEP_CLOSE;
     if (c->ssl != NULL) status = mm_io_tls_write(&c->out, c->ssl, most, &written);
     else status = mm_io_write(&c->out, c->fd, most, &written);
-    if (written > 0) conn_expect_progress(c);
+    if (written > 0 && status != MM_STATUS_OK) conn_expect_progress(c);
     if (status == MM_STATUS_OK && c->state == CONN_CONTINUE) {
         conn_enter(c, CONN_HEAD, TIMER_HEAD);
         return STEP_ON;

@@ -14,8 +14,8 @@ enum { CONTENT_SETTLED = 2 }; /* seconds without a change, until a file is kept 
 
 typedef struct file_content { /* a file as it is sent */
     mm_file *file;         /* it, or the compressed one beside it */
-    mm_slice path;         /* of the file, in the cache */
-    const char *type;      /* media type; of the file, however it is encoded */
+    mm_slice path;         /* of the file, in the cache, however it is encoded: by its name goes the
+                              media type */
     const char *encoding;  /* its content coding; NULL: none */
     bool varies;           /* another request may get it in another coding */
 } file_content;
@@ -125,7 +125,7 @@ static bool answer_parts(const files_call *call, const file_content *content,
                          const files_ranges *ranges)
 {
     http_response *response = call->response;
-    files_parts parts = {content->file, content->type, NULL};
+    files_parts parts = {content->file, files_mime_type(content->path), NULL};
     char boundary[24];
     const char *type;
     (void)snprintf(boundary, sizeof(boundary), "mm-%016llx",
@@ -166,7 +166,7 @@ static void answer_ranges(const files_call *call, const file_content *content,
     if (good && ranges->count > 1) {
         good = answer_parts(call, content, ranges);
     } else if (good) {
-        http_response_header(response, "Content-Type", content->type);
+        http_response_header(response, "Content-Type", files_mime_type(content->path));
         good = add_content_range(response, content->file, &ranges->at[0]) &&
                append_part(call, content->file, &ranges->at[0]);
     }
@@ -223,7 +223,7 @@ static void answer_whole(const files_call *call, const file_content *content)
     files_range whole = {0, content->file->size};
     if (answer_ready(call, content)) return;
     response->status = 200;
-    http_response_header(response, "Content-Type", content->type);
+    http_response_header(response, "Content-Type", files_mime_type(content->path));
     if (!add_content_fields(call, content)) {
         files_answer_error(call, 503);
     } else if (response->key.ptr != NULL) {
@@ -257,7 +257,7 @@ static void answer_content(const files_call *call, const file_content *content)
 
 void files_answer_content(const files_call *call, mm_file *file, mm_slice path)
 {
-    file_content content = {file, path, files_mime_type(path), NULL, false};
+    file_content content = {file, path, NULL, false};
     unsigned available = files_find_siblings(call->site, file, path, call->now_ms);
     mm_file *sibling = NULL;
     if (available != 0) {
