@@ -78,6 +78,7 @@ static void cut_slow(worker *w)
 static void trim_caches(worker *w, unsigned percent)
 {
     mm_filecache_trim(&w->cache, w->cache.stats.entries * percent / 100);
+    mm_respcache_trim(&w->responses, percent);
     mm_chunk_pool_trim(&w->chunks, mm_chunk_pool_get_stats(&w->chunks).cached * percent / 100);
     mm_tier_trim(&w->tier, percent);
     if (w->accounts.number == 0)
@@ -89,9 +90,9 @@ static size_t reclaim(size_t wanted, void *user_data)
 {
     worker *w = user_data;
     size_t before = mm_budget_live(&w->memory), after;
-    (void)wanted;
     mm_chunk_pool_trim(&w->chunks, 0);
     mm_tier_trim(&w->tier, 0);
+    (void)mm_respcache_reclaim(wanted, &w->responses);
     after = mm_budget_live(&w->memory);
     return before > after ? before - after : 0;
 }
@@ -131,6 +132,7 @@ static void on_elevated(const mm_pressure_action *action, bool entering)
 static void on_high(const mm_pressure_action *action, bool entering)
 {
     worker *w = action->user_data;
+    w->responses.paused = entering;
     if (!entering) return;
     trim_caches(w, 0);
     close_idle(w);

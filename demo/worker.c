@@ -24,8 +24,6 @@ enum {
     WORKER_BODY_MEMORY = 1 << 20, /* of an answer's content; a longer listing waits on disk */
     WORKER_STAT_MS = 20,       /* that a file in demand is believed to be what it was: 50 calls a
                                   second in place of one for each request */
-    WORKER_STAT_MS = 20,       /* that a file in demand is believed to be what it was: 50 calls a
-                                  second in place of one for each request */
     WORKER_RESPONSES = 2048,   /* kept ready: files open in the cache, in two codings each */
     WORKER_DRAIN = 'd',        /* bytes in the pipe */
     WORKER_ASK = 'a',
