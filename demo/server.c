@@ -31,6 +31,8 @@ static bool share_fds(server *s, int workers, char *error, size_t error_size)
     }
     s->fds.limit = fds - reserved;
     s->fds_for_files = s->fds.limit / 4 < 1024 ? s->fds.limit / 4 : 1024;
+    s->fds.most[MM_FD_CONNECTION] = s->fds.limit - s->fds_for_files;
+    s->fds.most[MM_FD_TEMP] = s->fds_for_files / 2; /* an upload has its folder open as well */
     s->conns.limit = (size_t)s->options->max_conns;
     return true;
 }

@@ -29,7 +29,7 @@ typedef struct server {
     uploads uploads;     /* where files may be put, and by whom */
     auth_users users;    /* who may read; none: everybody */
     int log_fd;          /* of the access log; -1: none */
-    mm_fd_budget fds;    /* connections and open files */
+    mm_fd_budget fds;    /* connections, open files, and files that are being put */
     mm_fd_budget conns;  /* connections against --max-conns; limit 0: nobody counts */
     peers peers;         /* and against --max-conns-per-ip */
     size_t fds_for_files; /* of these, what connections leave for files */

@@ -244,6 +244,14 @@ static upload *make(worker *w, const http_request *request, const target *t, mm_
     return NULL;
 }
 
+/* A descriptor for the file in the making; those that the cache keeps for nobody are given up. */
+static bool take_file(worker *w)
+{
+    if (mm_fd_budget_take_for(&w->server->fds, MM_FD_TEMP)) return true;
+    mm_filecache_trim(&w->cache, w->cache.stats.entries / 2);
+    return mm_fd_budget_take_for(&w->server->fds, MM_FD_TEMP);
+}
+
 upload *upload_begin(worker *w, const http_request *request, mm_slice head, int *status)
 {
     target t = {0, {NULL, 0}, NULL, NULL};
@@ -254,10 +262,10 @@ upload *upload_begin(worker *w, const http_request *request, mm_slice head, int 
         u = make(w, request, &t, head);
         if (u == NULL) *status = 503;
     }
-    if (u != NULL && mm_fd_budget_take(&w->server->fds)) {
+    if (u != NULL && take_file(w)) {
         u->fd = open_temp(u);
         if (u->fd < 0) *status = refusal(mm_status_from_errno(errno));
-        if (u->fd < 0) mm_fd_budget_give(&w->server->fds);
+        if (u->fd < 0) mm_fd_budget_give_for(&w->server->fds, MM_FD_TEMP);
     } else if (u != NULL) *status = 503;
     release(&t);
     if (*status == 200) return u;
@@ -273,7 +281,7 @@ void upload_free(upload *u)
     if (u->temp[0] != '\0') (void)unlinkat(u->folder->fd, u->temp, 0);
     if (u->fd >= 0) {
         close(u->fd);
-        mm_fd_budget_give(&w->server->fds);
+        mm_fd_budget_give_for(&w->server->fds, MM_FD_TEMP);
     }
     if (u->folder != NULL) mm_file_release(u->folder);
     mm_chunkqueue_deinit(&u->body);

@@ -140,13 +140,16 @@ static mm_fd_budget *conn_budget(server *s)
     return s->conns.limit > 0 ? &s->conns : NULL;
 }
 
-/* Takes a connection and a descriptor for it off the budgets. */
-static bool take_conn(server *s)
+/* Takes a connection and a descriptor for it off the budgets. Files that are open for nobody make
+   room. */
+static bool take_conn(worker *w)
 {
+    server *s = w->server;
     if (!mm_fd_budget_take(conn_budget(s))) return false;
-    if (mm_fd_budget_take(&s->fds)) {
-        if (mm_fd_budget_taken(&s->fds) <= s->fds.limit - s->fds_for_files) return true;
-        mm_fd_budget_give(&s->fds);
+    if (mm_fd_budget_take_for(&s->fds, MM_FD_CONNECTION)) return true;
+    if (mm_fd_budget_taken(&s->fds) >= s->fds.limit) {
+        mm_filecache_trim(&w->cache, w->cache.stats.entries / 2);
+        if (mm_fd_budget_take_for(&s->fds, MM_FD_CONNECTION)) return true;
     }
     mm_fd_budget_give(conn_budget(s));
     return false;
@@ -154,7 +157,7 @@ static bool take_conn(server *s)
 
 static void give_conn(server *s)
 {
-    mm_fd_budget_give(&s->fds);
+    mm_fd_budget_give_for(&s->fds, MM_FD_CONNECTION);
     mm_fd_budget_give(conn_budget(s));
 }
 
@@ -164,27 +167,40 @@ void worker_close_socket(worker *w, int fd)
     give_conn(w->server);
 }
 
+/* What to do when accept has failed; false: nothing more for now. */
+static bool accept_failed(worker *w, const listener *l, int error)
+{
+    if (error == EAGAIN || error == EWOULDBLOCK) return false;
+    /* the budget has some left, but not the system: to wait would be for others to give one back */
+    if ((error == EMFILE || error == ENFILE) &&
+        mm_fd_spare_shed(&w->spare_fd, l->fd) == MM_STATUS_OK) {
+        (void)mmi_atomic_add(&w->shed.turned_away, 1);
+        return true;
+    }
+    if (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM) {
+        set_accepting(w, false);
+        return false;
+    }
+    return true; /* a connection that was reset before it could be accepted */
+}
+
 /* Accepts one connection; false when there is none, or no room for one. */
 static bool accept_one(worker *w, const listener *l)
 {
     struct sockaddr_storage address;
     socklen_t size = sizeof(address);
-    int fd = -1;
-    if (take_conn(w->server)) {
-        memset(&address, 0, sizeof(address));
-        fd = accept4(l->fd, (struct sockaddr *)&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0) give_conn(w->server);
-    } else errno = EMFILE;
-    if (fd >= 0) {
-        conn_open(w, fd, l, &address);
-        return true;
-    }
-    if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
-    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+    int fd, error;
+    if (!take_conn(w)) { /* they wait in the kernel until another has gone */
         set_accepting(w, false);
         return false;
     }
-    return true; /* a connection that was reset before it could be accepted */
+    memset(&address, 0, sizeof(address));
+    fd = accept4(l->fd, (struct sockaddr *)&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    error = errno;
+    if (fd < 0) give_conn(w->server);
+    if (fd < 0) return accept_failed(w, l, error);
+    conn_open(w, fd, l, &address);
+    return true;
 }
 
 static void accept_some(worker *w, const listener *l)
@@ -382,6 +398,7 @@ static mm_status init_loop(worker *w)
         return MM_STATUS_NO_FILES;
     }
     w->accounts.wake = w->wake[1];
+    (void)!mm_fd_spare_init(&w->spare_fd); /* without one, it is made when one is to be had */
     status = event_add(&w->loop, w->wake[0], EVENT_READ, WORKER_WAKE);
     for (i = 0; i < w->listener_count && status == MM_STATUS_OK; i++)
         status = event_add(&w->loop, w->listeners[i].fd, EVENT_READ, i + 1);
@@ -396,7 +413,7 @@ bool worker_init(worker *w, server *s, const listener *listeners, size_t count, 
     memset(w, 0, sizeof(*w));
     w->server = s;
     w->wake[0] = w->wake[1] = -1;
-    w->loop.epoll = -1;
+    w->loop.epoll = w->spare_fd.fd = -1;
     memcpy(w->listeners, listeners, count * sizeof(*listeners));
     w->listener_count = count;
     set_durations(w, s->options);
@@ -458,6 +475,7 @@ bool worker_deinit(worker *w)
     for (i = 0; i < w->listener_count; i++) close(w->listeners[i].fd);
     if (w->wake[0] >= 0) close(w->wake[0]);
     if (w->wake[1] >= 0) close(w->wake[1]);
+    mm_fd_spare_deinit(&w->spare_fd);
     event_loop_deinit(&w->loop);
     access_log_deinit(&w->log);
     mm_chunkqueue_deinit(&w->body);

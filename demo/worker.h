@@ -49,6 +49,7 @@ struct worker {
     listener listeners[SERVER_LISTENERS];
     size_t listener_count;
     event_loop loop;
+    mm_fd_spare spare_fd;     /* to turn clients away with, when there is no other descriptor */
     timer_list timers[TIMER_KINDS];
 
     mm_budget memory;         /* all of the below; a child of the process's */
