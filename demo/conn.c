@@ -258,6 +258,8 @@ static step run_write(conn *c)
     if (status == MM_STATUS_AGAIN) return wait_for_transport(c, EVENT_WRITE);
     if (status == MM_STATUS_YIELD && written < CONN_SHARE) return STEP_ON; /* the end comes next */
     if (status == MM_STATUS_YIELD) return wait_for(c, EVENT_WRITE);
+    if (status == MM_STATUS_INVALID && c->ssl != NULL && conn_is_intact(&c->out))
+        return STEP_ON; /* it has only become longer, which shows in its time first */
     return STEP_CLOSE; /* too late for another answer: the peer sees that it is cut short */
 }
 
