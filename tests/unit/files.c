@@ -8,6 +8,9 @@
 #define MM_SYS_OPENAT2(dir, path, flags, resolve) \
     injected_open(mmi_openat2(dir, path, flags, resolve))
 static int injected_open(int fd);
+#define CONTENT_NOW() content_now
+#include <stdint.h>
+static int64_t content_now; /* the clock that says how long a file has been what it is */
 #include "../../mm_arena.h"
 #include "../../mm_io.h"
 
@@ -1167,6 +1170,163 @@ TEST(every_allocation_may_fail)
     remove_site();
 }
 
+/* ---- answers that are kept ready ---- */
+
+static mm_respcache responses;
+
+static bool keep_responses(bool keep)
+{
+    mm_respcache_desc desc = {0};
+    desc.allocator = &w.memory.base;
+    desc.max_bytes = 1 << 20;
+    desc.max_entries = 64;
+    w.site.responses = keep ? &responses : NULL;
+    if (keep) return mm_respcache_init(&responses, &desc) == MM_STATUS_OK;
+    return mm_respcache_check(&responses) && mm_respcache_deinit(&responses) == 0;
+}
+
+/* Asks, and does with the answer what the server does: 'r': it was ready; 's': it can be made so,
+   and has been; '-': neither. */
+static char ask_ready(const char *line, const char *fields, bool tls)
+{
+    size_t size = strlen(line) + strlen(fields) + 64, scanned = 0, head_size;
+    char what = '-';
+    free(w.head);
+    w.head = malloc(size);
+    mm_chunkqueue_reset(&w.body);
+    mm_arena_reset(&w.arena);
+    memset(&w.response, 0, sizeof(w.response));
+    w.response.arena = &w.arena;
+    w.response.body = &w.body;
+    w.response.content_length = -1;
+    w.response.tls = tls;
+    if (w.head == NULL) return '!';
+    snprintf(w.head, size, "%s HTTP/1.1\r\nHost: h\r\n%s\r\n", line, fields);
+    if (http1_parse_head(&w.request, w.head, strlen(w.head), &scanned, &head_size) != 200)
+        return '!';
+    files_respond(&w.site, &w.request, &w.response, w.now);
+    if (w.response.source != NULL) {
+        mm_response *made;
+        what = 's';
+        if (w.response.ready != NULL || !mm_chunkqueue_is_empty(&w.body)) return '!';
+        if (mm_respcache_put(&responses, w.response.key, w.response.source, slice("fields"), NULL,
+                             &made) != MM_STATUS_OK)
+            return '!';
+        mm_response_release(made);
+        mm_file_release(w.response.source);
+    } else if (w.response.ready != NULL) {
+        mm_slice body = w.response.ready->body;
+        what = 'r';
+        if ((int64_t)body.len != w.response.content_length || body.len >= sizeof(w.text))
+            return '!';
+        memcpy(w.text, body.ptr, body.len);
+        w.text[body.len] = '\0';
+        mm_response_release(w.response.ready);
+    }
+    return what;
+}
+
+TEST(small_files_are_kept_ready)
+{
+    CHECK(make_site() && world_init(false) && keep_responses(true));
+    content_now = (int64_t)time(NULL) + 10;
+    CHECK_EQ(ask_ready("GET /hello.txt", "", false), 's');
+    CHECK_EQ(ask_ready("GET /hello.txt", "", false), 'r');
+    CHECK_STR(w.text, "Hello, world!\n");
+    CHECK_EQ(w.response.status, 200);
+    CHECK_EQ(ask_ready("GET /hello.txt", "", true), 's'); /* with other fields, perhaps */
+    CHECK_EQ(ask_ready("GET /hello.txt", "", true), 'r');
+    CHECK_EQ(ask_ready("HEAD /hello.txt", "", true), 'r');
+    CHECK_EQ(ask_ready("GET /sub/", "", false), 's');
+    CHECK_EQ(ask_ready("GET /sub/index.html", "", false), 'r'); /* the same file */
+    CHECK_EQ(ask_ready("GET /empty.txt", "", false), 's');
+    CHECK_EQ(ask_ready("GET /empty.txt", "", false), 'r');
+    CHECK_EQ(ask_ready("HEAD /plain/one.txt", "", false), '-'); /* nothing is read for it */
+    CHECK_EQ(ask_ready("GET /plain/", "", false), '-');
+    CHECK(keep_responses(false));
+    CHECK(world_deinit());
+    remove_site();
+}
+
+TEST(conditions_ranges_and_codings_come_before_what_is_ready)
+{
+    CHECK(make_site() && add_file("sub/index.html.gz", "zip") && world_init(false) &&
+          keep_responses(true));
+    content_now = (int64_t)time(NULL) + 10;
+    CHECK_EQ(ask_ready("GET /hello.txt", "", false), 's');
+    CHECK_EQ(ask_ready("GET /hello.txt", "If-None-Match: *\r\n", false), '-');
+    CHECK_EQ(w.response.status, 304);
+    CHECK_EQ(ask_ready("GET /hello.txt", "If-Match: \"x\"\r\n", false), '-');
+    CHECK_EQ(w.response.status, 412);
+    CHECK_EQ(ask_ready("GET /hello.txt", "Range: bytes=0-4\r\n", false), '-');
+    CHECK_EQ(w.response.status, 206);
+    CHECK_EQ(ask_ready("GET /hello.txt", "Range: lines=0-4\r\n", false), 'r');
+    CHECK_EQ(ask_ready("GET /sub/", "Accept-Encoding: gzip\r\n", false), 's');
+    CHECK_EQ(ask_ready("GET /sub/", "", false), 's');
+    CHECK_EQ(ask_ready("GET /sub/", "Accept-Encoding: gzip\r\n", false), 'r');
+    CHECK_STR(w.text, "zip");
+    CHECK_EQ(ask_ready("GET /sub/", "Accept-Encoding: br\r\n", false), 'r');
+    CHECK_STR(w.text, "<p>sub\n");
+    CHECK(keep_responses(false));
+    CHECK(world_deinit());
+    remove_site();
+}
+
+/* Changes a file, as late as it takes for the clock of the file system to have ticked. */
+static bool change_file(const char *name, const char *content)
+{
+    struct stat before, after;
+    if (stat(site_path(name), &before) != 0) return false;
+    do {
+        if (!add_file(name, content) || stat(site_path(name), &after) != 0) return false;
+    } while (after.st_ctim.tv_sec == before.st_ctim.tv_sec &&
+             after.st_ctim.tv_nsec == before.st_ctim.tv_nsec);
+    return true;
+}
+
+TEST(what_has_just_been_changed_is_not_kept)
+{
+    CHECK(make_site() && world_init(false) && keep_responses(true));
+    content_now = (int64_t)time(NULL);
+    CHECK_EQ(ask_ready("GET /hello.txt", "", false), '-');
+    CHECK(read_body());
+    content_now += 10;
+    CHECK_EQ(ask_ready("GET /hello.txt", "", false), 's');
+    CHECK(change_file("hello.txt", "Other, world!\n")); /* of the same size and time of change */
+    CHECK_EQ(ask_ready("GET /hello.txt", "", false), 's');
+    CHECK_EQ(ask_ready("GET /hello.txt", "", false), 'r');
+    CHECK_STR(w.text, "Other, world!\n");
+    CHECK_EQ(responses.stats.changed, 1);
+    CHECK(keep_responses(false));
+    CHECK(world_deinit());
+    remove_site();
+}
+
+/* The cache believes what it knows for a while: fields and content are of one version then, too. */
+TEST(an_answer_of_what_was_believed_is_made_again)
+{
+    char tag[80];
+    CHECK(make_site() && world_init(false));
+    w.cache.stat_ms = w.cache.valid_ms = 1000000;
+    CHECK_EQ(ask_ready("GET /hello.txt", "", false), '-');
+    snprintf(tag, sizeof(tag), "%s", field("ETag"));
+    CHECK(add_file("hello.txt", "now it is longer than it was\n"));
+    CHECK_EQ(ask_ready("GET /hello.txt", "", false), '-');
+    CHECK(strcmp(tag, field("ETag")) != 0);
+    CHECK_EQ(w.response.status, 200);
+    CHECK(read_body());
+    CHECK_STR(w.text, "now it is longer than it was\n");
+    CHECK(add_file("hello.txt", "short\n"));
+    CHECK_EQ(ask_ready("GET /hello.txt", "Range: bytes=0-1\r\n", false), '-');
+    CHECK_EQ(w.response.status, 206);
+    CHECK_STR(field("Content-Range"), "bytes 0-1/6");
+    CHECK(read_body());
+    CHECK_STR(w.text, "sh");
+    CHECK_EQ(w.cache.stat_ms, 1000000);
+    CHECK(world_deinit());
+    remove_site();
+}
+
 TEST_MAIN(T(paths_are_decoded_strictly), T(random_paths_never_leave_the_root),
           T(encoded_paths_decode_to_themselves), T(names_that_cannot_be_asked_for), T(media_types),
           T(files_are_served), T(what_is_not_served), T(links_out_are_followed_when_asked),
@@ -1178,4 +1338,8 @@ TEST_MAIN(T(paths_are_decoded_strictly), T(random_paths_never_leave_the_root),
           T(sizes_for_people), T(entries_are_sorted), T(orders_are_asked_for),
           T(folders_are_listed_in_the_order_asked_for), T(folders_are_listed_as_json),
           T(large_folders_are_listed), T(errors_of_the_system_become_statuses),
-          T(without_descriptors_503), T(every_allocation_may_fail))
+          T(without_descriptors_503), T(every_allocation_may_fail),
+          T(small_files_are_kept_ready),
+          T(conditions_ranges_and_codings_come_before_what_is_ready),
+          T(what_has_just_been_changed_is_not_kept),
+          T(an_answer_of_what_was_believed_is_made_again))
