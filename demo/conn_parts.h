@@ -26,8 +26,8 @@ step conn_fill(conn *c);
    removed is no matter: what is sent is the old one. */
 bool conn_is_intact(const mm_chunkqueue *q);
 
-/* The most bytes of the answer that may leave now, 0 being as many as usual: in the clear the end of
-   a file is held back, and read into memory, until it is known that the file has not changed
+/* The most bytes of the answer that may leave now, 0 being as many as usual: in the clear the end
+   of a file is held back, and read into memory, until it is known that the file has not changed
    meanwhile. A mixture of two versions never has its full length. False when it has changed, or on
    failure. Of what goes through TLS, mm_io_tls_write sees to that. */
 bool conn_may_send(conn *c, int64_t *most);

@@ -191,8 +191,8 @@ static mm_slice ready_key(const files_call *call, const file_content *content)
 }
 
 /* A file that has just been changed can be changed again without another time: the clocks of file
-   systems tick in milliseconds, and in two seconds on FAT. What is read of it then must not be taken
-   for what it has for good. The time of change is one that nobody can set. */
+   systems tick in milliseconds, and in two seconds on FAT. What is read of it then must not be
+   taken for what it has for good. The time of change is one that nobody can set. */
 static bool is_settled(const mm_file *file)
 {
     return file->ctime < CONTENT_NOW() - CONTENT_SETTLED;

@@ -91,8 +91,8 @@ typedef struct http_response {
     struct mm_response *ready;  /* the fields, all of them, and the content, as they are sent; in
                                    place of headers, common and body, and with a reference that is
                                    the response's; NULL: there is none */
-    struct mm_file *source;     /* what the content is all of, to be made such a one under `key`: the
-                                   body is empty as yet; with a reference; NULL: nothing is */
+    struct mm_file *source;     /* what the content is all of, to be made such a one under `key`:
+                                   the body is empty as yet; with a reference; NULL: nothing is */
     mm_slice key;               /* in the arena */
     bool stale;                 /* of files.c: what was believed of a file is not so */
 } http_response;
