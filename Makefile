@@ -43,7 +43,7 @@ harden.link := -fPIE -pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,sepa
 endif
 
 heap_modes := $(BUILD)/libmm_heap_debug.so $(BUILD)/libmm_heap_secure.so
-objects := $(patsubst %.c,$(BUILD)/%.o,$(wildcard demo/*.c))
+objects := $(patsubst %.c,$(BUILD)/%.o,$(wildcard demo/*.c)) $(BUILD)/demo/dashboard.o
 benches := $(patsubst %.c,$(BUILD)/%,$(filter-out %/mm.c,$(wildcard tests/bench/*$(T)*.c)))
 preloads := $(addprefix $(BUILD)/,$(basename $(wildcard tests/preload/*.c tests/preload/*.cc)))
 tests := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*.c tests/server/*.c tests/fuzz/*.c))
@@ -159,6 +159,18 @@ $(BUILD)/libmm_heap.so $(heap_modes): mm_heap.h $(BUILD)/flags
 $(BUILD)/demo/%.o: demo/%.c $(BUILD)/harden.compile
 	@echo "  CC   $<"; mkdir -p $(@D)
 	$(Q)$(COMPILE) @$(BUILD)/harden.compile -DMM_IO_OPENSSL $(SSL_CFLAGS) -c -o $@ $<
+
+# The dashboard's files as arrays of bytes: to be served from the program, with no file beside it.
+$(BUILD)/demo/dashboard.c: demo/dashboard.html demo/dashboard.css demo/dashboard.js
+	@mkdir -p $(@D)
+	$(Q){ echo '#include "admin.h"'; for type in html css js; do \
+	    echo "const unsigned char dashboard_$$type[] = {" && \
+	    od -An -v -tx1 demo/dashboard.$$type | sed 's/  *\([0-9a-f][0-9a-f]\)/0x\1,/g' && \
+	    echo "};" && echo "const size_t dashboard_$${type}_size = sizeof(dashboard_$$type);" || \
+	    exit; done; } >$@
+
+$(BUILD)/demo/dashboard.o: $(BUILD)/demo/dashboard.c $(BUILD)/harden.compile
+	$(Q)$(COMPILE) @$(BUILD)/harden.compile -Idemo -DMM_IO_OPENSSL $(SSL_CFLAGS) -c -o $@ $<
 
 $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/flags
 	@echo "  CC   $<"; mkdir -p $(@D)

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "admin.h"
 #include "text.h"
 #include "upload.h"
 
@@ -71,6 +72,7 @@ static step send_response(conn *c, http_response *response, size_t head_size, in
     c->head = request->method == HTTP_HEAD;
     access_log_begin(&w->log, &c->log_line, &c->log_bytes_at, c->peer_text, request,
                      response->status, w->now_s);
+    figures_answer(&w->figures, (unsigned)request->method, response->status);
     c->out.bytes_in = c->out.bytes_out = 0;
     ok = queue_response(c, request, response);
     ok = ok && mm_chunkqueue_mark_written(&c->in, (int64_t)head_size) == MM_STATUS_OK;
@@ -163,6 +165,7 @@ void conn_abandon_upload(conn *c)
     upload_recall(c->upload, &w->request);
     access_log_begin(&w->log, &c->log_line, &c->log_bytes_at, c->peer_text, &w->request, 499,
                      w->now_s);
+    figures_answer(&w->figures, (unsigned)w->request.method, 499);
     c->out.bytes_in = c->out.bytes_out = c->head_size = 0; /* of what came before it */
 }
 
@@ -204,10 +207,20 @@ static void answer_request(conn *c, http_response *response, int put, int body)
     if (put != 0) upload_refuse(w, put, response);
     else if (c->redirect && request->method != HTTP_CONNECT)
         http_response_to_https(response, request, w->server->https_port);
-    else answer_file(c, response);
+    else if (!admin_is_path(request->path) ||
+             !admin_respond(w, request, response, c->peer_text))
+        answer_file(c, response);
     /* whoever waits for 100 has his answer: whether the body follows is not known any more */
     if (body == 200 && request->expect_continue && !c->continued) response->close = true;
     if (body == 413) response->close = true;
+}
+
+/* Whoever may look inside may so when it matters most. */
+static bool is_watched(const conn *c)
+{
+    const http_request *request = &c->worker->request;
+    return admin_is_path(request->path) &&
+           admin_admits(&c->worker->server->admin, c->peer_text, request);
 }
 
 step conn_answer(conn *c, int status, size_t head_size)
@@ -215,9 +228,10 @@ step conn_answer(conn *c, int status, size_t head_size)
     http_request *request = &c->worker->request;
     http_response response;
     int body = 0, put = 0;
+    c->began = figures_tick(&c->worker->figures);
     prepare_response(c, &response);
     if (status == 200 && is_misdirected(c)) status = 421;
-    if (status == 200 && shed_is_critical(c->worker)) status = 503;
+    if (status == 200 && shed_is_critical(c->worker) && !is_watched(c)) status = 503;
     if (status == 200 && !c->redirect) put = judge(c, &response);
     if (put == 200) put = begin_upload(c, head_size);
     if (c->upload != NULL) return STEP_ON;

@@ -28,6 +28,24 @@ enum {
     CONN_LINGER_MAX = 1 << 21 /* bytes dropped while lingering: more is not an honest client */
 };
 
+/* ---- figures ---- */
+
+static size_t figure_of(const conn *c)
+{
+    static const uint8_t states[] = {FIGURE_HANDSHAKE, FIGURE_READING,   FIGURE_READING,
+                                     FIGURE_READING,   FIGURE_UPLOADING, FIGURE_WRITING,
+                                     FIGURE_CLOSING};
+    return c->state == CONN_HEAD && c->timer == TIMER_IDLE ? FIGURE_IDLE : states[c->state];
+}
+
+/* At the end of a turn: of a request that takes no longer, nothing is to be seen. */
+static void show_state(conn *c)
+{
+    size_t now = figure_of(c);
+    figures_move(&c->worker->figures, c->shown, now);
+    c->shown = (uint8_t)now;
+}
+
 /* ---- opening and closing ---- */
 
 static void peer_text(const struct sockaddr_storage *address, char *text, size_t size)
@@ -74,6 +92,7 @@ void conn_open(worker *w, int fd, const listener *from, const struct sockaddr_st
     if (c == NULL) {
         peers_remove(&w->server->peers, counted);
         worker_close_socket(w, fd);
+        figures_add(&w->figures, FIGURE_REFUSED, 1);
         return;
     }
     init_conn(c, w, from, address);
@@ -86,10 +105,21 @@ void conn_open(worker *w, int fd, const listener *from, const struct sockaddr_st
         peers_remove(&w->server->peers, counted);
         rest_free(c);
         worker_close_socket(w, fd);
+        figures_add(&w->figures, FIGURE_REFUSED, 1);
         return;
     }
     worker_set_timer(w, c, c->state == CONN_HANDSHAKE ? TIMER_HANDSHAKE : TIMER_HEAD);
+    c->shown = (uint8_t)figure_of(c);
+    figures_add(&w->figures, c->shown, 1);
+    figures_add(&w->figures, FIGURE_ACCEPTED, 1);
     if (c->state == CONN_HEAD && shed_is_critical(w)) turn_away(c);
+}
+
+static void count_handshake(conn *c, bool done)
+{
+    size_t id = !done ? FIGURE_TLS_FAILED
+                      : SSL_session_reused(c->ssl) ? FIGURE_TLS_RESUMED : FIGURE_TLS_FULL;
+    figures_add(&c->worker->figures, id, 1);
 }
 
 static void log_response(conn *c)
@@ -104,6 +134,8 @@ void conn_close(conn *c)
     worker *w = c->worker;
     if (c->state == CONN_UPLOAD) conn_abandon_upload(c);
     if (c->state == CONN_BODY || c->state == CONN_WRITE || c->state == CONN_UPLOAD) log_response(c);
+    if (c->state == CONN_HANDSHAKE && c->ssl != NULL) count_handshake(c, false);
+    figures_move(&w->figures, c->shown, FIGURE_CLOSED);
     worker_set_timer(w, c, TIMER_NONE);
     event_remove(&w->loop, c->fd);
     ERR_clear_error();
@@ -185,6 +217,7 @@ static step run_linger(conn *c)
 static step refuse_plain_http(conn *c)
 {
     ERR_clear_error();
+    count_handshake(c, false);
     SSL_free(c->ssl);
     c->ssl = NULL;
     c->misled = true;
@@ -198,9 +231,9 @@ static step run_handshake(conn *c)
     case HANDSHAKE_WRITE: return wait_for(c, EVENT_WRITE);
     case HANDSHAKE_TLS: return start_tls(c) ? STEP_ON : STEP_CLOSE;
     case HANDSHAKE_MISLED: return refuse_plain_http(c);
-    case HANDSHAKE_ALERT: return linger(c);
+    case HANDSHAKE_ALERT: count_handshake(c, false); return linger(c);
     case HANDSHAKE_FAILED: return STEP_CLOSE;
-    case HANDSHAKE_DONE:
+    case HANDSHAKE_DONE: count_handshake(c, true); break;
     case HANDSHAKE_PLAIN: break;
     }
     conn_enter(c, CONN_HEAD, TIMER_HEAD);
@@ -220,6 +253,7 @@ step conn_fill(conn *c)
         if (c->ssl != NULL && SSL_get_shutdown(c->ssl) & SSL_RECEIVED_SHUTDOWN) say_goodbye(c);
         return STEP_CLOSE;
     }
+    figures_add(&c->worker->figures, FIGURE_BYTES_IN, got);
     if (c->timer == TIMER_IDLE) worker_set_timer(c->worker, c, TIMER_HEAD);
     return STEP_ON;
 }
@@ -230,6 +264,7 @@ step conn_fill(conn *c)
 static step finish(conn *c)
 {
     log_response(c);
+    figures_finish(&c->worker->figures, c->began);
     c->served = true;
     if (c->close || c->worker->draining) return linger(c);
     mm_chunkqueue_reset(&c->out);
@@ -249,6 +284,7 @@ static step run_write(conn *c)
     if (!conn_may_send(c, &most)) return STEP_CLOSE;
     if (c->ssl != NULL) status = mm_io_tls_write(&c->out, c->ssl, most, &written);
     else status = mm_io_write(&c->out, c->fd, most, &written);
+    figures_add(&c->worker->figures, FIGURE_BYTES_OUT, (size_t)written);
     if (written > 0 && status != MM_STATUS_OK) conn_expect_progress(c);
     if (status == MM_STATUS_OK && c->state == CONN_CONTINUE) {
         conn_enter(c, CONN_HEAD, TIMER_HEAD);
@@ -283,11 +319,14 @@ void conn_run(conn *c)
     }
     if (next == STEP_CLOSE) {
         conn_close(c);
-    } else if (next == STEP_ON) { /* the others come first; then, when there is room to write */
+        return;
+    }
+    if (next == STEP_ON) { /* the others come first; then, when there is room to write */
         if (c->state == CONN_HEAD && c->scanned == 0) /* not for a head: one is here, unread */
             conn_expect_progress(c);
         (void)wait_for(c, EVENT_WRITE);
     }
+    show_state(c);
 }
 
 /* Whether the client has taken bytes since this was last asked, though we could not write more: a

@@ -38,6 +38,7 @@ struct conn {
     int64_t deadline;     /* milliseconds, of the timer */
     bool resting;         /* there is only what comes before `in`: see rest.h */
     char peer_text[46];   /* its address, for the log */
+    uint8_t shown;        /* the state that it is counted as: a figure_id */
     mm_chunkqueue in;     /* received and not yet used */
     mm_chunkqueue out;    /* the answer */
     size_t scanned;       /* bytes of `in` that the parser has seen */
@@ -49,6 +50,7 @@ struct conn {
     int stalls;           /* how often in a row it then held as many as before */
     mm_buffer log_line;   /* of the current request, to be completed with the bytes sent */
     size_t log_bytes_at;
+    uint32_t began;       /* when the current request was complete: see figures_tick */
 };
 
 /* Takes over a non-blocking socket accepted at `from`, for which a descriptor has been taken from

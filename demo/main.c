@@ -110,6 +110,8 @@ static int start_workers(worker *workers, int count, server *s, listen_plan *pla
     server_warn(s);
     server_warn_start(s);
     if (!confine(s->options, error, error_size)) return ready;
+    s->admin.workers = workers;
+    s->admin.worker_count = count;
     for (i = 0; i < (int)s->uploads.count; i++) uploads_sweep(workers[0].places[i].root_fd);
     banner(s, plan, count);
     for (i = 0; i < count; i++) {

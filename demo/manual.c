@@ -41,6 +41,18 @@ static const char usage[] =
     "  They are asked for on --http-port too, where they are sent in the clear, unless all is\n"
     "  redirected from there.\n";
 
+static const char admin[] =
+    "\n"
+    "What goes on inside:\n"
+    "  /-/ is a page that shows it live: requests, latency, connections, memory, caches.\n"
+    "  /-/metrics is the same for Prometheus, /-/status.json for programs, and /-/health is 200,\n"
+    "  or 503 while the server drains or is critically short of memory. --admin says who may see\n"
+    "  that; others find what the folder has there. On this machine it is those who ask for\n"
+    "  localhost or an address such as 127.0.0.1, in a request that no proxy has marked\n"
+    "  (X-Forwarded-For, Forwarded, Via and the like), and not through a Unix socket. A proxy on\n"
+    "  this machine that marks nothing and keeps no Host makes its clients look like it: use\n"
+    "  --admin off or --auth behind one. --auth is asked for here, too.\n";
+
 static const char uploading[] =
     "\n"
     "Uploads:\n"
@@ -117,4 +129,4 @@ static const char life[] =
     "                       an application, whose assets have hashes in their names\n";
 
 /* In parts, since a string need not be longer than 4095 bytes for a compiler to take it. */
-const char *const manual_end[] = {usage, uploading, certificates, life, NULL};
+const char *const manual_end[] = {usage, admin, uploading, certificates, life, NULL};

@@ -55,6 +55,7 @@ static bool is_upload(const char *text);
 static bool is_size(const char *text);
 static bool is_memory(const char *text);
 static bool is_profile(const char *text);
+static bool is_admin(const char *text);
 
 static const rule rules[] = {
     {.name = "port", .letter = 'p', .kind = RULE_NUMBER, .field = FIELD(port), .value = "N",
@@ -163,6 +164,11 @@ static const rule rules[] = {
      .help = "sizes of caches and buffers: small is for 2 GiB and 1,000\n"
              "connections, medium for 8 GiB and 10,000, large for 32 GiB\n"
              "and 100,000 "},
+    {.name = "admin", .kind = RULE_LIST, .field = FIELD(admin), .value = "WHO",
+     .check = is_admin, .wanted = "off, loopback, all, or an address or network",
+     .shown = "loopback",
+     .help = "who may see /-/, the server's inside: clients on this machine\n"
+             "(loopback), at an ADDRESS or ADDRESS/BITS, all, or nobody (off)\n"},
     {.name = "user", .kind = RULE_TEXT, .field = FIELD(user), .value = "NAME[:GROUP]",
      .shown = "stay who you are",
      .help = "user to become once sockets, keys and the log are open\n"},
@@ -342,6 +348,13 @@ static bool is_profile(const char *text)
            strcmp(text, "large") == 0;
 }
 
+static bool is_admin(const char *text)
+{
+    value_network net;
+    return strcmp(text, "off") == 0 || strcmp(text, "loopback") == 0 || strcmp(text, "all") == 0 ||
+           value_net(text, &net);
+}
+
 static void add_to_list(parser *p, const rule *r, const char *text)
 {
     options_list *list = (options_list *)(void *)((char *)p->o + r->field);
@@ -443,6 +456,14 @@ static void check_uploads(parser *p)
         fail(p, "--upload-open: is not for those who need a token (--upload-token-file)");
 }
 
+static bool has_text(const options_list *list, const char *text)
+{
+    size_t i;
+    for (i = 0; i < list->count; i++)
+        if (strcmp(list->at[i], text) == 0) return true;
+    return false;
+}
+
 static void check_together(parser *p)
 {
     const options *o = p->o;
@@ -451,6 +472,8 @@ static void check_together(parser *p)
     if (o->key.count > 0 && o->cert.count == 0) fail(p, "--key: needs --cert as well");
     else if (o->key.count > o->cert.count) fail(p, "--key: more of them than of --cert");
     else if (o->chroot != NULL && o->user == NULL) fail(p, "--chroot: needs --user as well");
+    else if (o->admin.count > 1 && has_text(&o->admin, "off"))
+        fail(p, "--admin: off leaves nobody, so that it cannot be given with another");
     else if (o->redirect_http && o->http_port < 0)
         fail(p, "--redirect-http: needs --http-port as well");
     else if (o->port == o->http_port && o->port != 0)

@@ -45,6 +45,7 @@ typedef struct options {
     bool upload_fsync;     /* what was put is on the disk before it is answered */
     const char *memory;    /* bytes of the process, as value_size reads them; NULL: by profile */
     const char *profile;   /* "small", "medium", "large"; NULL: by this machine */
+    options_list admin;    /* who may look inside; none: clients on this machine */
     const char *user;      /* NAME[:GROUP] to become once all is open; NULL: nobody else */
     const char *chroot;    /* folder to be the root then; NULL: as it is */
     bool sandbox;          /* Landlock and seccomp, where there are */

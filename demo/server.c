@@ -80,6 +80,7 @@ bool server_open(server *s, const options *o, int workers, char *error, size_t e
     s->log_fd = -1;
     auth_users_init(&s->users, o);
     policy_init(&s->policy, o);
+    admin_init(&s->admin, o);
     return memory_plan(o, workers, error, error_size) &&
            systemd_open(&s->manager, error, error_size) &&
            share_fds(s, workers, error, error_size) && open_peers(s, error, error_size) &&
@@ -91,6 +92,7 @@ bool server_open(server *s, const options *o, int workers, char *error, size_t e
 bool server_close(server *s)
 {
     systemd_close(&s->manager);
+    admin_deinit(&s->admin);
     SSL_CTX_free(s->tls);
     tickets_deinit(&s->tickets);
     certs_deinit(&s->certs);

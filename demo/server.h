@@ -3,6 +3,7 @@
 #define DEMO_SERVER_H
 
 #include "../mm_io.h"
+#include "admin.h"
 #include "auth.h"
 #include "memory.h"
 #include "options.h"
@@ -33,6 +34,7 @@ typedef struct server {
     mm_fd_budget conns;  /* connections against --max-conns; limit 0: nobody counts */
     peers peers;         /* and against --max-conns-per-ip */
     size_t fds_for_files; /* of these, what connections leave for files */
+    admin admin;         /* who may look inside */
 } server;
 
 /* Opens what the workers share. False with one line in `error`; server_close in any case. */

@@ -1,5 +1,11 @@
 /* values.c - how the values of options are written */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include "values.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
 
 #include "text.h"
 
@@ -114,4 +120,36 @@ bool value_origin(const char *text)
             !text_is_among(scheme.ptr[i], "+-."))
             return false;
     return host.len > 0;
+}
+
+/* ---- addresses ---- */
+
+unsigned value_address(const char *text, unsigned char address[16])
+{
+    static const unsigned char mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
+    if (inet_pton(AF_INET6, text, address) == 1) return 128;
+    memcpy(address, mapped, sizeof(mapped));
+    return inet_pton(AF_INET, text, address + sizeof(mapped)) == 1 ? 32 : 0;
+}
+
+bool value_net(const char *text, value_network *net)
+{
+    char address[INET6_ADDRSTRLEN];
+    size_t length = strcspn(text, "/");
+    const char *digits = text + length + 1;
+    unsigned bits, most;
+    if (length >= sizeof(address)) return false;
+    memcpy(address, text, length);
+    address[length] = '\0';
+    most = value_address(address, net->address);
+    if (most == 0) return false;
+    bits = most;
+    if (text[length] == '/') {
+        size_t count = strspn(digits, "0123456789");
+        if (count == 0 || count > 3 || digits[count] != '\0') return false;
+        bits = (unsigned)atoi(digits);
+    }
+    if (bits > most) return false;
+    net->bits = 128 - most + bits;
+    return true;
 }

@@ -28,4 +28,15 @@ int64_t value_size(const char *text);
 /* An origin as browsers send it, scheme://host or scheme://host:port, or "*". */
 bool value_origin(const char *text);
 
+typedef struct value_network { /* IPv4 addresses as IPv6 has them: RFC 4291, 2.5.5.2 */
+    unsigned char address[16];
+    unsigned bits;         /* of these, from the first: 0 to 128 */
+} value_network;
+
+/* A numeric address as IPv6 has it: how many bits it has by itself, 32 or 128, or 0: it is none. */
+unsigned value_address(const char *text, unsigned char address[16]);
+
+/* ADDRESS or ADDRESS/BITS. */
+bool value_net(const char *text, value_network *net);
+
 #endif

@@ -25,6 +25,7 @@ enum {
     WORKER_STAT_MS = 20,       /* that a file in demand is believed to be what it was: 50 calls a
                                   second in place of one for each request */
     WORKER_RESPONSES = 2048,   /* kept ready: files open in the cache, in two codings each */
+    WORKER_FIGURES_MS = 100,   /* that the figures of the parts may be behind */
     WORKER_DRAIN = 'd',        /* bytes in the pipe */
     WORKER_ASK = 'a',
     WORKER_WAKE = 0            /* event data of the pipe; listeners follow, handles are > 2^32 */
@@ -32,12 +33,18 @@ enum {
 
 /* ---- clock and timers ---- */
 
-static void read_clock(worker *w)
+static int64_t clock_us(void)
 {
     struct timespec now;
-    int64_t seconds = (int64_t)time(NULL);
     clock_gettime(CLOCK_MONOTONIC, &now);
-    w->now_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static void read_clock(worker *w)
+{
+    int64_t seconds = (int64_t)time(NULL), now_us = clock_us();
+    w->now_ms = now_us / 1000;
+    figures_begin_turn(&w->figures, now_us);
     if (seconds == w->now_s) return;
     w->now_s = seconds;
     http_date_format(seconds, w->date);
@@ -100,6 +107,7 @@ static int next_timeout(const worker *w)
     if (w->draining) due = sooner(due, w->drain_until);
     if (w->log_due > 0) due = sooner(due, w->log_due);
     due = sooner(due, shed_due(w));
+    if (w->figures_due > 0) due = sooner(due, w->figures_due);
     if (due == INT64_MAX) return -1;
     if (due <= w->now_ms) return 0;
     return due - w->now_ms > 60000 ? 60000 : (int)(due - w->now_ms);
@@ -229,6 +237,49 @@ static void flush_log(worker *w)
     if (mm_buffer_is_blank(&w->log.pending)) w->log_due = 0;
 }
 
+void worker_publish(worker *w)
+{
+    figures *f = &w->figures;
+    const mm_filecache_stats *files = &w->cache.stats;
+    mm_chunk_pool_stats chunks = mm_chunk_pool_get_stats(&w->chunks);
+    mm_arena_stats arena;
+    mm_pool_stats slab;
+    mm_arena_get_stats(&w->arena, &arena);
+    mm_slab_get_stats(&w->conns, &slab);
+    figures_set(f, FIGURE_FILES_ENTRIES, files->entries);
+    figures_set(f, FIGURE_FILES_OPEN, files->open);
+    figures_set(f, FIGURE_FILES_HITS, (size_t)files->hits);
+    figures_set(f, FIGURE_FILES_NEGATIVE, (size_t)files->negative);
+    figures_set(f, FIGURE_FILES_MISSES, (size_t)files->misses);
+    figures_set(f, FIGURE_FILES_EVICTIONS, (size_t)files->evictions);
+    figures_set(f, FIGURE_CHUNKS, chunks.chunks);
+    figures_set(f, FIGURE_CHUNK_MEMORY, chunks.memory);
+    figures_set(f, FIGURE_CHUNK_CACHED, chunks.cached);
+    figures_set(f, FIGURE_CHUNK_FAILURES, chunks.failures);
+    figures_set(f, FIGURE_TEMP_FILES, chunks.temp_files);
+    figures_set(f, FIGURE_TEMP_BYTES, (size_t)chunks.temp_live);
+    figures_set(f, FIGURE_ARENA_TOTAL, arena.total);
+    figures_set(f, FIGURE_ARENA_PEAK, arena.peak);
+    figures_set(f, FIGURE_ARENA_WASTE, arena.waste);
+    figures_set(f, FIGURE_ARENA_FAILURES, arena.failures);
+    figures_set(f, FIGURE_SLAB_LIVE, slab.live);
+    figures_set(f, FIGURE_SLAB_CACHED, slab.cached);
+    figures_set(f, FIGURE_SLAB_BYTES, slab.bytes);
+    figures_set(f, FIGURE_SLAB_FAILURES, slab.failures);
+    figures_set(f, FIGURE_LOG_PENDING, mm_buffer_length(&w->log.pending));
+    figures_set(f, FIGURE_LOG_LOST, (size_t)w->log.lost);
+    w->figures_due = 0;
+}
+
+/* The parts' figures change with each request, and nobody may ever look: copies are made some time
+   after it, and when nothing is going on but the end of timers. */
+static void publish_sometimes(worker *w, bool busy)
+{
+    if (w->figures.turn_done > 0) figures_end_turn(&w->figures, clock_us());
+    if (w->figures_due == 0 && busy) w->figures_due = w->now_ms + WORKER_FIGURES_MS;
+    if (!busy || w->now_ms >= w->figures_due) worker_publish(w);
+}
+
 static void begin_drain(worker *w)
 {
     size_t i;
@@ -287,6 +338,7 @@ static void *run(void *argument)
         if (w->paused && w->now_ms >= w->resume_at) set_accepting(w, true);
         run_timers(w);
         shed_settle(w, n > 0);
+        publish_sometimes(w, n > 0);
         if (w->draining && w->now_ms >= w->drain_until) {
             mm_handle h;
             for (h = mm_slab_next(&w->conns, 0); h != 0; h = mm_slab_next(&w->conns, h), w->cut++)

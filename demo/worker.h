@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "event.h"
+#include "figures.h"
 #include "files.h"
 #include "log.h"
 #include "server.h"
@@ -74,6 +75,9 @@ struct worker {
     int64_t now_ms;           /* monotonic; read once a turn */
     int64_t now_s;            /* seconds since 1970 */
     char date[HTTP_DATE_SIZE]; /* now_s, for the Date field */
+
+    figures figures;          /* for admin.c, in whichever worker that runs */
+    int64_t figures_due;      /* when the copies in them are to be made anew; 0: they are */
 };
 
 /* Prepares a worker with listeners that are already bound (it closes them in the end). False with
@@ -92,6 +96,9 @@ bool worker_is_alive(worker *w);
 
 /* Gives everything back; returns false when something had not been given back to it. */
 bool worker_deinit(worker *w);
+
+/* Makes the copies in `figures` anew; its own thread only. */
+void worker_publish(worker *w);
 
 /* For conn.c: arms the connection's one timer anew (TIMER_NONE: none), and says that a connection
    has gone, so that there may be room again. */
