@@ -208,6 +208,7 @@ TEST(states_go_up_and_down)
 
 static bool start(void)
 {
+    static const listener none;
     char error[256];
     size_t i;
     memset(&s, 0, sizeof(s));
@@ -224,7 +225,7 @@ static bool start(void)
     if (!tickets_init(&s.tickets, NULL, 0, 1 << 20, &memory.base, error, sizeof(error)))
         return false;
     for (i = 0; i < 2; i++)
-        if (!worker_init(&workers[i], &s, NULL, 0, error, sizeof(error))) return false;
+        if (!worker_init(&workers[i], &s, &none, 0, error, sizeof(error))) return false;
     s.admin.workers = workers;
     s.admin.worker_count = 2;
     return true;
