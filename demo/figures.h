@@ -82,7 +82,9 @@ typedef struct figures {
 /* Upper bounds of the buckets but the last, in microseconds. */
 extern const uint32_t figures_bounds[FIGURES_BUCKETS - 1];
 
-/* One thread writes: neither a lock nor a locked instruction is needed. */
+/* One thread writes: neither a lock nor a locked instruction is needed. All that is counted costs a
+   request 93 instructions of 13,760 by callgrind (1.6 KiB by HTTP on a connection that is kept, and
+   so with a turn of the loop for each), a third of them for the turn. */
 static inline size_t figures_get(const figures *f, size_t id)
 {
     return atomic_load_explicit(&f->at[id], memory_order_relaxed);
