@@ -227,6 +227,10 @@ void shed_init(worker *w)
         w->shed.actions[i].user_data = w;
         mm_pressure_add(&w->accounts.pressure, &w->shed.actions[i]);
     }
+}
+
+void shed_begin(worker *w)
+{
     memory_set_reclaim(reclaim, w);
 }
 

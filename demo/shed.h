@@ -26,8 +26,10 @@ typedef struct shed {
     size_t turned_away; /* connections that were closed with 503, or cut off; atomic */
 } shed;
 
-/* Before the loop begins, and after it has ended. */
+/* Before any worker runs, since levels are read by all; then in the worker's own thread, before the
+   loop begins, and after it has ended. */
 void shed_init(worker *w);
+void shed_begin(worker *w);
 void shed_deinit(worker *w);
 
 /* Reads the level, and does what is due: in each turn of the loop, and between its events. May

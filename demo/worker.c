@@ -325,7 +325,7 @@ static void *run(void *argument)
     worker *w = argument;
     event events[WORKER_EVENTS];
     read_clock(w);
-    shed_init(w);
+    shed_begin(w);
     while (!w->draining || mm_slab_count(&w->conns) > 0) {
         size_t i, n;
         flush_log(w);
@@ -483,7 +483,10 @@ bool worker_init(worker *w, server *s, const listener *listeners, size_t count, 
         if (status != MM_STATUS_OK)
             snprintf(error, error_size, "event loop: %s", mm_status_string(status));
     }
-    if (status == MM_STATUS_OK) return true;
+    if (status == MM_STATUS_OK) {
+        shed_init(w);
+        return true;
+    }
     w->listener_count = 0; /* still the caller's */
     (void)worker_deinit(w);
     return false;
