@@ -155,10 +155,14 @@ DEBUGGING
     - a write after free: freed blocks are filled (0xDF) and kept from use, in the order of the
       frees, up to MM_HEAP_QUARANTINE bytes, and looked at when they leave and by mm_heap_check.
       Larger ones are not kept. mm_heap_trim lets all go, and so does an allocation that would fail;
-    - what is live, by place: mm_heap_leaks, mm_heap_leaks_at_exit, mm_heap_tag.
-    Fresh memory is filled with 0xA5. A realloc moves always. Each block costs some 120 bytes more,
-    an allocation with its release some 800 ns in place of 12. Not watched yet are the blocks of
-    heaps of one's own; and mm_heap_walk visits blocks with their guards, those freed last too.
+    - blocks of heaps of one's own, like all others: mm_heap_reset and mm_heap_destroy look at them
+      all (so they take O(blocks)), and free them at the place of that call. A block that is passed
+      to a function named _in, or to the allocator, of another heap;
+    - what is live, by place: mm_heap_leaks, mm_heap_leaks_at_exit, mm_heap_tag, mm_heap_walk.
+    Fresh memory is filled with 0xA5. A realloc moves always. Each block costs some 150 bytes more,
+    an allocation with its release some 800 ns in place of 12. A limit has to allow for the guards,
+    of 32 bytes at least. Statistics and mm_heap_walk know live blocks as the program does, with the
+    sizes that were asked for; guards and quarantine are cached there.
     For a program that is built already:
 
         make heap-modes
@@ -575,7 +579,8 @@ MM_API size_t mm_heap_good_size(size_t size);
 /* A new heap, whose blocks all go at once when it is reset or destroyed. desc NULL: all zero. NULL
    with ENOMEM, and nothing has changed. It takes pages of 64 KiB for each size of block up to
    8 KiB, and of 512 KiB for larger ones, of which as much is touched as is used; a limit should
-   allow for that. Some 4 KiB of records, which a heap that comes after it is destroyed uses again.
+   allow for that. Records of 4 KiB (5 with MM_HEAP_DEBUG, 14 with MM_HEAP_SECURE), which a heap that
+   comes after it is destroyed uses again.
    After fork the child has the heap, if it was not destroyed and the thread that forked was allowed
    to use it. */
 MM_NODISCARD MM_API mm_heap *mm_heap_create(const mm_heap_desc *desc);
@@ -600,14 +605,15 @@ MM_NODISCARD MM_MALLOC_LIKE MM_ALLOC_SIZE2(2, 3)
 MM_NODISCARD MM_MALLOC_LIKE MM_ALLOC_SIZE(3)
     MM_API void *mm_heap_aligned_alloc_in(mm_heap *heap, size_t alignment, size_t size);
 
-/* ptr: NULL, or a block of that heap (asserted). mm_heap_realloc does the same for a block of any
-   heap: it stays in its heap, and the call counts as a use of that. */
+/* ptr: NULL, or a block of that heap (asserted; MM_HEAP_DEBUG and MM_HEAP_SECURE tell). To a block
+   of any heap mm_heap_realloc does the same: it stays there, and the call is a use of its heap. */
 MM_NODISCARD MM_ALLOC_SIZE(3)
     MM_API void *mm_heap_realloc_in(mm_heap *heap, void *ptr, size_t size);
 
-/* Frees a block of that heap (of another: as mm_heap_free) for its next allocation. mm_heap_free
-   does so for a block of any heap, from any thread and without a lock, by way of a list that the
-   heap takes in when it needs memory; who is allowed to use the heap is faster with this. */
+/* Frees a block of that heap for its next allocation. Another's is told with MM_HEAP_DEBUG and
+   MM_HEAP_SECURE, and freed as by mm_heap_free without. That does so for a block of any heap, from
+   any thread and without a lock, by way of a list that the heap takes in when it needs memory; who
+   is allowed to use the heap is faster with this. */
 MM_API void mm_heap_free_in(mm_heap *heap, void *ptr);
 
 /* As an allocator ---------------------------------------------------------------------------- */
@@ -631,15 +637,18 @@ MM_API void mm_heap_trim_in(mm_heap *heap);
    serve them. What exceeds the limit when it is set stays. 0: no limit, as at first. */
 MM_API void mm_heap_set_limit(size_t bytes);
 
-/* Fills *stats, for the whole process, with all its heaps. O(granules + blocks that wait to go
-   home); takes the page heap's lock. */
+/* Fills *stats, for the whole process, with all its heaps. O(granules + blocks that wait to go home
+   + 50 for each record of a thread or a heap), and there are as many of these as threads and heaps
+   ever were at a time; takes the page heap's lock. */
 MM_NONNULL_ALL MM_API void mm_heap_get_stats(mm_heap_stats *stats);
 
 /* The same for one heap, by any thread as long as it is there; NULL: for the whole process. */
 MM_NONNULL(2) MM_API void mm_heap_get_stats_in(mm_heap *heap, mm_heap_stats *stats);
 
 /* The same by size of block: MM_HEAP_CLASS_ROWS rows, the sizes ascending. Up to 32 KiB for each
-   pair of threads, which the one has freed and not yet sent home to the other, count as live. */
+   pair of threads, which the one has freed and not yet sent home to the other, count as live. With
+   MM_HEAP_DEBUG a block counts with the size that was asked for, in the row in which it lies with
+   its guards. */
 MM_NONNULL(2) MM_API void mm_heap_get_class_stats(mm_heap *heap, mm_heap_class_stats *rows);
 
 /* A live block, as mm_heap_walk finds it. */
@@ -647,6 +656,11 @@ typedef struct mm_heap_block {
     void *ptr;     /* where it starts */
     size_t size;   /* all of it that may be used, as mm_heap_usable_size tells */
     mm_heap *heap; /* whose it is; NULL: the process's */
+    /* Where it was allocated, as in mm_heap_leak. Without MM_HEAP_DEBUG not known: NULL and 0. */
+    const char *file;
+    int line;
+    const void *address;
+    const char *tag;
 } mm_heap_block;
 
 /* Called for a block; false: enough. */
@@ -722,6 +736,11 @@ MM_API void mmi_heap_free_sized_from(void *ptr, size_t size, const char *file, i
 MM_NODISCARD MM_API void *mmi_heap_realloc_from(void *ptr, size_t size, const char *file, int line);
 MM_NODISCARD MM_API void *mmi_heap_xrealloc_from(void *ptr, size_t size, const char *file,
                                                  int line);
+MM_NODISCARD MM_API void *mmi_heap_realloc_in_from(mm_heap *heap, void *ptr, size_t size,
+                                                   const char *file, int line);
+MM_API void mmi_heap_free_in_from(mm_heap *heap, void *ptr, const char *file, int line);
+MM_NONNULL(1) MM_API void mmi_heap_reset_from(mm_heap *heap, const char *file, int line);
+MM_API void mmi_heap_destroy_from(mm_heap *heap, const char *file, int line);
 
 MM_INLINE size_t mmi_heap_product(size_t count, size_t size)
 {
@@ -756,6 +775,13 @@ MM_INLINE size_t mmi_heap_product(size_t count, size_t size)
 #undef mm_heap_xcalloc
 #undef mm_heap_xrealloc
 #undef mm_heap_xstrdup
+#undef mm_heap_alloc_in
+#undef mm_heap_calloc_in
+#undef mm_heap_aligned_alloc_in
+#undef mm_heap_realloc_in
+#undef mm_heap_free_in
+#undef mm_heap_reset
+#undef mm_heap_destroy
 #endif
 
 #ifdef MMI_LIBC_ASSERT
@@ -1052,6 +1078,13 @@ typedef struct mmi_heap_cache {
    cannot follow more than 64 at a time. */
 #define MMI_HEAP_LOCKS 32
 
+#ifdef MM_HEAP_DEBUG
+/* What is live of a row of the class statistics, without guards. */
+typedef struct mmi_heap_known {
+    size_t blocks, bytes;
+} mmi_heap_known;
+#endif
+
 /* A first-class heap: a cache that is used under a lock, and a list of all it has, by which this
    can be given back at once. The record stays when the heap is destroyed, for another one. */
 struct mm_heap {
@@ -1068,6 +1101,10 @@ struct mm_heap {
     size_t number; /* how many records there were before; fixed */
     bool unshared;
     char name[32];
+#ifdef MM_HEAP_DEBUG
+    struct mmi_heap_trace *traces; /* of its blocks, live or held; under the page heap's lock */
+    mmi_heap_known known[MM_HEAP_CLASS_ROWS]; /* likewise */
+#endif
 };
 
 typedef char mmi_heap_assert_chunk[offsetof(mmi_heap_chunk, prev) == 16 ? 1 : -1];
@@ -1091,7 +1128,7 @@ typedef struct mmi_heap_central {
     size_t idle_high;  /* the most */
     size_t idle_limit; /* how much more than the base may be idle, see mmi_heap_regret */
     size_t purged;     /* bytes given back lately because of the limit */
-    size_t walkers;    /* while there are any, no span is unmapped */
+    size_t walkers;    /* while there are any, no span is unmapped, nothing leaves quarantine */
     uint64_t ticked;
     size_t until_tick;
     mmi_heap_span *purge_at; /* the span to look at next, NULL: the first */
@@ -4083,6 +4120,13 @@ static MMI_HEAP_NOINLINE void mmi_heap_free_slow(void *ptr, mmi_heap_page *page)
 #define mm_heap_expand mmi_heap_raw_expand
 #define mm_heap_usable_size mmi_heap_raw_usable_size
 #define mm_heap_good_size mmi_heap_raw_good_size
+#define mm_heap_alloc_in mmi_heap_raw_alloc_in
+#define mm_heap_calloc_in mmi_heap_raw_calloc_in
+#define mm_heap_aligned_alloc_in mmi_heap_raw_aligned_alloc_in
+#define mm_heap_realloc_in mmi_heap_raw_realloc_in
+#define mm_heap_free_in mmi_heap_raw_free_in
+static void *mmi_heap_raw_alloc_in(mm_heap *heap, size_t size);
+static void mmi_heap_raw_free_in(mm_heap *heap, void *ptr);
 #else
 #define MMI_HEAP_API MM_API
 #endif
@@ -4335,6 +4379,141 @@ MMI_HEAP_API size_t mm_heap_good_size(size_t size)
     return mmi_heap_chunk_need(size) - MMI_HEAP_CHUNK_HEADER;
 }
 
+static MM_COLD void *mmi_heap_refuse_in(mm_heap *heap, int error)
+{
+    if (mmi_atomic_load(&heap->live) == 0) {
+        mmi_heap_misuse("mm_heap: the heap was destroyed", heap);
+    }
+    mmi_atomic_add(&heap->failures, 1);
+    return mmi_heap_refuse(error);
+}
+
+/* What the list of its class does not have. The lock of the heap is held. */
+static MMI_HEAP_NOINLINE void *mmi_heap_alloc_at(mm_heap *heap, size_t size, size_t alignment,
+                                                 bool *zero)
+{
+    mmi_heap_cache *cache = &heap->cache;
+    if (mmi_heap_has_class(size) && alignment <= MMI_HEAP_CLASS_MAX) {
+        size_t index = mmi_heap_class_aligned(size, alignment);
+        *zero = false;
+        if (cache->fast[index].list != NULL || mmi_heap_refill(cache, index)) {
+            return mmi_heap_fast_pop(&cache->fast[index], index);
+        }
+        if (mmi_heap_class_size(index) <= MMI_HEAP_SMALL_MAX) return NULL;
+    }
+    return mmi_heap_large_in(heap, size, alignment, zero);
+}
+
+static MMI_HEAP_NOINLINE void *mmi_heap_alloc_locked(mm_heap *heap, size_t size)
+{
+    bool zero;
+    void *ptr;
+    mmi_heap_lock_of(heap);
+    ptr = mmi_heap_alloc_at(heap, size, MMI_HEAP_ALIGN, &zero);
+    mmi_heap_unlock_of(heap);
+    return ptr != NULL ? ptr : mmi_heap_refuse_in(heap, ENOMEM);
+}
+
+/* An unshared heap, up to 1024 bytes, the list not empty: 25 instructions. */
+MMI_HEAP_API void *mm_heap_alloc_in(mm_heap *heap, size_t size)
+{
+    if (heap == NULL) return mm_heap_alloc(size);
+    if (MM_LIKELY(heap->unshared && mmi_heap_has_class(size))) {
+        size_t index = mmi_heap_class_of(size);
+        mmi_heap_fast *fast = &heap->cache.fast[index];
+        if (MM_LIKELY(fast->list != NULL)) return mmi_heap_fast_pop(fast, index);
+    }
+    return mmi_heap_alloc_locked(heap, size);
+}
+
+MMI_HEAP_API void *mm_heap_calloc_in(mm_heap *heap, size_t count, size_t size)
+{
+    size_t total;
+    bool zero;
+    void *ptr;
+    if (heap == NULL) return mm_heap_calloc(count, size);
+    if (!mm_size_mul(count, size, &total)) return mmi_heap_refuse_in(heap, ENOMEM);
+    mmi_heap_lock_of(heap);
+    ptr = mmi_heap_alloc_at(heap, total, MMI_HEAP_ALIGN, &zero);
+    mmi_heap_unlock_of(heap);
+    return ptr != NULL ? mmi_heap_zeroed(ptr, total, zero) : mmi_heap_refuse_in(heap, ENOMEM);
+}
+
+MMI_HEAP_API void *mm_heap_aligned_alloc_in(mm_heap *heap, size_t alignment, size_t size)
+{
+    bool zero;
+    void *ptr;
+    if (heap == NULL) return mm_heap_aligned_alloc(alignment, size);
+    if (alignment == 0 || (alignment & (alignment - 1)) != 0) {
+        return mmi_heap_refuse_in(heap, EINVAL);
+    }
+    if (alignment < MMI_HEAP_ALIGN) alignment = MMI_HEAP_ALIGN;
+    mmi_heap_lock_of(heap);
+    ptr = mmi_heap_alloc_at(heap, size, alignment, &zero);
+    mmi_heap_unlock_of(heap);
+    return ptr != NULL ? ptr : mmi_heap_refuse_in(heap, ENOMEM);
+}
+
+/* False: MM_HEAP_SECURE finds that the block, if it is one, is another heap's; told. */
+static inline bool mmi_heap_is_of(const mm_heap *heap, mmi_heap_page *page, const void *ptr)
+{
+    if (!MMI_HEAP_CHECKED || page == NULL || mmi_heap_of(page) == heap) return true;
+    mmi_heap_misuse("mm_heap: block of another heap", ptr);
+    return false;
+}
+
+MMI_HEAP_API void *mm_heap_realloc_in(mm_heap *heap, void *ptr, size_t size)
+{
+    if (ptr == NULL) return mm_heap_alloc_in(heap, size);
+    if (!mmi_heap_is_of(heap, mmi_heap_page_at(ptr), ptr)) return mmi_heap_refuse(EINVAL);
+    MM_ASSERT(mmi_heap_page_at(ptr) == NULL || mmi_heap_of(mmi_heap_page_at(ptr)) == heap);
+    return mm_heap_realloc(ptr, size);
+}
+
+/* The lock of the heap is held. False: the block was freed last. */
+static bool mmi_heap_free_at(mmi_heap_cache *cache, mmi_heap_page *page, mmi_heap_block *block)
+{
+    if (page->index == MMI_HEAP_AREA) {
+        mmi_heap_chunk_free(cache, page, block);
+    } else if (mmi_heap_fast_takes(page->fast, page)) {
+        if (page->fast->list == block) return false;
+        mmi_heap_fast_push(page->fast, page, block, page->block_size);
+    } else {
+        if (page->free == block) return false;
+        mmi_heap_block_close(page, block, page->free, page->block_size);
+        mmi_heap_page_put(cache, page, block);
+    }
+    return true;
+}
+
+static MMI_HEAP_NOINLINE void mmi_heap_free_locked(mm_heap *heap, mmi_heap_page *page,
+                                                   mmi_heap_block *block)
+{
+    bool done;
+    if ((MMI_HEAP_CHECKED || page->index == MMI_HEAP_AREA) && !mmi_heap_may_free(page, block)) {
+        return;
+    }
+    mmi_heap_lock_of(heap);
+    done = mmi_heap_free_at(&heap->cache, page, block);
+    mmi_heap_unlock_of(heap);
+    if (!done) mmi_heap_freed_twice(block);
+}
+
+/* An unshared heap, up to 32 KiB, a block for the list: 42 instructions. */
+MMI_HEAP_API void mm_heap_free_in(mm_heap *heap, void *ptr)
+{
+    mmi_heap_page *page = mmi_heap_page_at(ptr);
+    mmi_heap_block *block = (mmi_heap_block *)ptr;
+    if (heap == NULL || page == NULL || mmi_heap_owner(page) != &heap->cache) {
+        if (mmi_heap_is_of(heap, page, ptr)) mm_heap_free(ptr);
+    } else if (MM_LIKELY(heap->unshared && page->index < MMI_HEAP_CLASSES && !MMI_HEAP_CHECKED &&
+                         mmi_heap_fast_takes(page->fast, page) && page->fast->list != block)) {
+        mmi_heap_fast_push(page->fast, page, block, page->block_size);
+    } else {
+        mmi_heap_free_locked(heap, page, block);
+    }
+}
+
 #ifdef MM_HEAP_DEBUG
 /* A layer between the program and the functions above, which it calls by other names. What it knows
    about a block stands in a record apart from all blocks, that a table finds by the block's
@@ -4353,6 +4532,11 @@ MMI_HEAP_API size_t mm_heap_good_size(size_t size)
 #undef mm_heap_expand
 #undef mm_heap_usable_size
 #undef mm_heap_good_size
+#undef mm_heap_alloc_in
+#undef mm_heap_calloc_in
+#undef mm_heap_aligned_alloc_in
+#undef mm_heap_realloc_in
+#undef mm_heap_free_in
 
 #ifndef MM_HEAP_QUARANTINE
 #define MM_HEAP_QUARANTINE 16777216
@@ -4388,7 +4572,10 @@ typedef enum mmi_heap_state {
 
 typedef struct mmi_heap_trace {
     struct mmi_heap_trace *next;          /* of the same hash, or spare */
-    struct mmi_heap_trace *older, *newer; /* those that are not live, by the time of their free */
+    struct mmi_heap_trace *older, *newer; /* of a queue, when it is not live */
+    struct mmi_heap_trace *own_prev, *own_next; /* of its heap's, until it has gone */
+    mm_heap *heap;                              /* NULL: the process's */
+    size_t row;                                 /* of the class statistics */
     char *block;                          /* as the program knows it */
     char *base;                           /* as the heap knows it */
     size_t size;                          /* as it was asked for */
@@ -4404,15 +4591,18 @@ typedef struct mmi_heap_place {
     const void *address; /* where there is no file; NULL: unknown, too */
 } mmi_heap_place;
 
+typedef struct mmi_heap_queue {
+    mmi_heap_trace *oldest, *newest;
+} mmi_heap_queue;
+
 /* Under the page heap's lock, like all functions that do not take it themselves. */
 static struct {
     mmi_heap_trace **table;
     size_t lists, traces; /* of the table, in it */
     mmi_heap_trace *spare;
-    mmi_heap_trace *oldest, *newest; /* of those that are not live */
-    mmi_heap_trace *held;            /* the oldest in quarantine */
-    size_t held_bytes, gone;
-    size_t blocks, bytes; /* live */
+    mmi_heap_queue held, gone; /* in quarantine, by the time of their free; and after it */
+    size_t held_bytes, gone_count;
+    mmi_heap_known known[MM_HEAP_CLASS_ROWS];
     mmi_heap_site *sites[MMI_HEAP_SITES];
     mmi_heap_site *first_site, *last_site;
     mmi_heap_site nowhere; /* when there is no memory for a site */
@@ -4489,21 +4679,33 @@ static mmi_heap_site *mmi_heap_site_of(const mmi_heap_place *place, const char *
     return site;
 }
 
-/* A live block counts for its site, or no longer does. */
+static void mmi_heap_known_in(mmi_heap_known *known, size_t size)
+{
+    known->blocks++;
+    known->bytes += size;
+}
+
+static void mmi_heap_known_out(mmi_heap_known *known, size_t size)
+{
+    known->blocks--;
+    known->bytes -= size;
+}
+
+/* A live block counts for its site, for the process and for its heap, or no longer does. */
 static void mmi_heap_count_in(mmi_heap_trace *r)
 {
     r->allocated->leak.blocks++;
     r->allocated->leak.bytes += r->size;
-    mmi_heap_debug.blocks++;
-    mmi_heap_debug.bytes += r->size;
+    mmi_heap_known_in(&mmi_heap_debug.known[r->row], r->size);
+    if (r->heap != NULL) mmi_heap_known_in(&r->heap->known[r->row], r->size);
 }
 
 static void mmi_heap_count_out(mmi_heap_trace *r)
 {
     r->allocated->leak.blocks--;
     r->allocated->leak.bytes -= r->size;
-    mmi_heap_debug.blocks--;
-    mmi_heap_debug.bytes -= r->size;
+    mmi_heap_known_out(&mmi_heap_debug.known[r->row], r->size);
+    if (r->heap != NULL) mmi_heap_known_out(&r->heap->known[r->row], r->size);
 }
 
 // >>traces
@@ -4576,6 +4778,42 @@ static void mmi_heap_trace_enter(mmi_heap_trace *r)
     r->next = *list;
     *list = r;
     mmi_heap_debug.traces++;
+    if (r->heap == NULL) return;
+    r->own_prev = NULL;
+    r->own_next = r->heap->traces;
+    if (r->own_next != NULL) r->own_next->own_prev = r;
+    r->heap->traces = r;
+}
+
+static void mmi_heap_queue_put(mmi_heap_queue *queue, mmi_heap_trace *r)
+{
+    r->newer = NULL;
+    r->older = queue->newest;
+    if (r->older != NULL) r->older->newer = r;
+    else queue->oldest = r;
+    queue->newest = r;
+}
+
+static void mmi_heap_queue_remove(mmi_heap_queue *queue, mmi_heap_trace *r)
+{
+    if (r->newer != NULL) r->newer->older = r->older;
+    else queue->newest = r->older;
+    if (r->older != NULL) r->older->newer = r->newer;
+    else queue->oldest = r->newer;
+}
+
+/* A block that is in no queue has gone; its heap may be gone next. */
+static void mmi_heap_trace_retire(mmi_heap_trace *r)
+{
+    if (r->heap != NULL) {
+        if (r->own_next != NULL) r->own_next->own_prev = r->own_prev;
+        if (r->own_prev != NULL) r->own_prev->own_next = r->own_next;
+        else r->heap->traces = r->own_next;
+        r->heap = NULL;
+    }
+    r->state = MMI_HEAP_GONE;
+    mmi_heap_queue_put(&mmi_heap_debug.gone, r);
+    mmi_heap_debug.gone_count++;
 }
 
 /* Forgets a block that has gone. */
@@ -4584,11 +4822,8 @@ static void mmi_heap_trace_drop(mmi_heap_trace *r)
     mmi_heap_trace **link = mmi_heap_list_of(r->block);
     while (*link != r) link = &(*link)->next;
     *link = r->next;
-    if (r->newer != NULL) r->newer->older = r->older;
-    else mmi_heap_debug.newest = r->older;
-    if (r->older != NULL) r->older->newer = r->newer;
-    else mmi_heap_debug.oldest = r->newer;
-    mmi_heap_debug.gone--;
+    mmi_heap_queue_remove(&mmi_heap_debug.gone, r);
+    mmi_heap_debug.gone_count--;
     mmi_heap_debug.traces--;
     r->next = mmi_heap_debug.spare;
     mmi_heap_debug.spare = r;
@@ -4818,20 +5053,21 @@ static bool mmi_heap_hold(mmi_heap_trace *r, mmi_heap_site *freed)
     MM_TRACK_UNPOISON(r->block, r->size); /* the program may have hidden some of it */
     if (fits) memset(r->block, MMI_HEAP_FREED, r->size);
     r->freed = freed;
-    r->state = fits ? MMI_HEAP_HELD : MMI_HEAP_GONE;
-    r->newer = NULL;
-    r->older = mmi_heap_debug.newest;
-    if (r->older != NULL) r->older->newer = r;
-    else mmi_heap_debug.oldest = r;
-    mmi_heap_debug.newest = r;
     if (!fits) {
-        mmi_heap_debug.gone++;
+        mmi_heap_trace_retire(r);
         return false;
     }
-    if (mmi_heap_debug.held == NULL) mmi_heap_debug.held = r;
+    r->state = MMI_HEAP_HELD;
+    mmi_heap_queue_put(&mmi_heap_debug.held, r);
     mmi_heap_debug.held_bytes += mmi_heap_held_cost(r);
     mmi_heap_close(r);
     return true;
+}
+
+static void mmi_heap_unhold(mmi_heap_trace *r)
+{
+    mmi_heap_queue_remove(&mmi_heap_debug.held, r);
+    mmi_heap_debug.held_bytes -= mmi_heap_held_cost(r);
 }
 
 /* The heap's block under one that has left the quarantine, or never was there, goes back to it. */
@@ -4841,14 +5077,26 @@ static void mmi_heap_base_free(const mmi_heap_trace *r)
     mmi_heap_raw_free(r->base);
 }
 
-/* Those that went first are forgotten. The ones in quarantine are newer than all of these but the
-   largest, which were never there. */
+/* The same for a block of a first-class heap, with the lock held: as soon as it is not, the heap's
+   owner, who does not know of this thread, may reset or destroy it. */
+static void mmi_heap_base_free_own(const mmi_heap_trace *r)
+{
+    mmi_heap_page *page = mmi_heap_page_at(r->base);
+    mmi_heap_block *block = (mmi_heap_block *)(void *)r->base;
+    mmi_heap_open(r->base, r->base + r->room);
+    if (page->index == MMI_HEAP_DIRECT) {
+        mmi_heap_huge_keep((mmi_heap_huge *)(void *)page);
+        return;
+    }
+    mmi_heap_block_close(page, block, NULL, mmi_heap_block_size(page, r->base));
+    mmi_heap_remote_push(mmi_heap_owner(page), block, block);
+}
+
+/* Those that went first are forgotten. */
 static void mmi_heap_gone_limit(void)
 {
-    mmi_heap_trace *r = mmi_heap_debug.oldest, *newer;
-    for (; r != NULL && mmi_heap_debug.gone > MMI_HEAP_GONE_MOST; r = newer) {
-        newer = r->newer;
-        if (r->state == MMI_HEAP_GONE) mmi_heap_trace_drop(r);
+    while (mmi_heap_debug.gone_count > MMI_HEAP_GONE_MOST) {
+        mmi_heap_trace_drop(mmi_heap_debug.gone.oldest);
     }
 }
 
@@ -4858,23 +5106,45 @@ static bool mmi_heap_release(size_t limit)
     mmi_heap_trace *r, copy;
     const char *damage, *at;
     mmi_heap_lock();
-    r = mmi_heap_debug.held;
-    if (r == NULL || mmi_heap_debug.held_bytes <= limit) {
+    r = mmi_heap_debug.held.oldest;
+    if (r == NULL || mmi_heap_debug.held_bytes <= limit || mmi_heap_here.walkers > 0) {
         mmi_heap_unlock();
         return false;
     }
     damage = mmi_heap_damage(r, &at);
     copy = *r;
-    r->state = MMI_HEAP_GONE;
-    mmi_heap_debug.gone++;
-    mmi_heap_debug.held_bytes -= mmi_heap_held_cost(r);
-    for (r = r->newer; r != NULL && r->state != MMI_HEAP_HELD;) r = r->newer;
-    mmi_heap_debug.held = r;
+    mmi_heap_unhold(r);
+    mmi_heap_trace_retire(r);
+    if (copy.heap != NULL) mmi_heap_base_free_own(&copy);
     mmi_heap_gone_limit();
     mmi_heap_unlock();
-    mmi_heap_base_free(&copy);
+    if (copy.heap == NULL) mmi_heap_base_free(&copy);
     if (damage != NULL) mmi_heap_tell(damage, &copy, at, NULL);
     return true;
+}
+
+/* A heap is reset or destroyed at place: so its blocks are freed there, and none of them is kept
+   from use. Takes the lock. */
+static void mmi_heap_free_traces(mm_heap *heap, const mmi_heap_place *place)
+{
+    mmi_heap_trace *r, copy;
+    const char *damage, *at;
+    do {
+        damage = NULL;
+        mmi_heap_lock();
+        while (damage == NULL && (r = heap->traces) != NULL) {
+            damage = mmi_heap_damage(r, &at);
+            copy = *r;
+            if (r->state == MMI_HEAP_HELD) mmi_heap_unhold(r);
+            else mmi_heap_count_out(r);
+            if (r->freed == NULL) r->freed = mmi_heap_site_of(place, NULL);
+            mmi_heap_trace_retire(r);
+            mmi_heap_open(r->base, r->base + r->room);
+            mmi_heap_gone_limit();
+        }
+        mmi_heap_unlock();
+        if (damage != NULL) mmi_heap_tell(damage, &copy, at, place);
+    } while (damage != NULL);
 }
 
 static void mmi_heap_release_all(void)
@@ -4884,20 +5154,36 @@ static void mmi_heap_release_all(void)
 
 // >>debugapi
 
+static void *mmi_heap_refuse_at(mm_heap *heap, int error)
+{
+    return heap == NULL ? mmi_heap_refuse(error) : mmi_heap_refuse_in(heap, error);
+}
+
+/* A refusal is tried again, and does not count. */
+static void mmi_heap_retry(mm_heap *heap)
+{
+    mmi_atomic_add(&mmi_heap_here.failures, SIZE_MAX);
+    if (heap != NULL) mmi_atomic_add(&heap->failures, SIZE_MAX);
+}
+
 /* What the heap has to provide for a block, which starts behind *front bytes of it. */
-static void *mmi_heap_base_alloc(size_t size, size_t alignment, bool zero, size_t *front)
+static void *mmi_heap_base_alloc(mm_heap *heap, size_t size, size_t alignment, bool zero,
+                                 size_t *front)
 {
     size_t total;
     *front = alignment < MMI_HEAP_GUARD ? MMI_HEAP_GUARD : alignment;
     if (size > PTRDIFF_MAX || !mm_size_add(size, *front + MMI_HEAP_GUARD, &total)) {
-        return mmi_heap_refuse(ENOMEM);
+        return mmi_heap_refuse_at(heap, ENOMEM);
     }
-    if (zero) return mmi_heap_raw_calloc(1, total);
-    return mmi_heap_raw_aligned_alloc(*front, total);
+    if (heap == NULL) {
+        return zero ? mmi_heap_raw_calloc(1, total) : mmi_heap_raw_aligned_alloc(*front, total);
+    }
+    if (zero) return mmi_heap_raw_calloc_in(heap, 1, total);
+    return mmi_heap_raw_aligned_alloc_in(heap, *front, total);
 }
 
 /* Makes a block of the program's of one of the heap's; NULL: there is no memory to remember it. */
-static void *mmi_heap_adorn(char *base, size_t front, size_t size, bool zero,
+static void *mmi_heap_adorn(mm_heap *heap, char *base, size_t front, size_t size, bool zero,
                             const mmi_heap_place *place)
 {
     mmi_heap_trace *r, *before;
@@ -4912,6 +5198,8 @@ static void *mmi_heap_adorn(char *base, size_t front, size_t size, bool zero,
     if (r != NULL) {
         r->block = block;
         r->base = base;
+        r->heap = heap;
+        r->row = mmi_heap_page_at(base)->index;
         r->size = size;
         r->room = room;
         r->allocated = mmi_heap_site_of(place, NULL);
@@ -4927,23 +5215,27 @@ static void *mmi_heap_adorn(char *base, size_t front, size_t size, bool zero,
     return r == NULL ? NULL : block;
 }
 
-static void *mmi_heap_debug_alloc(size_t size, size_t alignment, bool zero,
+static void *mmi_heap_debug_alloc(mm_heap *heap, size_t size, size_t alignment, bool zero,
                                   const mmi_heap_place *place)
 {
     size_t front;
     void *base = NULL, *block;
-    if (alignment == 0 || (alignment & (alignment - 1)) != 0) return mmi_heap_refuse(EINVAL);
-    if (alignment > PTRDIFF_MAX / 2) return mmi_heap_refuse(ENOMEM);
-    base = mmi_heap_base_alloc(size, alignment, zero, &front);
-    if (base == NULL && size <= PTRDIFF_MAX) { /* the quarantine is to refuse nobody */
+    if (heap != NULL && mmi_atomic_load(&heap->live) == 0) return mmi_heap_refuse_in(heap, ENOMEM);
+    if (alignment == 0 || (alignment & (alignment - 1)) != 0) {
+        return mmi_heap_refuse_at(heap, EINVAL);
+    }
+    if (alignment > PTRDIFF_MAX / 2) return mmi_heap_refuse_at(heap, ENOMEM);
+    base = mmi_heap_base_alloc(heap, size, alignment, zero, &front);
+    if (base == NULL && size <= PTRDIFF_MAX && mmi_heap_release(0)) { /* it is to refuse nobody */
         mmi_heap_release_all();
-        base = mmi_heap_base_alloc(size, alignment, zero, &front);
+        mmi_heap_retry(heap);
+        base = mmi_heap_base_alloc(heap, size, alignment, zero, &front);
     }
     if (base == NULL) return NULL;
-    block = mmi_heap_adorn((char *)base, front, size, zero, place);
+    block = mmi_heap_adorn(heap, (char *)base, front, size, zero, place);
     if (block != NULL) return block;
     mmi_heap_raw_free(base);
-    return mmi_heap_refuse(ENOMEM);
+    return mmi_heap_refuse_at(heap, ENOMEM);
 }
 
 /* The live block at ptr, whose guards are whole; otherwise says what is wrong, and false. */
@@ -4963,21 +5255,10 @@ static bool mmi_heap_look(const void *ptr, mmi_heap_trace *copy, const mmi_heap_
     return live && damage == NULL;
 }
 
-/* Whether a block is one of a first-class heap, which this layer does not watch. */
-static bool mmi_heap_unwatched(const void *ptr)
-{
-    mmi_heap_page *page = mmi_heap_page_at(ptr);
-    return page != NULL && mmi_heap_of(page) != NULL;
-}
-
 static void mmi_heap_debug_free(void *ptr, const mmi_heap_place *place)
 {
     mmi_heap_trace copy, *r;
     bool live, held = false;
-    if (mmi_heap_unwatched(ptr)) {
-        mmi_heap_raw_free(ptr);
-        return;
-    }
     if (ptr == NULL || !mmi_heap_look(ptr, &copy, place)) return;
     mmi_heap_lock();
     r = mmi_heap_trace_at(ptr);
@@ -4994,10 +5275,6 @@ static void mmi_heap_debug_free_sized(void *ptr, size_t size, const mmi_heap_pla
 {
     mmi_heap_trace copy;
     char text[64];
-    if (mmi_heap_unwatched(ptr)) {
-        mmi_heap_raw_free(ptr);
-        return;
-    }
     if (ptr == NULL || !mmi_heap_look(ptr, &copy, place)) return;
     if (size != copy.size) {
         (void)snprintf(text, sizeof(text), "block freed as one of %zu bytes", size);
@@ -5005,6 +5282,30 @@ static void mmi_heap_debug_free_sized(void *ptr, size_t size, const mmi_heap_pla
         return;
     }
     mmi_heap_debug_free(ptr, place);
+}
+
+static const char *mmi_heap_name_of(const mm_heap *heap)
+{
+    return heap == NULL ? "" : heap->name;
+}
+
+/* The live block of a heap at ptr; otherwise says what is wrong, and false. */
+static bool mmi_heap_look_in(mm_heap *heap, const void *ptr, mmi_heap_trace *copy,
+                             const mmi_heap_place *place)
+{
+    char text[128];
+    if (!mmi_heap_look(ptr, copy, place)) return false;
+    if (copy->heap == heap) return true;
+    (void)snprintf(text, sizeof(text), "block of the heap \"%s\" passed to the heap \"%s\"",
+                   mmi_heap_name_of(copy->heap), mmi_heap_name_of(heap));
+    mmi_heap_tell(text, copy, NULL, place);
+    return false;
+}
+
+static void mmi_heap_debug_free_in(mm_heap *heap, void *ptr, const mmi_heap_place *place)
+{
+    mmi_heap_trace copy;
+    if (ptr != NULL && mmi_heap_look_in(heap, ptr, &copy, place)) mmi_heap_debug_free(ptr, place);
 }
 
 /* A live block has another size from now on, in the same place. The heap's block has the room. */
@@ -5047,10 +5348,9 @@ static void *mmi_heap_debug_realloc(void *ptr, size_t size, const mmi_heap_place
 {
     mmi_heap_trace copy;
     void *moved;
-    if (ptr == NULL) return mmi_heap_debug_alloc(size, MMI_HEAP_ALIGN, false, place);
-    if (mmi_heap_unwatched(ptr)) return mmi_heap_raw_realloc(ptr, size);
+    if (ptr == NULL) return mmi_heap_debug_alloc(NULL, size, MMI_HEAP_ALIGN, false, place);
     if (!mmi_heap_look(ptr, &copy, place)) return mmi_heap_refuse(EINVAL);
-    moved = mmi_heap_debug_alloc(size, MMI_HEAP_ALIGN, false, place);
+    moved = mmi_heap_debug_alloc(copy.heap, size, MMI_HEAP_ALIGN, false, place);
     if (moved == NULL) {
         if (size <= copy.size) mmi_heap_set_size(ptr, size);
         else if (!mmi_heap_debug_expand(&copy, size)) return NULL;
@@ -5062,10 +5362,19 @@ static void *mmi_heap_debug_realloc(void *ptr, size_t size, const mmi_heap_place
     return moved;
 }
 
+static void *mmi_heap_debug_realloc_in(mm_heap *heap, void *ptr, size_t size,
+                                       const mmi_heap_place *place)
+{
+    mmi_heap_trace copy;
+    if (ptr == NULL) return mmi_heap_debug_alloc(heap, size, MMI_HEAP_ALIGN, false, place);
+    if (mmi_heap_look_in(heap, ptr, &copy, place)) return mmi_heap_debug_realloc(ptr, size, place);
+    return mmi_heap_refuse(EINVAL);
+}
+
 MM_API void *mm_heap_alloc(size_t size)
 {
     mmi_heap_place place = mmi_heap_place_make(NULL, 0, MMI_HEAP_CALLER());
-    return mmi_heap_debug_alloc(size, MMI_HEAP_ALIGN, false, &place);
+    return mmi_heap_debug_alloc(NULL, size, MMI_HEAP_ALIGN, false, &place);
 }
 
 MM_API void *mm_heap_calloc(size_t count, size_t size)
@@ -5073,13 +5382,13 @@ MM_API void *mm_heap_calloc(size_t count, size_t size)
     mmi_heap_place place = mmi_heap_place_make(NULL, 0, MMI_HEAP_CALLER());
     size_t total;
     if (!mm_size_mul(count, size, &total)) return mmi_heap_refuse(ENOMEM);
-    return mmi_heap_debug_alloc(total, MMI_HEAP_ALIGN, true, &place);
+    return mmi_heap_debug_alloc(NULL, total, MMI_HEAP_ALIGN, true, &place);
 }
 
 MM_API void *mm_heap_aligned_alloc(size_t alignment, size_t size)
 {
     mmi_heap_place place = mmi_heap_place_make(NULL, 0, MMI_HEAP_CALLER());
-    return mmi_heap_debug_alloc(size, alignment, false, &place);
+    return mmi_heap_debug_alloc(NULL, size, alignment, false, &place);
 }
 
 MM_API void *mm_heap_realloc(void *ptr, size_t size)
@@ -5104,7 +5413,6 @@ MM_API bool mm_heap_expand(void *ptr, size_t size)
 {
     mmi_heap_place place = mmi_heap_place_make(NULL, 0, MMI_HEAP_CALLER());
     mmi_heap_trace copy;
-    if (mmi_heap_unwatched(ptr)) return mmi_heap_raw_expand(ptr, size);
     return mmi_heap_look(ptr, &copy, &place) && mmi_heap_debug_expand(&copy, size);
 }
 
@@ -5112,13 +5420,57 @@ MM_API size_t mm_heap_usable_size(const void *ptr)
 {
     mmi_heap_place place = mmi_heap_place_make(NULL, 0, MMI_HEAP_CALLER());
     mmi_heap_trace copy;
-    if (mmi_heap_unwatched(ptr)) return mmi_heap_raw_usable_size(ptr);
     return ptr != NULL && mmi_heap_look(ptr, &copy, &place) ? copy.size : 0;
 }
 
 MM_API size_t mm_heap_good_size(size_t size)
 {
     return size;
+}
+
+MM_API void *mm_heap_alloc_in(mm_heap *heap, size_t size)
+{
+    mmi_heap_place place = mmi_heap_place_make(NULL, 0, MMI_HEAP_CALLER());
+    return mmi_heap_debug_alloc(heap, size, MMI_HEAP_ALIGN, false, &place);
+}
+
+MM_API void *mm_heap_calloc_in(mm_heap *heap, size_t count, size_t size)
+{
+    mmi_heap_place place = mmi_heap_place_make(NULL, 0, MMI_HEAP_CALLER());
+    size_t total;
+    if (!mm_size_mul(count, size, &total)) return mmi_heap_refuse_at(heap, ENOMEM);
+    return mmi_heap_debug_alloc(heap, total, MMI_HEAP_ALIGN, true, &place);
+}
+
+MM_API void *mm_heap_aligned_alloc_in(mm_heap *heap, size_t alignment, size_t size)
+{
+    mmi_heap_place place = mmi_heap_place_make(NULL, 0, MMI_HEAP_CALLER());
+    return mmi_heap_debug_alloc(heap, size, alignment, false, &place);
+}
+
+MM_API void *mm_heap_realloc_in(mm_heap *heap, void *ptr, size_t size)
+{
+    mmi_heap_place place = mmi_heap_place_make(NULL, 0, MMI_HEAP_CALLER());
+    return mmi_heap_debug_realloc_in(heap, ptr, size, &place);
+}
+
+MM_API void mm_heap_free_in(mm_heap *heap, void *ptr)
+{
+    mmi_heap_place place = mmi_heap_place_make(NULL, 0, MMI_HEAP_CALLER());
+    mmi_heap_debug_free_in(heap, ptr, &place);
+}
+
+MM_API void *mmi_heap_realloc_in_from(mm_heap *heap, void *ptr, size_t size, const char *file,
+                                      int line)
+{
+    mmi_heap_place place = mmi_heap_place_make(file, line, NULL);
+    return mmi_heap_debug_realloc_in(heap, ptr, size, &place);
+}
+
+MM_API void mmi_heap_free_in_from(mm_heap *heap, void *ptr, const char *file, int line)
+{
+    mmi_heap_place place = mmi_heap_place_make(file, line, NULL);
+    mmi_heap_debug_free_in(heap, ptr, &place);
 }
 
 MM_API void *mmi_heap_realloc_from(void *ptr, size_t size, const char *file, int line)
@@ -5165,6 +5517,15 @@ static void mmi_heap_free_sized_noted(void *ptr, size_t size, const void *addres
     mmi_heap_place place = mmi_heap_place_make(NULL, 0, address);
     mmi_heap_debug_free_sized(ptr, size, &place);
 }
+
+/* The same for a block that is to be of a heap. */
+static void mmi_heap_free_sized_in_noted(mm_heap *heap, void *ptr, size_t size, const void *address)
+{
+    mmi_heap_place place = mmi_heap_place_make(NULL, 0, address);
+    mmi_heap_trace copy;
+    if (ptr == NULL || !mmi_heap_look_in(heap, ptr, &copy, &place)) return;
+    mmi_heap_debug_free_sized(ptr, size, &place);
+}
 #define MMI_HEAP_NOTED(ptr) mmi_heap_noted((ptr), MMI_HEAP_CALLER())
 #define MMI_HEAP_FREE(ptr) mmi_heap_free_noted((ptr), MMI_HEAP_CALLER())
 #define MMI_HEAP_FREE_SIZED(ptr, size) mmi_heap_free_sized_noted((ptr), (size), MMI_HEAP_CALLER())
@@ -5207,23 +5568,64 @@ MM_API bool mm_heap_leaks_at_exit(mm_heap_leak_fn leak_fn, void *user_data)
     return true;
 }
 
-/* Whether all blocks, and those in quarantine, are whole; says which is not. */
-static bool mmi_heap_check_traces(void)
+/* The first damaged block, live or in quarantine, of a heap (NULL: of all); NULL: none. */
+static mmi_heap_trace *mmi_heap_damaged(mm_heap *heap, const char **damage, const char **at)
 {
-    mmi_heap_trace *r = NULL, copy;
-    const char *damage = NULL, *at = NULL;
+    mmi_heap_trace *r;
     size_t i;
-    mmi_heap_lock();
-    for (i = 0; i < mmi_heap_debug.lists && damage == NULL; i++) {
+    if (heap != NULL) {
+        for (r = heap->traces; r != NULL; r = r->own_next) {
+            if ((*damage = mmi_heap_damage(r, at)) != NULL) return r;
+        }
+        return NULL;
+    }
+    for (i = 0; i < mmi_heap_debug.lists; i++) {
         for (r = mmi_heap_debug.table[i]; r != NULL; r = r->next) {
             if (r->state == MMI_HEAP_GONE) continue;
-            if ((damage = mmi_heap_damage(r, &at)) != NULL) break;
+            if ((*damage = mmi_heap_damage(r, at)) != NULL) return r;
         }
     }
-    if (damage != NULL) copy = *r;
+    return NULL;
+}
+
+/* Whether all of these are whole; says which is not. */
+static bool mmi_heap_check_traces(mm_heap *heap)
+{
+    const mmi_heap_trace *r;
+    mmi_heap_trace copy;
+    const char *damage = NULL, *at = NULL;
+    mmi_heap_lock();
+    r = mmi_heap_damaged(heap, &damage, &at);
+    if (r != NULL) copy = *r;
     mmi_heap_unlock();
-    if (damage != NULL) mmi_heap_tell(damage, &copy, at, NULL);
-    return damage == NULL;
+    if (r != NULL) mmi_heap_tell(damage, &copy, at, NULL);
+    return r == NULL;
+}
+
+/* The live block in one of the heap's, of which size bytes can be used. It starts at a power of
+   two behind base, which is its alignment, so base is a multiple of that, too. */
+static bool mmi_heap_trace_in(const char *base, size_t size, mmi_heap_trace *copy)
+{
+    mmi_heap_trace *r = NULL;
+    size_t front;
+    mmi_heap_lock();
+    for (front = MMI_HEAP_GUARD; front < size; front *= 2) {
+        r = mmi_heap_trace_at(base + front);
+        if (r != NULL && r->base == base && r->state == MMI_HEAP_LIVE) break;
+        r = NULL;
+        if (((uintptr_t)base & front) != 0) break;
+    }
+    if (r != NULL) *copy = *r;
+    mmi_heap_unlock();
+    return r != NULL;
+}
+
+/* Keeps blocks in quarantine while it is not 0. */
+static void mmi_heap_walkers_add(size_t number)
+{
+    mmi_heap_lock();
+    mmi_heap_here.walkers += number;
+    mmi_heap_unlock();
 }
 
 #else
@@ -5259,19 +5661,22 @@ MM_API bool mm_heap_leaks_at_exit(mm_heap_leak_fn leak_fn, void *user_data)
 // >>helpers
 
 #ifndef MM_HEAP_DEBUG
-MM_API void mm_heap_free_sized(void *ptr, size_t size)
+/* Whether a block can be as large as its owner says; tells if not. */
+static bool mmi_heap_size_fits(const void *ptr, size_t size)
 {
-#ifdef MM_HEAP_SECURE
-    if (ptr != NULL && size > mm_heap_usable_size(ptr)) {
+    if (MMI_HEAP_CHECKED && ptr != NULL && size > mm_heap_usable_size(ptr)) {
         mmi_heap_misuse("mm_heap: a block is smaller than its owner says", ptr);
-        return;
+        return false;
     }
-#endif
     MM_ASSERT(ptr == NULL || size <= mm_heap_usable_size(ptr));
-    (void)size;
-    mm_heap_free(ptr);
+    (void)ptr, (void)size;
+    return true;
 }
 
+MM_API void mm_heap_free_sized(void *ptr, size_t size)
+{
+    if (mmi_heap_size_fits(ptr, size)) mm_heap_free(ptr);
+}
 #endif
 
 MM_API void *mm_heap_reallocarray(void *ptr, size_t count, size_t size)
@@ -5410,148 +5815,24 @@ MM_API const mm_allocator *mm_heap_allocator(mm_heap *heap)
 
 // >>heaps
 
-static MM_COLD void *mmi_heap_refuse_in(mm_heap *heap, int error)
-{
-    if (mmi_atomic_load(&heap->live) == 0) {
-        mmi_heap_misuse("mm_heap: the heap was destroyed", heap);
-    }
-    mmi_atomic_add(&heap->failures, 1);
-    return mmi_heap_refuse(error);
-}
-
-/* What the list of its class does not have. The lock of the heap is held. */
-static MMI_HEAP_NOINLINE void *mmi_heap_alloc_at(mm_heap *heap, size_t size, size_t alignment,
-                                                 bool *zero)
-{
-    mmi_heap_cache *cache = &heap->cache;
-    if (mmi_heap_has_class(size) && alignment <= MMI_HEAP_CLASS_MAX) {
-        size_t index = mmi_heap_class_aligned(size, alignment);
-        *zero = false;
-        if (cache->fast[index].list != NULL || mmi_heap_refill(cache, index)) {
-            return mmi_heap_fast_pop(&cache->fast[index], index);
-        }
-        if (mmi_heap_class_size(index) <= MMI_HEAP_SMALL_MAX) return NULL;
-    }
-    return mmi_heap_large_in(heap, size, alignment, zero);
-}
-
-static MMI_HEAP_NOINLINE void *mmi_heap_alloc_locked(mm_heap *heap, size_t size)
-{
-    bool zero;
-    void *ptr;
-    mmi_heap_lock_of(heap);
-    ptr = mmi_heap_alloc_at(heap, size, MMI_HEAP_ALIGN, &zero);
-    mmi_heap_unlock_of(heap);
-    return ptr != NULL ? ptr : mmi_heap_refuse_in(heap, ENOMEM);
-}
-
-/* An unshared heap, up to 1024 bytes, the list not empty: 25 instructions. */
-MM_API void *mm_heap_alloc_in(mm_heap *heap, size_t size)
-{
-    if (heap == NULL) return mm_heap_alloc(size);
-    if (MM_LIKELY(heap->unshared && mmi_heap_has_class(size))) {
-        size_t index = mmi_heap_class_of(size);
-        mmi_heap_fast *fast = &heap->cache.fast[index];
-        if (MM_LIKELY(fast->list != NULL)) return mmi_heap_fast_pop(fast, index);
-    }
-    return mmi_heap_alloc_locked(heap, size);
-}
-
-MM_API void *mm_heap_calloc_in(mm_heap *heap, size_t count, size_t size)
-{
-    size_t total;
-    bool zero;
-    void *ptr;
-    if (heap == NULL) return mm_heap_calloc(count, size);
-    if (!mm_size_mul(count, size, &total)) return mmi_heap_refuse_in(heap, ENOMEM);
-    mmi_heap_lock_of(heap);
-    ptr = mmi_heap_alloc_at(heap, total, MMI_HEAP_ALIGN, &zero);
-    mmi_heap_unlock_of(heap);
-    return ptr != NULL ? mmi_heap_zeroed(ptr, total, zero) : mmi_heap_refuse_in(heap, ENOMEM);
-}
-
-MM_API void *mm_heap_aligned_alloc_in(mm_heap *heap, size_t alignment, size_t size)
-{
-    bool zero;
-    void *ptr;
-    if (heap == NULL) return mm_heap_aligned_alloc(alignment, size);
-    if (alignment == 0 || (alignment & (alignment - 1)) != 0) {
-        return mmi_heap_refuse_in(heap, EINVAL);
-    }
-    if (alignment < MMI_HEAP_ALIGN) alignment = MMI_HEAP_ALIGN;
-    mmi_heap_lock_of(heap);
-    ptr = mmi_heap_alloc_at(heap, size, alignment, &zero);
-    mmi_heap_unlock_of(heap);
-    return ptr != NULL ? ptr : mmi_heap_refuse_in(heap, ENOMEM);
-}
-
-MM_API void *mm_heap_realloc_in(mm_heap *heap, void *ptr, size_t size)
-{
-    if (ptr == NULL) return mm_heap_alloc_in(heap, size);
-    MM_ASSERT(mmi_heap_page_at(ptr) == NULL || mmi_heap_of(mmi_heap_page_at(ptr)) == heap);
-    return mm_heap_realloc(ptr, size);
-}
-
-/* The lock of the heap is held. False: the block was freed last. */
-static bool mmi_heap_free_at(mmi_heap_cache *cache, mmi_heap_page *page, mmi_heap_block *block)
-{
-    if (page->index == MMI_HEAP_AREA) {
-        mmi_heap_chunk_free(cache, page, block);
-    } else if (mmi_heap_fast_takes(page->fast, page)) {
-        if (page->fast->list == block) return false;
-        mmi_heap_fast_push(page->fast, page, block, page->block_size);
-    } else {
-        if (page->free == block) return false;
-        mmi_heap_block_close(page, block, page->free, page->block_size);
-        mmi_heap_page_put(cache, page, block);
-    }
-    return true;
-}
-
-static MMI_HEAP_NOINLINE void mmi_heap_free_locked(mm_heap *heap, mmi_heap_page *page,
-                                                   mmi_heap_block *block)
-{
-    bool done;
-    if ((MMI_HEAP_CHECKED || page->index == MMI_HEAP_AREA) && !mmi_heap_may_free(page, block)) {
-        return;
-    }
-    mmi_heap_lock_of(heap);
-    done = mmi_heap_free_at(&heap->cache, page, block);
-    mmi_heap_unlock_of(heap);
-    if (!done) mmi_heap_freed_twice(block);
-}
-
-/* An unshared heap, up to 32 KiB, a block for the list: 42 instructions. */
-MM_API void mm_heap_free_in(mm_heap *heap, void *ptr)
-{
-    mmi_heap_page *page = mmi_heap_page_at(ptr);
-    mmi_heap_block *block = (mmi_heap_block *)ptr;
-    if (heap == NULL || page == NULL || mmi_heap_owner(page) != &heap->cache) {
-        mm_heap_free(ptr);
-    } else if (MM_LIKELY(heap->unshared && page->index < MMI_HEAP_CLASSES && !MMI_HEAP_CHECKED &&
-                         mmi_heap_fast_takes(page->fast, page) && page->fast->list != block)) {
-        mmi_heap_fast_push(page->fast, page, block, page->block_size);
-    } else {
-        mmi_heap_free_locked(heap, page, block);
-    }
-}
-
 static void *mmi_heap_own_alloc_fn(size_t size, void *user_data)
 {
-    return mm_heap_alloc_in((mm_heap *)user_data, size);
+    return MMI_HEAP_NOTED(mm_heap_alloc_in((mm_heap *)user_data, size));
 }
 
 static void *mmi_heap_own_realloc_fn(void *ptr, size_t old_size, size_t new_size, void *user_data)
 {
     (void)old_size;
-    return mm_heap_realloc_in((mm_heap *)user_data, ptr, new_size);
+    return MMI_HEAP_NOTED(mm_heap_realloc_in((mm_heap *)user_data, ptr, new_size));
 }
 
 static void mmi_heap_own_free_fn(void *ptr, size_t size, void *user_data)
 {
-    MM_ASSERT(size <= mm_heap_usable_size(ptr));
-    (void)size;
-    mm_heap_free_in((mm_heap *)user_data, ptr);
+#ifdef MM_HEAP_DEBUG
+    mmi_heap_free_sized_in_noted((mm_heap *)user_data, ptr, size, MMI_HEAP_CALLER());
+#else
+    if (mmi_heap_size_fits(ptr, size)) mm_heap_free_in((mm_heap *)user_data, ptr);
+#endif
 }
 
 /* A record, or NULL. */
@@ -5682,10 +5963,9 @@ static void mmi_heap_keep_locked(mmi_heap_page *page)
     mmi_heap_unlock();
 }
 
-MM_API void mm_heap_reset(mm_heap *heap)
+static void mmi_heap_reset_live(mm_heap *heap)
 {
     mmi_heap_page *page, *next;
-    if (!mmi_heap_is_alive(heap)) return;
     mmi_heap_lock_of(heap);
     mmi_heap_cache_clear(&heap->cache);
     for (page = heap->pages; page != NULL; page = next) {
@@ -5720,9 +6000,8 @@ static bool mmi_heap_destroy_step(mm_heap *heap)
     return count > 0;
 }
 
-MM_API void mm_heap_destroy(mm_heap *heap)
+static void mmi_heap_destroy_live(mm_heap *heap)
 {
-    if (heap == NULL || !mmi_heap_is_alive(heap)) return;
     mmi_heap_lock_of(heap);
     mmi_atomic_store(&heap->live, (size_t)0);
     mmi_heap_cache_clear(&heap->cache);
@@ -5733,6 +6012,56 @@ MM_API void mm_heap_destroy(mm_heap *heap)
     mmi_heap_here.spare_heaps = heap;
     mmi_heap_unlock();
 }
+
+#ifdef MM_HEAP_DEBUG
+static void mmi_heap_debug_reset(mm_heap *heap, const mmi_heap_place *place)
+{
+    if (!mmi_heap_is_alive(heap)) return;
+    mmi_heap_free_traces(heap, place);
+    mmi_heap_reset_live(heap);
+}
+
+static void mmi_heap_debug_destroy(mm_heap *heap, const mmi_heap_place *place)
+{
+    if (heap == NULL || !mmi_heap_is_alive(heap)) return;
+    mmi_heap_free_traces(heap, place);
+    mmi_heap_destroy_live(heap);
+}
+
+MM_API void mm_heap_reset(mm_heap *heap)
+{
+    mmi_heap_place place = mmi_heap_place_make(NULL, 0, MMI_HEAP_CALLER());
+    mmi_heap_debug_reset(heap, &place);
+}
+
+MM_API void mmi_heap_reset_from(mm_heap *heap, const char *file, int line)
+{
+    mmi_heap_place place = mmi_heap_place_make(file, line, NULL);
+    mmi_heap_debug_reset(heap, &place);
+}
+
+MM_API void mm_heap_destroy(mm_heap *heap)
+{
+    mmi_heap_place place = mmi_heap_place_make(NULL, 0, MMI_HEAP_CALLER());
+    mmi_heap_debug_destroy(heap, &place);
+}
+
+MM_API void mmi_heap_destroy_from(mm_heap *heap, const char *file, int line)
+{
+    mmi_heap_place place = mmi_heap_place_make(file, line, NULL);
+    mmi_heap_debug_destroy(heap, &place);
+}
+#else
+MM_API void mm_heap_reset(mm_heap *heap)
+{
+    if (mmi_heap_is_alive(heap)) mmi_heap_reset_live(heap);
+}
+
+MM_API void mm_heap_destroy(mm_heap *heap)
+{
+    if (heap != NULL && mmi_heap_is_alive(heap)) mmi_heap_destroy_live(heap);
+}
+#endif
 
 /* Lets go of all free memory of a cache that need not be resident. */
 static void mmi_heap_cache_purge(mmi_heap_cache *cache)
@@ -5765,6 +6094,9 @@ MM_API void mm_heap_trim_in(mm_heap *heap)
         mm_heap_trim();
         return;
     }
+#ifdef MM_HEAP_DEBUG
+    mmi_heap_release_all();
+#endif
     mmi_heap_lock_of(heap);
     mmi_heap_collect(&heap->cache);
     mmi_heap_cache_purge(&heap->cache);
@@ -5875,6 +6207,22 @@ static void mmi_heap_sum_process(mmi_heap_sum *sum)
     for (; heap != NULL; heap = heap->next) mmi_heap_sum_cache(sum, &heap->cache);
 }
 
+#ifdef MM_HEAP_DEBUG
+/* Live is what the program knows of, without guards and quarantine. */
+static void mmi_heap_sum_known(mmi_heap_sum *sum, const mmi_heap_known *known)
+{
+    size_t i;
+    for (i = 0; i < MM_HEAP_CLASS_ROWS; i++) {
+        mm_heap_class_stats *row = &sum->rows[i];
+        size_t size = row->live + row->cached;
+        row->live_blocks = known[i].blocks;
+        row->live = known[i].bytes < size ? known[i].bytes : size;
+        row->cached = size - row->live;
+    }
+    sum->parcel_bytes = sum->parcel_blocks = 0;
+}
+#endif
+
 /* A heap's (NULL: the process's). Lock held. */
 static void mmi_heap_sum_up(mmi_heap_sum *sum, mm_heap *heap)
 {
@@ -5888,10 +6236,13 @@ static void mmi_heap_sum_up(mmi_heap_sum *sum, mm_heap *heap)
     sum->rows[MMI_HEAP_DIRECT].size = SIZE_MAX;
     if (heap == NULL) {
         mmi_heap_sum_process(sum);
-        return;
+    } else {
+        for (page = heap->pages; page != NULL; page = page->own_next) mmi_heap_sum_page(sum, page);
+        mmi_heap_sum_cache(sum, &heap->cache);
     }
-    for (page = heap->pages; page != NULL; page = page->own_next) mmi_heap_sum_page(sum, page);
-    mmi_heap_sum_cache(sum, &heap->cache);
+#ifdef MM_HEAP_DEBUG
+    mmi_heap_sum_known(sum, heap == NULL ? mmi_heap_debug.known : heap->known);
+#endif
 }
 
 static void mmi_heap_stats_of_process(mm_heap_stats *stats)
@@ -5941,15 +6292,6 @@ MM_API void mm_heap_get_stats_in(mm_heap *heap, mm_heap_stats *stats)
     stats->live_blocks -=
         sum.parcel_blocks < stats->live_blocks ? sum.parcel_blocks : stats->live_blocks;
     stats->huge = sum.rows[MMI_HEAP_DIRECT].live;
-#ifdef MM_HEAP_DEBUG /* what the program knows of, without guards and quarantine */
-    if (heap == NULL) {
-        mmi_heap_lock();
-        stats->live = mmi_heap_debug.bytes;
-        stats->live_blocks = mmi_heap_debug.blocks;
-        mmi_heap_unlock();
-        if (stats->huge > stats->live) stats->huge = stats->live;
-    }
-#endif
     stats->committed = stats->reserved;
     stats->committed -= sum.untouched < stats->committed ? sum.untouched : stats->committed;
     if (stats->committed < stats->live + stats->metadata) { /* another thread was quicker */
@@ -6220,6 +6562,20 @@ typedef struct mmi_heap_walker {
 static bool mmi_heap_visit(const mmi_heap_walker *walker, mm_heap *heap, char *ptr, size_t size)
 {
     mm_heap_block block;
+#ifdef MM_HEAP_DEBUG
+    mmi_heap_trace r;
+    if (!mmi_heap_trace_in(ptr, size, &r)) return true; /* in quarantine */
+    ptr = r.block;
+    size = r.size;
+    block.file = r.allocated->leak.file;
+    block.line = r.allocated->leak.line;
+    block.address = r.allocated->leak.address;
+    block.tag = r.allocated->leak.tag;
+#else
+    block.file = block.tag = NULL;
+    block.line = 0;
+    block.address = NULL;
+#endif
     block.ptr = ptr;
     block.size = size;
     block.heap = heap;
@@ -6247,8 +6603,12 @@ static bool mmi_heap_walk_blocks(const mmi_heap_walker *walker, mmi_heap_page *p
 {
     uint64_t free[MMI_HEAP_PAGE_BLOCKS / 64];
     mm_heap *heap = mmi_heap_of(page);
-    size_t size = page->block_size, carved, i;
-    if (page->fast->list != NULL) mmi_heap_fast_flush(mmi_heap_owner(page), page->index);
+    mmi_heap_cache *owner = mmi_heap_owner(page);
+    size_t size = page->block_size, index = page->index, carved, i;
+#if MMI_HEAP_DELAYED
+    mmi_heap_delay_flush(owner, index);
+#endif
+    if (owner->fast[index].list != NULL) mmi_heap_fast_flush(owner, index);
     if (page->granules == 0) return true; /* it has gone by that */
     carved = mmi_heap_peek(&page->carved);
     memset(free, 0, sizeof(free));
@@ -6347,10 +6707,19 @@ MM_API bool mm_heap_walk(mm_heap *heap, mm_heap_visitor visit, void *user_data)
     walker.visit = visit;
     walker.user_data = user_data;
     mmi_heap_start();
-    if (heap == NULL) return mmi_heap_walk_process(&walker);
-    mmi_heap_lock_of(heap);
-    done = mmi_heap_walk_heap(&walker, heap);
-    mmi_heap_unlock_of(heap);
+#ifdef MM_HEAP_DEBUG
+    mmi_heap_walkers_add(1);
+#endif
+    if (heap == NULL) {
+        done = mmi_heap_walk_process(&walker);
+    } else {
+        mmi_heap_lock_of(heap);
+        done = mmi_heap_walk_heap(&walker, heap);
+        mmi_heap_unlock_of(heap);
+    }
+#ifdef MM_HEAP_DEBUG
+    mmi_heap_walkers_add(SIZE_MAX); /* one less */
+#endif
     return done;
 }
 
@@ -6531,7 +6900,7 @@ MM_API bool mm_heap_check(void)
     sound = mmi_heap_check_all();
     mmi_heap_unlock();
 #ifdef MM_HEAP_DEBUG
-    return mmi_heap_check_traces() && sound;
+    return mmi_heap_check_traces(NULL) && sound;
 #else
     return sound;
 #endif
@@ -6559,7 +6928,11 @@ MM_API bool mm_heap_check_in(mm_heap *heap)
     sound = mmi_heap_check_own(heap) && mmi_heap_check_cache(&heap->cache);
     mmi_heap_unlock();
     mmi_heap_unlock_of(heap);
+#ifdef MM_HEAP_DEBUG
+    return mmi_heap_check_traces(heap) && sound;
+#else
     return sound;
+#endif
 }
 
 #ifdef __cplusplus
@@ -6948,6 +7321,15 @@ __attribute__((destructor)) static void mmi_heap_preload_end(void)
 #define mm_heap_xrealloc(ptr, size) mmi_heap_xrealloc_from((ptr), (size), __FILE__, __LINE__)
 #define mm_heap_free(ptr) mmi_heap_free_from((ptr), __FILE__, __LINE__)
 #define mm_heap_free_sized(ptr, size) mmi_heap_free_sized_from((ptr), (size), __FILE__, __LINE__)
+#define mm_heap_alloc_in(heap, size) MMI_HEAP_AT(mm_heap_alloc_in((heap), (size)))
+#define mm_heap_calloc_in(heap, count, size) MMI_HEAP_AT(mm_heap_calloc_in((heap), (count), (size)))
+#define mm_heap_aligned_alloc_in(heap, alignment, size) \
+    MMI_HEAP_AT(mm_heap_aligned_alloc_in((heap), (alignment), (size)))
+#define mm_heap_realloc_in(heap, ptr, size) \
+    mmi_heap_realloc_in_from((heap), (ptr), (size), __FILE__, __LINE__)
+#define mm_heap_free_in(heap, ptr) mmi_heap_free_in_from((heap), (ptr), __FILE__, __LINE__)
+#define mm_heap_reset(heap) mmi_heap_reset_from((heap), __FILE__, __LINE__)
+#define mm_heap_destroy(heap) mmi_heap_destroy_from((heap), __FILE__, __LINE__)
 #endif
 
 /*

@@ -193,7 +193,7 @@ TEST(write_after_free_is_found_by_others)
 static void forget_the_freed(void)
 {
     mm_heap_trim();
-    while (mmi_heap_debug.oldest != NULL) mmi_heap_trace_drop(mmi_heap_debug.oldest);
+    while (mmi_heap_debug.gone.oldest != NULL) mmi_heap_trace_drop(mmi_heap_debug.gone.oldest);
 }
 
 TEST(foreign_pointers)
@@ -276,6 +276,265 @@ TEST(a_handler_may_leave)
     CHECK_MISUSE(leave(hide(ptr) + 1), "into a block");
     mm_heap_free(ptr);
     CHECK_MISUSE(leave(hide(ptr)), "after it was freed");
+    CHECK_CLEAN();
+}
+
+// ---- heaps of one's own ----
+
+static mm_heap *heap_of(const char *name, size_t limit, bool unshared)
+{
+    mm_heap_desc desc = {0};
+    desc.name = name;
+    desc.limit = limit;
+    desc.unshared = unshared;
+    return mm_heap_create(&desc);
+}
+
+static void check_block_of_a_heap(mm_heap *heap, mm_heap *other, size_t size)
+{
+    int made, freed;
+    char *ptr = (char *)mm_heap_alloc_in(heap, size + (size_t)LINE(made) * 0);
+    CHECK(ptr != NULL);
+    CHECK_EQ(mm_heap_usable_size(ptr), size);
+    damage(ptr + size);
+    CHECK_MISUSE(mm_heap_free_in(heap, ptr), "written to beyond its end: byte ");
+    CHECK_NAMES("allocated at ", made);
+    CHECK_MISUSE((void)!mm_heap_check_in(heap), "written to beyond its end: byte ");
+    CHECK(mm_heap_check_in(other));
+    CHECK_MISUSE((void)!mm_heap_realloc_in(heap, ptr, 9), "written to beyond its end: byte ");
+    CHECK_NAMES("now at ", __LINE__ - 1);
+    damage(ptr + size);
+    CHECK_MISUSE(mm_heap_free_in(other, ptr), "block of the heap \"own\" passed to ");
+    CHECK_NAMES("now at ", __LINE__ - 1);
+    CHECK_SUB(check_said(" passed to the heap \"b\": "));
+    CHECK_MISUSE(mm_heap_free_in(NULL, ptr), "block of the heap \"own\" passed to ");
+    CHECK_MISUSE((void)!mm_heap_realloc_in(other, ptr, 9), "passed to the heap \"b\": ");
+    CHECK_MISUSE(mm_heap_allocator(other)->free_fn(ptr, size, other), "passed to the heap \"b\": ");
+    CHECK_MISUSE(mm_heap_allocator(heap)->free_fn(ptr, size + 1, heap), "freed as one of ");
+    CHECK_MISUSE(mm_heap_free_in(heap, hide(ptr) - 1), "pointer into a block: byte -1 of ");
+    LINE(freed), mm_heap_free_in(heap, ptr);
+    CHECK_MISUSE(mm_heap_free_in(heap, hide(ptr)), "used after it was freed: ");
+    CHECK_NAMES("allocated at ", made);
+    CHECK_NAMES("freed at ", freed);
+    CHECK_MISUSE(mm_heap_free(hide(ptr)), "used after it was freed: ");
+    if (size == 0 || size > MM_HEAP_QUARANTINE) return; /* not kept */
+    damage(ptr);
+    CHECK_MISUSE((void)!mm_heap_check_in(heap), "written to after it was freed: byte 0 of ");
+    CHECK_NAMES("freed at ", freed);
+    CHECK_MISUSE(mm_heap_trim_in(heap), "written to after it was freed: byte 0 of ");
+}
+
+TEST(blocks_of_heaps_are_watched)
+{
+    size_t i, unshared;
+    for (unshared = 0; unshared < 2; unshared++) {
+        mm_heap *heap = heap_of("own", 0, unshared == 1), *other = heap_of("b", 0, false);
+        CHECK(heap != NULL && other != NULL);
+        for (i = 0; i < SIZES; i++) CHECK_SUB(check_block_of_a_heap(heap, other, sizes[i]));
+        CHECK_EQ(stats_now().live_blocks, 0);
+        mm_heap_destroy(heap);
+        mm_heap_destroy(other);
+    }
+    CHECK_CLEAN();
+}
+
+TEST(every_way_into_a_heap_is_named)
+{
+    mm_heap *heap = heap_of("own", 0, false);
+    const mm_allocator *allocator = mm_heap_allocator(heap);
+    void *blocks[5], *by_pointer;
+    size_t i, count = 0;
+    int first = __LINE__ + 1; /* one a line */
+    blocks[count++] = mm_heap_alloc_in(heap, 1);
+    blocks[count++] = mm_heap_calloc_in(heap, 2, 1);
+    blocks[count++] = mm_heap_realloc_in(heap, NULL, 3);
+    blocks[count++] = mm_heap_aligned_alloc_in(heap, 4096, 4);
+    blocks[count++] = mm_heap_realloc(mm_heap_alloc_in(heap, 50), 5);
+    CHECK(is_aligned(blocks[3], 4096));
+    for (i = 0; i < count; i++) {
+        CHECK(blocks[i] != NULL);
+        CHECK_EQ(mm_heap_usable_size(blocks[i]), i + 1);
+        CHECK(mmi_heap_of(mmi_heap_page_at(blocks[i])) == heap);
+        forget_the_freed();
+        CHECK_MISUSE(mm_heap_free(hide(blocks[i]) - 1), "pointer into a block: byte -1 of ");
+        CHECK_NAMES("allocated at ", first + (int)i);
+    }
+    by_pointer = allocator->realloc_fn(allocator->alloc_fn(30, heap), 30, 31, heap);
+    CHECK_EQ(mm_heap_leaks(NULL, NULL), count + 1);
+    CHECK_MISUSE(allocator->free_fn(hide(by_pointer) + 1, 31, heap), "allocated at 0x");
+    allocator->free_fn(by_pointer, 31, heap);
+    for (i = 0; i < count; i++) mm_heap_free_in(heap, blocks[i]);
+    mm_heap_destroy(heap);
+    CHECK_CLEAN();
+}
+
+/* They are freed there, as far as the program can tell. */
+TEST(reset_and_destroy_free_all_blocks)
+{
+    size_t i, round;
+    for (round = 0; round < 2; round++) {
+        char *blocks[SIZES], *freed_before;
+        mm_heap *heap = heap_of("own", 0, round == 0);
+        int gone, line;
+        for (i = 0; i < SIZES; i++) blocks[i] = (char *)mm_heap_alloc_in(heap, sizes[i]);
+        freed_before = (char *)mm_heap_alloc_in(heap, 60);
+        LINE(line), mm_heap_free(freed_before);
+        CHECK_EQ(mm_heap_leaks(NULL, NULL), SIZES);
+        if (round == 0) LINE(gone), mm_heap_reset(heap);
+        else LINE(gone), mm_heap_destroy(heap);
+        CHECK_EQ(mm_heap_leaks(NULL, NULL), 0);
+        CHECK_EQ(stats_now().live_blocks, 0);
+        CHECK_EQ(mmi_heap_debug.held_bytes, 0);
+        for (i = 0; i < SIZES; i++) {
+            CHECK_MISUSE(mm_heap_free(hide(blocks[i])), "used after it was freed: ");
+            CHECK_NAMES("freed at ", gone);
+        }
+        CHECK_MISUSE(mm_heap_free(hide(freed_before)), "used after it was freed: ");
+        CHECK_NAMES("freed at ", line);
+        if (round == 0) mm_heap_destroy(heap);
+        mm_heap_trim();
+        CHECK_CLEAN();
+    }
+}
+
+static void leave_destroy(mm_heap *heap)
+{
+    jmp_buf back;
+    misuse_return = &back;
+    if (setjmp(back) == 0) mm_heap_destroy(heap);
+    misuse_return = NULL;
+}
+
+/* What is wrong with a block is told before it goes; the heap lives on if the handler leaves. */
+TEST(reset_and_destroy_look_at_all_blocks)
+{
+    mm_heap *heap = heap_of("own", 0, false);
+    char *ptr = (char *)mm_heap_alloc_in(heap, 100), *held = (char *)mm_heap_alloc_in(heap, 50);
+    CHECK(ptr != NULL && held != NULL);
+    damage(ptr + 100);
+    CHECK_MISUSE(mm_heap_reset(heap), "written to beyond its end: byte 100 of 100 ");
+    CHECK_NAMES("now at ", __LINE__ - 1);
+    ptr = (char *)mm_heap_alloc_in(heap, 100);
+    held = (char *)mm_heap_alloc_in(heap, 50);
+    mm_heap_free_in(heap, held);
+    damage(held + 49);
+    CHECK_MISUSE(leave_destroy(heap), "written to after it was freed: byte 49 of 50 ");
+    CHECK_EQ(stats_now().heaps, 1);
+    mm_heap_destroy(heap);
+    CHECK_MISUSE(mm_heap_destroy(heap), "the heap was destroyed");
+    CHECK_MISUSE((void)!mm_heap_alloc_in(heap, 1), "the heap was destroyed");
+    CHECK_CLEAN();
+}
+
+/* What is in quarantine does not stand in the way of a heap's limit. */
+TEST(quarantine_of_a_heap_refuses_nobody)
+{
+    mm_heap *heap = heap_of("own", 700000, false);
+    mm_heap_stats stats;
+    size_t i;
+    for (i = 0; i < 100; i++) {
+        void *ptr = mm_heap_alloc_in(heap, i % 2 == 0 ? 100000 : 20000);
+        CHECK(ptr != NULL);
+        mm_heap_free_in(heap, ptr);
+    }
+    mm_heap_get_stats_in(heap, &stats);
+    CHECK_EQ(stats.failures, 0);
+    CHECK_REFUSED(mm_heap_alloc_in(heap, 800000), ENOMEM);
+    mm_heap_get_stats_in(heap, &stats);
+    CHECK_EQ(stats.failures, 1);
+    mm_heap_destroy(heap);
+    CHECK_CLEAN();
+}
+
+typedef struct walked {
+    mm_heap_block blocks[20];
+    size_t count;
+} walked;
+
+static bool walk_visit(const mm_heap_block *block, void *user_data)
+{
+    walked *w = (walked *)user_data;
+    if (w->count == 20) return false;
+    w->blocks[w->count++] = *block;
+    mm_heap_free(mm_heap_alloc(10)); /* as printing does */
+    return true;
+}
+
+/* Live blocks, as the program knows them, with the place they come from. */
+TEST(walk_shows_what_was_asked_for)
+{
+    mm_heap *heap = heap_of("own", 0, false);
+    static const size_t alignments[] = {16, 64, 8192, 65536, 1};
+    mm_heap_class_stats rows[MM_HEAP_CLASS_ROWS];
+    char *blocks[SIZES];
+    static walked w;
+    size_t i, k, round, bytes = 0;
+    for (i = 0; i < SIZES; i++) {
+        size_t alignment = alignments[i % 5];
+        blocks[i] = (char *)mm_heap_aligned_alloc_in(heap, alignment, sizes[i]);
+        CHECK(blocks[i] != NULL && is_aligned(blocks[i], alignment));
+        (void)mm_heap_tag(blocks[i], "walk");
+        mm_heap_free(mm_heap_alloc_in(heap, sizes[i]));
+        mm_heap_free(mm_heap_alloc(sizes[i]));
+        bytes += sizes[i];
+    }
+    for (round = 0; round < 2; round++) {
+        memset(&w, 0, sizeof(w));
+        CHECK(mm_heap_walk(round == 0 ? heap : NULL, walk_visit, &w));
+        CHECK_EQ(w.count, SIZES);
+        for (i = 0; i < SIZES; i++) {
+            for (k = 0; k < SIZES && w.blocks[k].ptr != blocks[i];) k++;
+            CHECK(k < SIZES);
+            CHECK_EQ(w.blocks[k].size, sizes[i]);
+            CHECK(w.blocks[k].heap == heap && w.blocks[k].line > 0);
+            CHECK_STR(w.blocks[k].file, __FILE__);
+            CHECK_STR(w.blocks[k].tag, "walk");
+        }
+        mm_heap_get_class_stats(round == 0 ? heap : NULL, rows);
+        for (i = k = 0; i < MM_HEAP_CLASS_ROWS; i++) {
+            bytes -= rows[i].live;
+            k += rows[i].live_blocks;
+        }
+        CHECK_EQ(k, SIZES);
+        CHECK_EQ(bytes, 0);
+        for (i = 0; i < SIZES; i++) bytes += sizes[i];
+    }
+    mm_heap_destroy(heap);
+    CHECK_CLEAN();
+}
+
+/* Blocks of a heap leave the quarantine by whoever frees, while its owner uses and resets it. */
+static void *push_out(void *stop)
+{
+    size_t i = 0;
+    while (mmi_atomic_load((size_t *)stop) == 0) mm_heap_free(mm_heap_alloc(i++ * 997 % 100000));
+    return NULL;
+}
+
+TEST(others_empty_the_quarantine)
+{
+    pthread_t thread;
+    size_t stop = 0, i, round, rounds = TRACKED ? 20 : 200;
+    mm_heap *heap = heap_of("own", 0, true);
+    CHECK(pthread_create(&thread, NULL, push_out, &stop) == 0);
+    for (round = 0; round < rounds; round++) {
+        for (i = 0; i < 100; i++) {
+            char *ptr = (char *)mm_heap_alloc_in(heap, i * 13 + (i % 50 == 0 ? 50000 : 0));
+            if (ptr != NULL) memset(hide(ptr), 1, mm_heap_usable_size(ptr));
+            if (i % 3 != 0) mm_heap_free_in(heap, ptr);
+        }
+        if (round % 10 == 9) CHECK(mm_heap_alloc_in(heap, HUGE_SIZE) != NULL);
+        if (round % 7 == 6) CHECK(mm_heap_check_in(heap));
+        if (round % 4 != 3) {
+            mm_heap_reset(heap);
+        } else {
+            mm_heap_destroy(heap);
+            heap = heap_of("own", 0, true);
+        }
+    }
+    mmi_atomic_store(&stop, 1);
+    pthread_join(thread, NULL);
+    mm_heap_destroy(heap);
     CHECK_CLEAN();
 }
 
@@ -643,7 +902,11 @@ TEST(child_of_a_fork_is_watched_too)
 
 TEST_MAIN(T(double_free), T(overflow_and_underflow_by_one_byte), T(write_after_free),
           T(write_after_free_is_found_by_others), T(foreign_pointers), T(wrong_size_at_the_free),
-          T(a_handler_may_return), T(a_handler_may_leave), T(every_way_in_is_named),
-          T(leaks_are_counted_by_place), T(memory_is_filled), T(blocks_expand_in_place),
-          T(impossible_sizes_are_refused), T(every_mapping_fails), T(quarantine_refuses_nobody),
-          T(traces_are_bounded), TESTS_OF_PROCESSES T(model_on_four_threads))
+          T(a_handler_may_return), T(a_handler_may_leave), T(blocks_of_heaps_are_watched),
+          T(every_way_into_a_heap_is_named), T(reset_and_destroy_free_all_blocks),
+          T(reset_and_destroy_look_at_all_blocks), T(quarantine_of_a_heap_refuses_nobody),
+          T(walk_shows_what_was_asked_for), T(others_empty_the_quarantine),
+          T(every_way_in_is_named), T(leaks_are_counted_by_place), T(memory_is_filled),
+          T(blocks_expand_in_place), T(impossible_sizes_are_refused), T(every_mapping_fails),
+          T(quarantine_refuses_nobody), T(traces_are_bounded),
+          TESTS_OF_PROCESSES T(model_on_four_threads))
