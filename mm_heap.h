@@ -3337,6 +3337,44 @@ static inline void mmi_heap_arrive(mmi_heap_block *block)
     if (MMI_HEAP_TRAVEL) block->key = 0;
 }
 
+#if MMI_HEAP_DELAYED
+/* A block of an own page that may be freed waits in a place at random; the block that was there,
+   opened, or NULL: none. */
+static inline mmi_heap_block *mmi_heap_delay(mmi_heap_cache *cache, const mmi_heap_page *page,
+                                             mmi_heap_block *block)
+{
+    size_t places = MMI_HEAP_DELAY, size = page->block_size, *count;
+    mmi_heap_block **place, *before;
+    if (size > MMI_HEAP_DELAY_BYTES / MMI_HEAP_DELAY) places = MMI_HEAP_DELAY_BYTES / size;
+    cache->random = cache->random * 6364136223846793005u + 1442695040888963407u;
+    place = &cache->delayed[page->index][(cache->random >> 33) * places >> 31];
+    before = *place;
+    *place = block;
+    mmi_heap_block_close(page, block, NULL, size);
+    if (MM_LIKELY(before != NULL)) {
+        mmi_heap_block_open(before);
+        return before;
+    }
+    count = &cache->delayed_count[page->index];
+    mmi_heap_poke(count, mmi_heap_peek(count) + 1);
+    return NULL;
+}
+
+/* The one whose place such a block takes goes into the list of the class or back to its page. */
+static void mmi_heap_free_delayed(mmi_heap_cache *cache, mmi_heap_page *page, mmi_heap_block *block)
+{
+    block = mmi_heap_delay(cache, page, block);
+    if (block == NULL) return;
+    page = mmi_heap_page_at(block);
+    if (mmi_heap_fast_takes(page->fast, page)) {
+        mmi_heap_fast_push(page->fast, page, block, page->block_size);
+    } else {
+        mmi_heap_block_close(page, block, page->free, page->block_size);
+        mmi_heap_page_put(cache, page, block);
+    }
+}
+#endif
+
 /* Returns the first blocks of a list, as many as are of the same page, to that page; the rest. */
 static mmi_heap_block *mmi_heap_return_run(mmi_heap_cache *cache, mmi_heap_page *page,
                                            mmi_heap_block *block, bool marked)
@@ -3382,10 +3420,16 @@ static void mmi_heap_return_all(mmi_heap_cache *cache, mmi_heap_block *block, bo
         } else if (page->index == MMI_HEAP_AREA) {
             mmi_heap_arrive(block);
             mmi_heap_chunk_free(cache, page, block);
+#if MMI_HEAP_DELAYED
+        } else if (sent) {
+            mmi_heap_block_open(block);
+            mmi_heap_free_delayed(cache, page, block);
+#else
         } else if (sent && mmi_heap_fast_takes(page->fast, page)) {
             mmi_heap_block_open(block);
             mmi_heap_arrive(block);
             mmi_heap_fast_push(page->fast, page, block, sizeof(*block));
+#endif
         } else {
             next = mmi_heap_return_run(cache, page, block, marked);
         }
@@ -3406,28 +3450,6 @@ static void mmi_heap_fast_flush(mmi_heap_cache *cache, size_t index)
 }
 
 #if MMI_HEAP_DELAYED
-/* A block of an own page that may be freed waits in a place at random; the block that was there,
-   opened, or NULL: none. */
-static inline mmi_heap_block *mmi_heap_delay(mmi_heap_cache *cache, const mmi_heap_page *page,
-                                             mmi_heap_block *block)
-{
-    size_t places = MMI_HEAP_DELAY, size = page->block_size, *count;
-    mmi_heap_block **place, *before;
-    if (size > MMI_HEAP_DELAY_BYTES / MMI_HEAP_DELAY) places = MMI_HEAP_DELAY_BYTES / size;
-    cache->random = cache->random * 6364136223846793005u + 1442695040888963407u;
-    place = &cache->delayed[page->index][(cache->random >> 33) * places >> 31];
-    before = *place;
-    *place = block;
-    mmi_heap_block_close(page, block, NULL, size);
-    if (MM_LIKELY(before != NULL)) {
-        mmi_heap_block_open(before);
-        return before;
-    }
-    count = &cache->delayed_count[page->index];
-    mmi_heap_poke(count, mmi_heap_peek(count) + 1);
-    return NULL;
-}
-
 /* Brings all blocks of a class that wait home. */
 static void mmi_heap_delay_flush(mmi_heap_cache *cache, size_t index)
 {
@@ -4475,7 +4497,12 @@ static bool mmi_heap_free_at(mmi_heap_cache *cache, mmi_heap_page *page, mmi_hea
 {
     if (page->index == MMI_HEAP_AREA) {
         mmi_heap_chunk_free(cache, page, block);
-    } else if (mmi_heap_fast_takes(page->fast, page)) {
+        return true;
+    }
+#if MMI_HEAP_DELAYED
+    mmi_heap_free_delayed(cache, page, block);
+#else
+    if (mmi_heap_fast_takes(page->fast, page)) {
         if (page->fast->list == block) return false;
         mmi_heap_fast_push(page->fast, page, block, page->block_size);
     } else {
@@ -4483,6 +4510,7 @@ static bool mmi_heap_free_at(mmi_heap_cache *cache, mmi_heap_page *page, mmi_hea
         mmi_heap_block_close(page, block, page->free, page->block_size);
         mmi_heap_page_put(cache, page, block);
     }
+#endif
     return true;
 }
 
@@ -5848,6 +5876,9 @@ static mm_heap *mmi_heap_heap_record(void)
         before = (mm_heap *)mmi_atomic_load(&h->heaps);
         mmi_heap_secret_make(heap);
         heap->cache.heap = heap;
+#if MMI_HEAP_DELAYED
+        heap->cache.random = mmi_heap_page_key_new();
+#endif
         heap->number = before == NULL ? 0 : before->number + 1;
         heap->next = before;
         mmi_atomic_store(&h->heaps, (size_t)heap);
@@ -5922,7 +5953,13 @@ static void mmi_heap_cache_clear(mmi_heap_cache *cache)
         mmi_heap_poke(&fast->over, (size_t)0);
         cache->partial[index] = NULL;
         cache->listed[index] = 0;
+#if MMI_HEAP_DELAYED
+        mmi_heap_poke(&cache->delayed_count[index], (size_t)0);
+#endif
     }
+#if MMI_HEAP_DELAYED
+    memset(cache->delayed, 0, sizeof(cache->delayed));
+#endif
     memset(cache->unsorted, 0, sizeof(cache->unsorted));
     memset(cache->sorted, 0, sizeof(cache->sorted));
     memset(cache->sorted_bits, 0, sizeof(cache->sorted_bits));
