@@ -1100,6 +1100,8 @@ struct mm_heap {
     struct mm_heap *spare_next;
     size_t number; /* how many records there were before; fixed */
     bool unshared;
+    const char *damage;  /* what mmi_heap_leave is to tell, NULL: nothing; under the heap's lock */
+    const void *damaged; /* of which block; likewise */
     char name[32];
 #ifdef MM_HEAP_DEBUG
     struct mmi_heap_trace *traces; /* of its blocks, live or held; under the page heap's lock */
@@ -1351,6 +1353,34 @@ static void mmi_heap_after_fork(void)
     for (i = 0; i < MMI_HEAP_LOCKS; i++) pthread_mutex_unlock(&mmi_heap_locks[i]);
 }
 #endif
+
+/* A list of a cache was damaged. The handler may never return, so what is found in a first-class
+   heap, whose lock is held, is told when it is let go of. */
+static MM_COLD void mmi_heap_found(mmi_heap_cache *cache, const char *message, const void *block)
+{
+    mm_heap *heap = cache->heap;
+    if (heap == NULL) {
+        mmi_heap_misuse(message, block);
+    } else {
+        heap->damage = message;
+        heap->damaged = block;
+    }
+}
+
+static MM_COLD void mmi_heap_written_to(mmi_heap_cache *cache, const void *block)
+{
+    mmi_heap_found(cache, "mm_heap: a free block was written to", block);
+}
+
+/* Lets go of the lock of a heap in which something may have been found. */
+static void mmi_heap_leave(mm_heap *heap)
+{
+    const char *damage = heap == NULL ? NULL : heap->damage;
+    const void *damaged = damage == NULL ? NULL : heap->damaged;
+    if (damage != NULL) heap->damage = NULL;
+    mmi_heap_unlock_of(heap);
+    if (MM_UNLIKELY(damage != NULL)) mmi_heap_misuse(damage, damaged);
+}
 
 #ifndef MM_SYS_MMAP
 #define MM_SYS_MMAP(size) mmi_heap_mmap(size)
@@ -2686,7 +2716,7 @@ static MM_COLD void mmi_heap_links_broken(mmi_heap_cache *cache, const mmi_heap_
         cache->sorted[bin] = NULL;
         cache->sorted_bits[bin / 64] &= ~((uint64_t)1 << bin % 64);
     }
-    mmi_heap_misuse("mm_heap: a free block was written to", chunk);
+    mmi_heap_written_to(cache, chunk);
 }
 
 static void mmi_heap_sorted_put(mmi_heap_cache *cache, mmi_heap_chunk *chunk)
@@ -3179,12 +3209,12 @@ static inline bool mmi_heap_is_marked(const mmi_heap_page *page, mmi_heap_block 
 }
 
 /* A link was overwritten and leads anywhere. The rest of the list is lost. */
-static MM_COLD void *mmi_heap_fast_broken(mmi_heap_fast *fast)
+static MM_COLD void *mmi_heap_fast_broken(mmi_heap_fast *fast, size_t index)
 {
     mmi_heap_block *block = fast->list;
     fast->list = NULL;
     mmi_heap_poke(&fast->over, (size_t)0 - mmi_heap_peek(&fast->limit));
-    mmi_heap_misuse("mm_heap: a free block was written to", block);
+    mmi_heap_written_to((mmi_heap_cache *)(void *)(fast - index), block);
     return NULL;
 }
 
@@ -3196,7 +3226,7 @@ static inline void *mmi_heap_fast_pop(mmi_heap_fast *fast, size_t index)
     if (MMI_HEAP_ENCODED &&
         MM_UNLIKELY(page == NULL || page->index != index || !mmi_heap_is_block(page, block) ||
                     !mmi_heap_is_marked(page, block))) {
-        return mmi_heap_fast_broken(fast);
+        return mmi_heap_fast_broken(fast, index);
     }
     mmi_heap_block_open(block);
     fast->list = mmi_heap_code(page, block->next);
@@ -3410,7 +3440,7 @@ static void mmi_heap_return_all(mmi_heap_cache *cache, mmi_heap_block *block, bo
         mmi_heap_block *next;
         if (owner == NULL || !mmi_heap_is_live(page, block) || !mmi_heap_is_marked(page, block) ||
             (marked && !mmi_heap_travels(page, block))) {
-            mmi_heap_misuse("mm_heap: a free block was written to, or freed twice", block);
+            mmi_heap_found(cache, "mm_heap: a free block was written to, or freed twice", block);
             return;
         }
         next = mmi_heap_block_next(block);
@@ -3624,7 +3654,7 @@ static bool mmi_heap_page_mark(mmi_heap_page *page, uint64_t *free)
     for (block = page->free; block != NULL; block = mmi_heap_block_next(block)) {
         i = (size_t)((char *)block - page->start) / size;
         if (mmi_heap_bit(free, i)) {
-            mmi_heap_freed_twice(block);
+            mmi_heap_found(mmi_heap_owner(page), "mm_heap: block freed twice", block);
             return false;
         }
         mmi_heap_bit_set(free, i);
@@ -4325,7 +4355,7 @@ static MMI_HEAP_NOINLINE void *mmi_heap_realloc_slow(void *ptr, size_t size)
     heap = mmi_heap_of(page);
     mmi_heap_lock_of(heap);
     moved = mmi_heap_realloc_cheap(page, ptr, size, usable);
-    mmi_heap_unlock_of(heap);
+    mmi_heap_leave(heap);
     if (moved != NULL) return moved;
     moved = mm_heap_alloc_in(heap, size);
     if (moved == NULL) return size <= usable ? ptr : NULL;
@@ -4383,7 +4413,7 @@ MMI_HEAP_API bool mm_heap_expand(void *ptr, size_t size)
     heap = mmi_heap_of(page);
     mmi_heap_lock_of(heap);
     done = size <= mmi_heap_block_size(page, ptr) || mmi_heap_resize(page, ptr, size);
-    mmi_heap_unlock_of(heap);
+    mmi_heap_leave(heap);
     return done;
 }
 
@@ -4418,8 +4448,9 @@ static MMI_HEAP_NOINLINE void *mmi_heap_alloc_at(mm_heap *heap, size_t size, siz
     if (mmi_heap_has_class(size) && alignment <= MMI_HEAP_CLASS_MAX) {
         size_t index = mmi_heap_class_aligned(size, alignment);
         *zero = false;
-        if (cache->fast[index].list != NULL || mmi_heap_refill(cache, index)) {
-            return mmi_heap_fast_pop(&cache->fast[index], index);
+        while (cache->fast[index].list != NULL || mmi_heap_refill(cache, index)) {
+            void *block = mmi_heap_fast_pop(&cache->fast[index], index);
+            if (!MMI_HEAP_ENCODED || MM_LIKELY(block != NULL)) return block; /* or broken: anew */
         }
         if (mmi_heap_class_size(index) <= MMI_HEAP_SMALL_MAX) return NULL;
     }
@@ -4432,7 +4463,7 @@ static MMI_HEAP_NOINLINE void *mmi_heap_alloc_locked(mm_heap *heap, size_t size)
     void *ptr;
     mmi_heap_lock_of(heap);
     ptr = mmi_heap_alloc_at(heap, size, MMI_HEAP_ALIGN, &zero);
-    mmi_heap_unlock_of(heap);
+    mmi_heap_leave(heap);
     return ptr != NULL ? ptr : mmi_heap_refuse_in(heap, ENOMEM);
 }
 
@@ -4443,7 +4474,10 @@ MMI_HEAP_API void *mm_heap_alloc_in(mm_heap *heap, size_t size)
     if (MM_LIKELY(heap->unshared && mmi_heap_has_class(size))) {
         size_t index = mmi_heap_class_of(size);
         mmi_heap_fast *fast = &heap->cache.fast[index];
-        if (MM_LIKELY(fast->list != NULL)) return mmi_heap_fast_pop(fast, index);
+        if (MM_LIKELY(fast->list != NULL)) {
+            void *block = mmi_heap_fast_pop(fast, index);
+            if (!MMI_HEAP_ENCODED || MM_LIKELY(block != NULL)) return block;
+        }
     }
     return mmi_heap_alloc_locked(heap, size);
 }
@@ -4457,7 +4491,7 @@ MMI_HEAP_API void *mm_heap_calloc_in(mm_heap *heap, size_t count, size_t size)
     if (!mm_size_mul(count, size, &total)) return mmi_heap_refuse_in(heap, ENOMEM);
     mmi_heap_lock_of(heap);
     ptr = mmi_heap_alloc_at(heap, total, MMI_HEAP_ALIGN, &zero);
-    mmi_heap_unlock_of(heap);
+    mmi_heap_leave(heap);
     return ptr != NULL ? mmi_heap_zeroed(ptr, total, zero) : mmi_heap_refuse_in(heap, ENOMEM);
 }
 
@@ -4472,7 +4506,7 @@ MMI_HEAP_API void *mm_heap_aligned_alloc_in(mm_heap *heap, size_t alignment, siz
     if (alignment < MMI_HEAP_ALIGN) alignment = MMI_HEAP_ALIGN;
     mmi_heap_lock_of(heap);
     ptr = mmi_heap_alloc_at(heap, size, alignment, &zero);
-    mmi_heap_unlock_of(heap);
+    mmi_heap_leave(heap);
     return ptr != NULL ? ptr : mmi_heap_refuse_in(heap, ENOMEM);
 }
 
@@ -4523,7 +4557,7 @@ static MMI_HEAP_NOINLINE void mmi_heap_free_locked(mm_heap *heap, mmi_heap_page 
     }
     mmi_heap_lock_of(heap);
     done = mmi_heap_free_at(&heap->cache, page, block);
-    mmi_heap_unlock_of(heap);
+    mmi_heap_leave(heap);
     if (!done) mmi_heap_freed_twice(block);
 }
 
@@ -5648,14 +5682,6 @@ static bool mmi_heap_trace_in(const char *base, size_t size, mmi_heap_trace *cop
     return r != NULL;
 }
 
-/* Keeps blocks in quarantine while it is not 0. */
-static void mmi_heap_walkers_add(size_t number)
-{
-    mmi_heap_lock();
-    mmi_heap_here.walkers += number;
-    mmi_heap_unlock();
-}
-
 #else
 #define MMI_HEAP_NOTED(ptr) (ptr)
 #define MMI_HEAP_FREE(ptr) mm_heap_free(ptr)
@@ -6010,7 +6036,7 @@ static void mmi_heap_reset_live(mm_heap *heap)
         if (page->index == MMI_HEAP_DIRECT) mmi_heap_keep_locked(page);
         else mmi_heap_page_reset(&heap->cache, page);
     }
-    mmi_heap_unlock_of(heap);
+    mmi_heap_leave(heap);
 }
 
 #define MMI_HEAP_DESTROY_STEP 64 /* pages that are given back while the lock is held: a span's */
@@ -6137,7 +6163,7 @@ MM_API void mm_heap_trim_in(mm_heap *heap)
     mmi_heap_lock_of(heap);
     mmi_heap_collect(&heap->cache);
     mmi_heap_cache_purge(&heap->cache);
-    mmi_heap_unlock_of(heap);
+    mmi_heap_leave(heap);
     mmi_heap_give_all_locked();
 }
 
@@ -6719,9 +6745,6 @@ static bool mmi_heap_walk_process(const mmi_heap_walker *walker)
     mmi_heap_page *page;
     bool more = true;
     mmi_heap_collect_process();
-    mmi_heap_lock();
-    h->walkers++;
-    mmi_heap_unlock();
     for (span = h->spans; more && span != NULL; span = span->next) {
         more = mmi_heap_walk_span(walker, span);
     }
@@ -6731,10 +6754,25 @@ static bool mmi_heap_walk_process(const mmi_heap_walker *walker)
     for (page = h->huge; more && page != NULL; page = page->next) {
         more = mmi_heap_walk_page(walker, page);
     }
-    mmi_heap_lock();
-    h->walkers--;
-    mmi_heap_unlock();
     return more;
+}
+
+/* While there are any walkers, no span is unmapped, and nothing leaves quarantine. */
+static void mmi_heap_walkers_add(size_t number)
+{
+    mmi_heap_lock();
+    mmi_heap_here.walkers += number;
+    mmi_heap_unlock();
+}
+
+/* Tells what was found in any heap. */
+static void mmi_heap_leave_all(void)
+{
+    mm_heap *heap = (mm_heap *)mmi_atomic_load(&mmi_heap_here.heaps);
+    for (; heap != NULL; heap = heap->next) {
+        mmi_heap_lock_of(heap);
+        mmi_heap_leave(heap);
+    }
 }
 
 MM_API bool mm_heap_walk(mm_heap *heap, mm_heap_visitor visit, void *user_data)
@@ -6744,19 +6782,12 @@ MM_API bool mm_heap_walk(mm_heap *heap, mm_heap_visitor visit, void *user_data)
     walker.visit = visit;
     walker.user_data = user_data;
     mmi_heap_start();
-#ifdef MM_HEAP_DEBUG
+    mmi_heap_lock_of(heap);
     mmi_heap_walkers_add(1);
-#endif
-    if (heap == NULL) {
-        done = mmi_heap_walk_process(&walker);
-    } else {
-        mmi_heap_lock_of(heap);
-        done = mmi_heap_walk_heap(&walker, heap);
-        mmi_heap_unlock_of(heap);
-    }
-#ifdef MM_HEAP_DEBUG
+    done = heap == NULL ? mmi_heap_walk_process(&walker) : mmi_heap_walk_heap(&walker, heap);
     mmi_heap_walkers_add(SIZE_MAX); /* one less */
-#endif
+    mmi_heap_leave(heap);
+    if (heap == NULL) mmi_heap_leave_all();
     return done;
 }
 
@@ -6964,7 +6995,7 @@ MM_API bool mm_heap_check_in(mm_heap *heap)
     mmi_heap_lock();
     sound = mmi_heap_check_own(heap) && mmi_heap_check_cache(&heap->cache);
     mmi_heap_unlock();
-    mmi_heap_unlock_of(heap);
+    mmi_heap_leave(heap);
 #ifdef MM_HEAP_DEBUG
     return mmi_heap_check_traces(heap) && sound;
 #else
