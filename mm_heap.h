@@ -2479,11 +2479,19 @@ static inline mmi_heap_block *mmi_heap_code(const mmi_heap_page *page, mmi_heap_
     return (mmi_heap_block *)((uintptr_t)link ^ (uintptr_t)page->key);
 }
 
-/* A value that no program writes at that address by chance. */
+/* What a link, as it stands in a block, adds to the block's mark; nothing, where a block is marked
+   only while it travels. */
+static inline uint64_t mmi_heap_mark_link(const mmi_heap_block *link)
+{
+    return MMI_HEAP_CHECKED ? (uint64_t)(uintptr_t)link * 0x9e3779b97f4a7c15u : 0;
+}
+
+/* A value that no program writes at that address by chance, and with MM_HEAP_SECURE tells whether
+   the link, which is there already, was overwritten. */
 static inline uint64_t mmi_heap_mark_of(const mmi_heap_page *page, const mmi_heap_block *block)
 {
     uint64_t key = mmi_heap_key_of(page);
-    return (key >> 32 | key << 32) ^ (uint64_t)(uintptr_t)block;
+    return (key >> 32 | key << 32) ^ (uint64_t)(uintptr_t)block ^ mmi_heap_mark_link(block->next);
 }
 
 static inline mmi_heap_block *mmi_heap_block_next(mmi_heap_block *block)
@@ -2500,7 +2508,11 @@ static inline void mmi_heap_block_link(mmi_heap_block *block, mmi_heap_block *ne
 {
     const mmi_heap_page *page = MMI_HEAP_ENCODED ? mmi_heap_page_at(block) : NULL;
     mmi_heap_block_open(block);
-    block->next = mmi_heap_code(page, next);
+    next = mmi_heap_code(page, next);
+    if (MMI_HEAP_CHECKED) { /* a mark that was wrong stays so */
+        block->key ^= mmi_heap_mark_link(block->next) ^ mmi_heap_mark_link(next);
+    }
+    block->next = next;
     MM_TRACK_POISON(block, sizeof(*block));
 }
 
@@ -3368,11 +3380,12 @@ static inline void mmi_heap_arrive(mmi_heap_block *block)
 }
 
 #if MMI_HEAP_DELAYED
-/* A block of an own page that may be freed waits in a place at random; the block that was there,
-   opened, or NULL: none. */
-static inline mmi_heap_block *mmi_heap_delay(mmi_heap_cache *cache, const mmi_heap_page *page,
+/* A block of *its_page, an own one, that may be freed waits in a place at random; the block that was
+   there, opened, and its page, or NULL: none. */
+static inline mmi_heap_block *mmi_heap_delay(mmi_heap_cache *cache, mmi_heap_page **its_page,
                                              mmi_heap_block *block)
 {
+    const mmi_heap_page *page = *its_page;
     size_t places = MMI_HEAP_DELAY, size = page->block_size, *count;
     mmi_heap_block **place, *before;
     if (size > MMI_HEAP_DELAY_BYTES / MMI_HEAP_DELAY) places = MMI_HEAP_DELAY_BYTES / size;
@@ -3382,8 +3395,11 @@ static inline mmi_heap_block *mmi_heap_delay(mmi_heap_cache *cache, const mmi_he
     *place = block;
     mmi_heap_block_close(page, block, NULL, size);
     if (MM_LIKELY(before != NULL)) {
+        *its_page = mmi_heap_page_at(before);
         mmi_heap_block_open(before);
-        return before;
+        if (MM_LIKELY(before->key == mmi_heap_mark_of(*its_page, before))) return before;
+        mmi_heap_written_to(cache, before); /* and lost */
+        return NULL;
     }
     count = &cache->delayed_count[page->index];
     mmi_heap_poke(count, mmi_heap_peek(count) + 1);
@@ -3393,9 +3409,8 @@ static inline mmi_heap_block *mmi_heap_delay(mmi_heap_cache *cache, const mmi_he
 /* The one whose place such a block takes goes into the list of the class or back to its page. */
 static void mmi_heap_free_delayed(mmi_heap_cache *cache, mmi_heap_page *page, mmi_heap_block *block)
 {
-    block = mmi_heap_delay(cache, page, block);
+    block = mmi_heap_delay(cache, &page, block);
     if (block == NULL) return;
-    page = mmi_heap_page_at(block);
     if (mmi_heap_fast_takes(page->fast, page)) {
         mmi_heap_fast_push(page->fast, page, block, page->block_size);
     } else {
@@ -4205,9 +4220,8 @@ static inline void mmi_heap_free_of(mmi_heap_page *page, void *ptr)
     }
     if (MMI_HEAP_CHECKED && !mmi_heap_may_free(page, block)) return;
 #if MMI_HEAP_DELAYED
-    block = mmi_heap_delay(cache, page, block);
+    block = mmi_heap_delay(cache, &page, block);
     if (block == NULL) return;
-    page = mmi_heap_page_at(block);
 #endif
     fast = page->fast;
     if (mmi_heap_fast_takes(fast, page)) {
@@ -6799,14 +6813,14 @@ static bool mmi_heap_check_list(mmi_heap_block *block, size_t count, size_t inde
     for (; count > 0; count--) {
         mmi_heap_page *page = block == NULL ? NULL : mmi_heap_page_at(block);
         mmi_heap_block *next;
-        uint64_t key;
+        bool sound;
         if (page == NULL || page->index != index || (only != NULL && page != only)) return false;
         if (!mmi_heap_is_block(page, block)) return false;
         mmi_heap_block_open(block);
-        key = block->key;
+        sound = !MMI_HEAP_CHECKED || block->key == mmi_heap_mark_of(page, block);
         next = mmi_heap_code(page, block->next);
         MM_TRACK_POISON(block, sizeof(*block));
-        if (MMI_HEAP_CHECKED && key != mmi_heap_mark_of(page, block)) return false;
+        if (!sound) return false;
         block = next;
     }
     return block == NULL;
