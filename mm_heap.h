@@ -2988,16 +2988,23 @@ static void mmi_heap_unsorted_put(mmi_heap_cache *cache, mmi_heap_chunk *chunk)
     mmi_heap_cache_tick(cache);
 }
 
-static void mmi_heap_unsorted_flush(mmi_heap_cache *cache)
+/* Sorts the waiting chunks, but for the newest so many. */
+static void mmi_heap_unsorted_sort(mmi_heap_cache *cache, size_t keep)
 {
-    size_t i;
-    for (i = 0; i < MMI_HEAP_WAITING; i++) {
-        mmi_heap_waiting waiting = cache->unsorted[i];
+    size_t i, first = MMI_HEAP_DELAYED ? cache->unsorted_next : 0; /* the oldest */
+    for (i = 0; i < MMI_HEAP_WAITING - keep; i++) {
+        mmi_heap_waiting *place = &cache->unsorted[(first + i) % MMI_HEAP_WAITING];
+        mmi_heap_waiting waiting = *place;
         if (waiting.size == 0) continue;
-        cache->unsorted[i].size = 0;
+        place->size = 0;
         mmi_heap_chunk_set(waiting.chunk, waiting.size, 0);
         mmi_heap_chunk_sort(cache, waiting.chunk);
     }
+}
+
+static void mmi_heap_unsorted_flush(mmi_heap_cache *cache)
+{
+    mmi_heap_unsorted_sort(cache, 0);
 }
 
 static void mmi_heap_area_count(mmi_heap_page *page, size_t more, size_t less, size_t blocks)
@@ -3132,7 +3139,7 @@ static mmi_heap_chunk *mmi_heap_chunk_take(mmi_heap_cache *cache, size_t need)
     if (chunk != NULL) return chunk;
     chunk = mmi_heap_sorted_find(cache, need);
     if (chunk == NULL) {
-        mmi_heap_unsorted_flush(cache);
+        mmi_heap_unsorted_sort(cache, MMI_HEAP_DELAY_CHUNKS);
         chunk = mmi_heap_sorted_find(cache, need);
     }
     return chunk != NULL && mmi_heap_sorted_take(cache, chunk) ? chunk : NULL;
@@ -3166,7 +3173,9 @@ static bool mmi_heap_chunk_resize(mmi_heap_cache *cache, mmi_heap_page *page, vo
     size_t old = mmi_heap_chunk_size(chunk), size = old, clean = 0;
     if (need > size) {
         next = mmi_heap_chunk_at(chunk, size);
-        if ((next->size & MMI_HEAP_CHUNK_WAITING) != 0) mmi_heap_unsorted_flush(cache);
+        if ((next->size & MMI_HEAP_CHUNK_WAITING) != 0) {
+            mmi_heap_unsorted_sort(cache, MMI_HEAP_DELAY_CHUNKS);
+        }
         if (!mmi_heap_chunk_sorted(next)) return false;
         size += mmi_heap_chunk_size(next);
         if (size < need) return false;

@@ -1,6 +1,7 @@
 /* Programs that are wrong on purpose, each in a process of its own, which the heap has to end with
  * a line that says why: here with MM_HEAP_SECURE, by heap_wrong_debug.c with MM_HEAP_DEBUG. Nothing
- * is told what to do about misuse, so that the defaults are seen too. */
+ * is told what to do about misuse, so that the defaults are seen too. Each is wrong with blocks of
+ * the process's heap, and with those of heaps of its own. */
 #ifndef WRONG_DEBUG
 #define MM_HEAP_SECURE
 #endif
@@ -26,6 +27,11 @@ static const size_t sizes[] = {1, 100, 5000, 40000, 300000, HUGE_SIZE};
 #define SIZES (sizeof(sizes) / sizeof(sizes[0]))
 static size_t size; /* that a wrong program is to try it with */
 
+/* Whose blocks it uses, and how it frees them. */
+typedef enum kind { PROCESS, SHARED, UNSHARED, FREED_AS_ANY, KINDS } kind;
+static size_t of_kind;
+static mm_heap *heap, *other_heap; /* NULL: the process's */
+
 /* Hides from the compiler where a pointer comes from, as it would warn of all below. */
 static char *hide(const void *ptr)
 {
@@ -41,9 +47,25 @@ static void poke(volatile char *at)
 
 static char *make(size_t bytes)
 {
-    char *ptr = (char *)mm_heap_alloc(bytes);
+    char *ptr = (char *)mm_heap_alloc_in(heap, bytes);
     if (ptr == NULL) _exit(3);
     return ptr;
+}
+
+static void release(void *ptr)
+{
+    if (of_kind == PROCESS || of_kind == FREED_AS_ANY) mm_heap_free(ptr);
+    else mm_heap_free_in(heap, ptr);
+}
+
+static void make_heaps(void)
+{
+    mm_heap_desc desc = {0};
+    desc.unshared = of_kind == UNSHARED;
+    if (of_kind == PROCESS) return;
+    heap = mm_heap_create(&desc);
+    other_heap = mm_heap_create(&desc);
+    if (heap == NULL || other_heap == NULL) _exit(3);
 }
 
 // ---- the programs ----
@@ -51,8 +73,8 @@ static char *make(size_t bytes)
 static void free_twice(void)
 {
     char *ptr = make(size);
-    mm_heap_free(ptr);
-    mm_heap_free(hide(ptr));
+    release(ptr);
+    release(hide(ptr));
 }
 
 static void free_twice_after_others(void)
@@ -61,45 +83,67 @@ static void free_twice_after_others(void)
     size_t i;
     for (i = 0; i < 100; i++) blocks[i] = make(size < 100000 ? size : 100);
     blocks[0] = make(size);
-    for (i = 0; i < 100; i++) mm_heap_free(blocks[i]);
-    mm_heap_free(hide(blocks[0]));
+    for (i = 0; i < 100; i++) release(blocks[i]);
+    release(hide(blocks[0]));
 }
 
 static void free_after_realloc(void)
 {
-    char *ptr = make(size), *moved = (char *)mm_heap_realloc(ptr, size * 40);
+    char *ptr = make(size), *moved = (char *)mm_heap_realloc_in(heap, ptr, size * 40);
     if (moved == hide(ptr)) free_twice(); /* large blocks may stay where they are */
-    mm_heap_free(hide(ptr));
+    release(hide(ptr));
 }
 
 static void free_on_the_stack(void)
 {
     char local[100];
-    mm_heap_free(hide(local) + size % 50);
+    release(hide(local) + size % 50);
 }
 
 static void free_of_another_heap(void)
 {
     char *ptr = (char *)malloc(size);
-    mm_heap_free(ptr);
+    release(ptr);
+}
+
+static void free_into_another(void)
+{
+    mm_heap_free_in(other_heap, make(size));
+}
+
+static void realloc_in_another(void)
+{
+    if (mm_heap_realloc_in(other_heap, make(size), 10) != NULL) _exit(4);
+}
+
+static void free_by_the_allocator_of_another(void)
+{
+    mm_heap_allocator(other_heap)->free_fn(make(size), size, other_heap);
+}
+
+static void use_of_a_destroyed_heap(void)
+{
+    char *ptr = make(size);
+    mm_heap_destroy(heap);
+    release(ptr);
 }
 
 static void free_inside(void)
 {
     char *ptr = make(size + 64);
-    mm_heap_free(hide(ptr) + 16);
+    release(hide(ptr) + 16);
 }
 
 static void free_at_an_odd_address(void)
 {
     char *ptr = make(size);
-    mm_heap_free(hide(ptr) + 1);
+    release(hide(ptr) + 1);
 }
 
 static void realloc_inside(void)
 {
     char *ptr = make(size + 64);
-    if (mm_heap_realloc(hide(ptr) + 16, 10) != NULL) _exit(4);
+    if (mm_heap_realloc_in(heap, hide(ptr) + 16, 10) != NULL) _exit(4);
 }
 
 static void free_as_more(void)
@@ -113,9 +157,9 @@ static void write_after_free(void)
 {
     char *ptr = make(size), *stale = hide(ptr);
     size_t i;
-    mm_heap_free(ptr);
+    release(ptr);
     for (i = 0; i < 16 && i < (DEBUGGED ? size : 16); i++) stale[i] = (char)~stale[i];
-    mm_heap_trim();
+    mm_heap_trim_in(heap);
 }
 
 static void write_after_free_and_allocate(void)
@@ -123,22 +167,22 @@ static void write_after_free_and_allocate(void)
     char *blocks[64];
     size_t i, at;
     for (i = 0; i < 64; i++) blocks[i] = make(size);
-    for (i = 0; i < 64; i++) mm_heap_free(blocks[i]);
+    for (i = 0; i < 64; i++) release(blocks[i]);
     for (i = 0; i < 64; i++) {
         for (at = 0; at < (size < 16 ? size : 16); at++) hide(blocks[i])[at] ^= 0x55;
     }
     for (i = 0; i < 64; i++) (void)make(size);
-    if (DEBUGGED) mm_heap_trim();
+    if (DEBUGGED) mm_heap_trim_in(heap);
 }
 
 /* A free chunk that lies between live ones, in the list of its size. */
 static char *make_sorted(void)
 {
     char *ptr = make(40000), *before, *behind;
-    mm_heap_free(ptr);
+    release(ptr);
     before = make(100000), ptr = make(100000), behind = make(100000);
     (void)before, (void)behind;
-    mm_heap_free(ptr);
+    release(ptr);
     mmi_heap_unsorted_flush(mmi_heap_mine);
     return hide(ptr);
 }
@@ -157,23 +201,36 @@ static void forge_links_and_join(void)
     mmi_heap_chunk *next = &target;
     memcpy(ptr, &next, sizeof(next));
     memcpy(ptr + sizeof(next), &next, sizeof(next));
-    mm_heap_free(mmi_heap_chunk_block(
+    release(mmi_heap_chunk_block(
         mmi_heap_chunk_at(mmi_heap_chunk_of(ptr), mmi_heap_chunk_size(mmi_heap_chunk_of(ptr)))));
     mmi_heap_unsorted_flush(mmi_heap_mine);
+}
+
+/* By one byte, into a neighbour that is free, and nothing else is wrong. */
+static void write_beyond_into_free(void)
+{
+    char *blocks[64];
+    size_t i, usable;
+    for (i = 0; i < 64; i++) blocks[i] = make(size);
+    usable = mm_heap_usable_size(blocks[0]);
+    for (i = 0; i < 64; i += 2) release(blocks[i]);
+    for (i = 1; i < 64; i += 2) poke(&hide(blocks[i])[usable]);
+    for (i = 0; !DEBUGGED && i < 200; i++) (void)make(size);
+    for (i = 1; i < 64; i += 2) release(blocks[i]);
 }
 
 static void write_beyond(void)
 {
     char *ptr = make(size);
     poke(&hide(ptr)[size]);
-    mm_heap_free(ptr);
+    release(ptr);
 }
 
 static void write_before(void)
 {
     char *ptr = make(size);
     poke(&hide(ptr)[-1]);
-    mm_heap_free(ptr);
+    release(ptr);
 }
 
 static void write_beyond_a_mapping(void)
@@ -211,6 +268,7 @@ static int run(void (*program)(void))
         (void)dup2(ends[1], 2);
         signal(SIGSEGV, SIG_DFL); /* sanitizers have handlers of their own */
         signal(SIGABRT, SIG_DFL);
+        make_heaps();
         program();
         _exit(0);
     }
@@ -228,7 +286,8 @@ static void check_caught(void (*program)(void), const char *name, const char *te
 {
     int ended = run(program);
     if (ended != SIGABRT || strstr(said, text) == NULL) {
-        printf("      %s with %zu bytes: ended %d, said \"%s\"\n", name, size, ended, said);
+        printf("      %s with %zu bytes, heap %zu: ended %d, said \"%s\"\n", name, size, of_kind,
+               ended, said);
     }
     CHECK_EQ(ended, SIGABRT);
     CHECK(strstr(said, text) != NULL);
@@ -238,8 +297,9 @@ TEST(second_frees_end_the_program)
 {
     const char *text = DEBUGGED ? "used after it was freed: " : "mm_heap: ";
     size_t i;
-    for (i = 0; i < SIZES; i++) {
-        size = sizes[i];
+    for (i = 0; i < SIZES * KINDS; i++) {
+        size = sizes[i % SIZES];
+        of_kind = i / SIZES;
         CHECK_CAUGHT(free_twice, text);
         CHECK_CAUGHT(free_twice_after_others, text);
         CHECK_CAUGHT(free_after_realloc, text);
@@ -253,8 +313,9 @@ TEST(foreign_pointers_end_the_program)
 {
     const char *text = DEBUGGED ? "pointer to no block of the heap" : "no block of the heap";
     size_t i;
-    for (i = 0; i < SIZES; i++) {
-        size = sizes[i];
+    for (i = 0; i < SIZES * KINDS; i++) {
+        size = sizes[i % SIZES];
+        of_kind = i / SIZES;
         CHECK_CAUGHT(free_on_the_stack, text);
         CHECK_CAUGHT(free_of_another_heap, text);
         CHECK_CAUGHT(free_inside, DEBUGGED ? "pointer into a block" : "not the start of a");
@@ -262,17 +323,52 @@ TEST(foreign_pointers_end_the_program)
         CHECK_CAUGHT(realloc_inside, DEBUGGED ? "pointer into a block" : "not the start of a");
         CHECK_CAUGHT(free_as_more, DEBUGGED ? "freed as one of " : "smaller than its owner says");
     }
+    of_kind = PROCESS;
+}
+
+TEST(blocks_of_another_heap_end_the_program)
+{
+    const char *text = DEBUGGED ? " passed to the heap " : "block of another heap";
+    size_t i;
+    for (i = SIZES; i < SIZES * KINDS; i++) {
+        size = sizes[i % SIZES];
+        of_kind = i / SIZES;
+        CHECK_CAUGHT(free_into_another, text);
+        CHECK_CAUGHT(realloc_in_another, text);
+        CHECK_CAUGHT(free_by_the_allocator_of_another, text);
+        CHECK_CAUGHT(use_of_a_destroyed_heap, DEBUGGED ? "freed at " : "no block of the heap");
+    }
+    of_kind = PROCESS;
 }
 
 TEST(writes_after_a_free_end_the_program)
 {
     size_t i;
     if (TRACKED) return; /* the checker sees the write itself */
-    for (i = 0; i < 3; i++) {
-        size = sizes[i];
-        if (DEBUGGED || i > 0) CHECK_CAUGHT(write_after_free_and_allocate, "written to");
-        CHECK_CAUGHT(write_after_free, "written to");
+    for (of_kind = 0; of_kind < KINDS; of_kind++) {
+        for (i = 0; i < 3; i++) {
+            size = sizes[i];
+            CHECK_CAUGHT(write_after_free_and_allocate, "written to");
+            CHECK_CAUGHT(write_after_free, "written to");
+        }
     }
+    of_kind = PROCESS;
+}
+
+/* In the secure heap: a neighbour's mark, or the size behind a chunk, or what cannot be touched. */
+TEST(one_byte_too_many_ends_the_program)
+{
+    size_t i;
+    if (TRACKED) return;
+    for (of_kind = 0; of_kind < KINDS; of_kind++) {
+        for (i = 0; i < 4; i++) {
+            size = sizes[i];
+            CHECK_CAUGHT(write_beyond_into_free, DEBUGGED       ? "written to beyond its end"
+                                                 : size < 40000 ? "written to"
+                                                                : "mm_heap: ");
+        }
+    }
+    of_kind = PROCESS;
 }
 
 #ifdef WRONG_DEBUG
@@ -280,11 +376,13 @@ TEST(writes_beyond_a_block_end_the_program)
 {
     size_t i;
     if (TRACKED) return;
-    for (i = 0; i < SIZES; i++) {
-        size = sizes[i];
+    for (i = 0; i < SIZES * KINDS; i++) {
+        size = sizes[i % SIZES];
+        of_kind = i / SIZES;
         CHECK_CAUGHT(write_beyond, "written to beyond its end");
         CHECK_CAUGHT(write_before, "written to before its start");
     }
+    of_kind = PROCESS;
     for (size = 0; size < 200; size++) CHECK_CAUGHT(write_beyond, "written to beyond its end");
     (void)write_beyond_a_mapping, (void)write_before_a_mapping, (void)write_beyond_a_span;
     (void)write_to_a_free_chunk_and_allocate, (void)forge_links_and_join;
@@ -357,19 +455,47 @@ TEST(freed_blocks_wait)
     for (i = 0; i < sizeof(each) / sizeof(each[0]); i++) {
         for (round = 0; round < 50; round++) {
             char *ptr = make(each[i]), *next;
-            mm_heap_free(ptr);
+            release(ptr);
             next = make(each[i]);
             CHECK(next != hide(ptr));
-            mm_heap_free(next);
+            release(next);
         }
     }
     CHECK(mm_heap_check());
 }
+
+TEST(blocks_of_heaps_wait_and_what_others_freed)
+{
+    size_t index;
+    for (of_kind = SHARED; of_kind < KINDS; of_kind++) {
+        char *ptr;
+        make_heaps();
+        /* of several that come home at a time one may take another's place */
+        if (of_kind != FREED_AS_ANY) CHECK_SUB(freed_blocks_wait());
+        CHECK(mm_heap_check_in(heap));
+        mm_heap_reset(heap);
+        ptr = make(100);
+        index = mmi_heap_page_at(ptr)->index;
+        CHECK_EQ(heap->cache.delayed_count[index], 0);
+        mm_heap_free(ptr); /* goes home by way of the list of those that others freed */
+        mmi_heap_return_all(&heap->cache, mmi_heap_remote_take(&heap->cache), true);
+        CHECK_EQ(heap->cache.delayed_count[index], 1);
+        CHECK(mm_heap_check_in(heap));
+        mm_heap_trim_in(heap);
+        CHECK_EQ(heap->cache.delayed_count[index], 0);
+        CHECK(mm_heap_check_in(heap));
+        mm_heap_destroy(heap);
+        mm_heap_destroy(other_heap);
+    }
+    of_kind = PROCESS;
+    heap = other_heap = NULL;
+}
 #define TESTS_OF_MODE \
-    T(fences_end_the_program), T(forged_links_of_chunks_end_the_program), \
-        T(links_are_encoded), T(new_blocks_come_in_no_order), \
-        T(freed_blocks_wait)
+    T(fences_end_the_program), T(forged_links_of_chunks_end_the_program), T(links_are_encoded), \
+        T(new_blocks_come_in_no_order), T(freed_blocks_wait), \
+        T(blocks_of_heaps_wait_and_what_others_freed)
 #endif
 
 TEST_MAIN(T(second_frees_end_the_program), T(foreign_pointers_end_the_program),
-          T(writes_after_a_free_end_the_program), TESTS_OF_MODE)
+          T(blocks_of_another_heap_end_the_program), T(writes_after_a_free_end_the_program),
+          T(one_byte_too_many_ends_the_program), TESTS_OF_MODE)
