@@ -63,8 +63,10 @@ OPTIONAL DEFINES
                           abort(), as in the C library. It may leave by longjmp; when it returns,
                           the call has no effect, and mm_heap_stats.misuses counts it. Builds with
                           NDEBUG should define it: a double free that is only counted is still a
-                          bug. No lock is held then, but that of a heap of one's
-                          own in which a damaged list was found.
+                          bug. No lock is held then. A free block that was written to is met by
+                          calls that have no part in it, and go on without it: in a heap of one's
+                          own it is told when all else is done. After a longjmp from there the
+                          memory in question is lost, but no more
 
 OVERVIEW
     malloc for a whole process, as functions of its own: nothing is replaced behind your back.
@@ -173,27 +175,34 @@ DEBUGGING
 SECURITY
     With MM_HEAP_SECURE before the implementation (make heap-modes: build/libmm_heap_secure.so):
     - every pointer that is freed or reallocated is looked at. One into a block, to none, to a free
-      one, and a size at mm_heap_free_sized beyond the block's go to MM_HEAP_FATAL, which ends the
-      program, with NDEBUG as well. What is not seen: a second free of a block that has been handed
-      out again meanwhile, or that another thread frees at the very same time;
+      one, to another heap's (at the functions named _in and the allocator), and a size at
+      mm_heap_free_sized beyond the block's go to MM_HEAP_FATAL, which ends the program, with NDEBUG
+      as well. What is not seen: a second free of a block that has been handed out again meanwhile,
+      or that another thread frees at the very same time;
     - the link in a free block is under a random key of its page, and beside it stands a mark under
-      the same key: a block comes out of a list only if its mark is right, so who writes to a free
-      block ends the program, and can forge no link that leads elsewhere;
+      the same key of where the block is and of the link. A block comes out of a list or a wait only
+      if its mark is right, so who changes a byte of the first 16 of a free block ends the program,
+      and can forge no link that leads elsewhere;
     - new blocks come in no order;
     - a freed block up to 32 KiB waits in one of 32 places (64 KiB of a class at most) until another
-      takes the place, which is drawn at random; of chunks the last 8 wait, of mappings the last 2;
+      takes the place, which is drawn at random; of chunks up to 256 KiB the last 8 wait, of
+      mappings the last 2. Blocks that other threads freed wait when they have come home. A heap of
+      one's own has such places, too; its reset empties them;
     - 64 KiB that cannot be touched lie before and behind each mapping: spans, and huge blocks, the
       size of which is a multiple of 64 KiB. They are address space, and count as committed;
     - records of pages, spans, threads and mappings lie in mappings of their own, in the release
       build too. What lies among the data is the link and mark in a free block, and the header of a
       chunk above 32 KiB: a size, which has to agree with the one behind the chunk when it is freed.
+    A write beyond a block is noticed by what it hits: a free block, the size behind a chunk, pages
+    that cannot be touched. In what the block has more than was asked for it is not, nor in a live
+    neighbour of up to 32 KiB: MM_HEAP_DEBUG finds these, to the byte.
     Keys come from the system's random numbers (getentropy, RtlGenRandom).
 
     What it costs (make bench T=heap, the lines "secure"; release is 1): blocks of 16 to 256 bytes,
     last in first out, 2.4 (10.9 ns in place of 4.5); random lifetimes 1.6; hand-over from thread to
     thread 1.25; a web server's requests 1.3; 4 KiB to 1 MiB 1.07; above nothing. An allocation with
-    its release and the loop around them takes 71 instructions: the looks at what is freed add 25,
-    keys and marks 41, the wait 34, the order and the fences less than 1.
+    its release and the loop around them takes 61 instructions: the looks at what is freed add 53,
+    keys and marks 44, the wait 49, the order and the fences less than 1.
 
 COMPLEXITY AND STABILITY
     Allocating and freeing up to 32 KiB is O(1) and rarely takes a lock (amortised: it does when a
@@ -579,10 +588,9 @@ MM_API size_t mm_heap_good_size(size_t size);
 /* A new heap, whose blocks all go at once when it is reset or destroyed. desc NULL: all zero. NULL
    with ENOMEM, and nothing has changed. It takes pages of 64 KiB for each size of block up to
    8 KiB, and of 512 KiB for larger ones, of which as much is touched as is used; a limit should
-   allow for that. Records of 4 KiB (5 with MM_HEAP_DEBUG, 14 with MM_HEAP_SECURE), which a heap that
-   comes after it is destroyed uses again.
-   After fork the child has the heap, if it was not destroyed and the thread that forked was allowed
-   to use it. */
+   allow for that. 4 KiB of records (5 with MM_HEAP_DEBUG, 14 with MM_HEAP_SECURE), which a heap
+   that is made after it is destroyed uses again. After fork the child has the heap, if it was not
+   destroyed and the thread that forked was allowed to use it. */
 MM_NODISCARD MM_API mm_heap *mm_heap_create(const mm_heap_desc *desc);
 
 /* The heap and all its blocks are gone: O(pages), whatever lives in them. What it had goes to the
@@ -3389,8 +3397,8 @@ static inline void mmi_heap_arrive(mmi_heap_block *block)
 }
 
 #if MMI_HEAP_DELAYED
-/* A block of *its_page, an own one, that may be freed waits in a place at random; the block that was
-   there, opened, and its page, or NULL: none. */
+/* A block of *its_page, an own one, that may be freed waits in a place at random. The block that
+   was there, opened, and its page; or NULL: none. */
 static inline mmi_heap_block *mmi_heap_delay(mmi_heap_cache *cache, mmi_heap_page **its_page,
                                              mmi_heap_block *block)
 {
