@@ -22,15 +22,12 @@ static void fatal(const char *message, const void *ptr);
 #include <sys/wait.h>
 #include <unistd.h>
 #endif
-#ifdef MM_VALGRIND
-#define SLOW 20 /* times as slow */
-#else
-#define SLOW 1
-#endif
 #ifdef MM_HEAP_DEBUG
+#define SLOW (size_t)FEWER(1, 4, 20) /* times as slow */
 #define GUARDS 32 /* bytes that a block of 16 or more takes beyond its own */
 #define CLASS_OF_64 "96"
 #else
+#define SLOW (size_t)FEWER(1, 1, 20)
 #define GUARDS 0
 #define CLASS_OF_64 "64"
 #endif
