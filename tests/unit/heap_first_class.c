@@ -23,11 +23,11 @@ static void fatal(const char *message, const void *ptr);
 #include <unistd.h>
 #endif
 #ifdef MM_HEAP_DEBUG
-#define SLOW (size_t)FEWER(1, 4, 20) /* times as slow */
-#define GUARDS 32 /* bytes that a block of 16 or more takes beyond its own */
+#define SLOW (size_t) FEWER(1, 4, 20) /* times as slow */
+#define GUARDS 32                     /* bytes that a block of 16 or more takes beyond its own */
 #define CLASS_OF_64 "96"
 #else
-#define SLOW (size_t)FEWER(1, 1, 20)
+#define SLOW (size_t) FEWER(1, 1, 20)
 #define GUARDS 0
 #define CLASS_OF_64 "64"
 #endif
