@@ -225,7 +225,8 @@ static const route *find_route(mm_slice path)
 bool admin_respond(struct worker *w, const http_request *request, http_response *response,
                    const char *from)
 {
-    files_call call = {&w->site, request, response, w->now_ms, request->method == HTTP_HEAD};
+    files_call call = {&w->site, request, response, w->now_ms, request->method == HTTP_HEAD,
+                       false};
     const route *found = find_route(request->path);
     int status;
     if (found == NULL || !admin_admits(&w->server->admin, from, request)) return false;

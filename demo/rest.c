@@ -119,6 +119,12 @@ size_t rest_idle(worker *w, int64_t ms)
     return count;
 }
 
+bool rest_is_due(const worker *w)
+{
+    const conn *last = w->timers[TIMER_IDLE].last;
+    return last != NULL && !last->resting;
+}
+
 bool rest_init(worker *w)
 {
     w->spare = mmi_alloc(allocator_of(w), sizeof(*w->spare));

@@ -22,6 +22,9 @@ conn *rest_wake(conn *c);
    Returns how many more do now. */
 size_t rest_idle(worker *w, int64_t ms);
 
+/* Whether one that is idle does not rest yet. */
+bool rest_is_due(const worker *w);
+
 /* Memory for one connection, so that one can be woken up to be closed. */
 bool rest_init(worker *w);
 void rest_deinit(worker *w);

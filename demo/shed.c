@@ -201,7 +201,7 @@ void shed_settle(worker *w, bool busy)
         memory_trim(w->now_ms);
         s->rested = 0;
     }
-    if (busy || s->crest > count + SHED_CREST) gone++;
+    if (busy || s->crest > count + SHED_CREST || rest_is_due(w)) gone++;
     s->settle_at = gone > 0 ? w->now_ms + SHED_SETTLE_MS : 0;
 }
 

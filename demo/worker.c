@@ -241,6 +241,7 @@ void worker_publish(worker *w)
 {
     figures *f = &w->figures;
     const mm_filecache_stats *files = &w->cache.stats;
+    const mm_respcache_stats *responses = &w->responses.stats;
     mm_chunk_pool_stats chunks = mm_chunk_pool_get_stats(&w->chunks);
     mm_arena_stats arena;
     mm_pool_stats slab;
@@ -252,6 +253,11 @@ void worker_publish(worker *w)
     figures_set(f, FIGURE_FILES_NEGATIVE, (size_t)files->negative);
     figures_set(f, FIGURE_FILES_MISSES, (size_t)files->misses);
     figures_set(f, FIGURE_FILES_EVICTIONS, (size_t)files->evictions);
+    figures_set(f, FIGURE_RESPONSES_ENTRIES, responses->entries);
+    figures_set(f, FIGURE_RESPONSES_BYTES, responses->bytes);
+    figures_set(f, FIGURE_RESPONSES_HITS, (size_t)responses->hits);
+    figures_set(f, FIGURE_RESPONSES_MISSES, (size_t)responses->misses);
+    figures_set(f, FIGURE_RESPONSES_EVICTIONS, (size_t)responses->evictions);
     figures_set(f, FIGURE_CHUNKS, chunks.chunks);
     figures_set(f, FIGURE_CHUNK_MEMORY, chunks.memory);
     figures_set(f, FIGURE_CHUNK_CACHED, chunks.cached);
