@@ -299,6 +299,7 @@ static void begin_drain(worker *w)
         close(w->listeners[i].fd);
     }
     w->listener_count = 0;
+    w->paused = false; /* or its time would be over in each turn */
     w->draining = true;
     w->drain_until = w->now_ms + w->server->options->drain * INT64_C(1000);
     for (h = mm_slab_next(&w->conns, 0); h != 0; h = mm_slab_next(&w->conns, h))

@@ -106,6 +106,22 @@ class Ending(LifeTest):
                     connection.close()
                 self.assertEqual(server.wait(), 0)
 
+    def test_draining_at_the_limit_costs_no_processor_time(self):
+        """There are clients that wait in the kernel when the server begins to end."""
+        server = self.serve("--workers", 1, "--max-conns", 1)
+        download = self.download(server)
+        waiting = self.connect(server)
+        time.sleep(0.3)
+        server.send_signal()
+        wait_until(lambda: refuses(server.http_port), "listeners closed")
+        before = server.cpu()
+        time.sleep(1)
+        self.assertLess(server.cpu() - before, 0.5)
+        waiting.close()
+        self.assertEqual(download.read(LARGE), self.content)
+        download.close()
+        self.assertEqual(server.wait(), 0)
+
     def test_request_under_way_is_answered(self):
         server = self.serve()
         whole = request("/hello.txt")
