@@ -520,7 +520,7 @@ MM_API void mm_fd_budget_follow(mm_fd_budget *budget, mm_fd_use use, size_t *hel
    client stays in the queue of the listener, and poll says at once that there is something to
    accept, again and again. Of one thread, on no budget. */
 typedef struct mm_fd_spare {
-    int fd; /* of /dev/null; -1: it has yet to come back */
+    int fd; /* of /dev/null, as a rule; -1: it has yet to come back */
 } mm_fd_spare;
 
 MM_NODISCARD MM_API mm_status mm_fd_spare_init(mm_fd_spare *spare) MM_NONNULL_ALL;
@@ -2462,11 +2462,17 @@ MM_API void mm_fd_budget_follow(mm_fd_budget *budget, mm_fd_use use, size_t *hel
     mmi_fd_raise_peak(budget, mmi_atomic_add(&budget->taken, change) + change);
 }
 
+/* Where that file cannot be opened (in a chroot or sandbox, entered since), any descriptor will do
+   that needs no file. */
 static void mmi_fd_spare_open(mm_fd_spare *spare)
 {
     do {
         spare->fd = MM_SYS_OPEN("/dev/null", O_RDONLY | MMI_O_CLOEXEC, 0);
     } while (spare->fd < 0 && errno == EINTR);
+#if defined(__linux__) && defined(SYS_eventfd2)
+    if (spare->fd < 0 && (errno == EACCES || errno == ENOENT || errno == EPERM))
+        spare->fd = (int)syscall(SYS_eventfd2, 0, MMI_O_CLOEXEC);
+#endif
 }
 
 MM_API mm_status mm_fd_spare_init(mm_fd_spare *spare)
