@@ -90,7 +90,7 @@ static struct {
 
 static bool is_ssl(size_t size, const char *file)
 {
-    size_t length = strlen(file);
+    size_t length = file == NULL ? 0 : strlen(file); /* OpenSSL itself has some that say NULL */
     return length >= 9 && memcmp(file + length - 9, "ssl_lib.c", 9) == 0 &&
            mm_heap_good_size(size) - size > 256;
 }
