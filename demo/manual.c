@@ -49,9 +49,9 @@ static const char admin[] =
     "  or 503 while the server drains or is critically short of memory. --admin says who may see\n"
     "  that; others find what the folder has there. On this machine it is those who ask for\n"
     "  localhost or an address such as 127.0.0.1, in a request that no proxy has marked\n"
-    "  (X-Forwarded-For, Forwarded, Via and the like), and not through a Unix socket. A proxy on\n"
-    "  this machine that marks nothing and keeps no Host makes its clients look like it: use\n"
-    "  --admin off or --auth behind one. --auth is asked for here, too.\n";
+    "  (X-Forwarded-For, Forwarded, Via and the like), and not through a Unix socket. A proxy or\n"
+    "  tunnel on this machine that marks nothing makes its clients look like it: use --admin off\n"
+    "  or --auth behind one. --auth is asked for here, too.\n";
 
 static const char uploading[] =
     "\n"
