@@ -105,6 +105,17 @@ static bool is_foreign(const http_request *request)
            !mm_slice_equal_nocase(text_from(origin->value, at), request->host);
 }
 
+bool admin_knows(const admin *a, const char *from)
+{
+    unsigned char address[16];
+    size_t i;
+    if (a->everybody) return true;
+    if (value_address(from, address) == 0) return false;
+    for (i = 0; i < a->net_count; i++)
+        if (is_in(address, &a->nets[i])) return true;
+    return a->loopback && is_loopback(address);
+}
+
 bool admin_admits(const admin *a, const char *from, const http_request *request)
 {
     unsigned char address[16];

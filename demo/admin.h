@@ -35,6 +35,9 @@ typedef struct admin {
 void admin_init(admin *a, const options *o);
 void admin_deinit(admin *a);
 
+/* Whether a client of that address, as text, may see it if the request is such a one. */
+bool admin_knows(const admin *a, const char *from);
+
 /* Whether the client of that address, as text, with that request may see it. From this machine no
    more than those who say in the request that they mean this machine, and who do not speak for
    somebody else: a proxy's clients are not here, nor are the scripts of a site whose name has been

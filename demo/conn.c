@@ -25,6 +25,7 @@
 enum {
     CONN_SHARE = 256 * 1024, /* bytes written before the others get their turn */
     CONN_TURNS = 32,          /* steps of one connection before the others get their turn */
+    CONN_HEAR_MS = 250,       /* between two clients that are let in at critical pressure */
     CONN_LINGER_MAX = 1 << 21 /* bytes dropped while lingering: more is not an honest client */
 };
 
@@ -83,6 +84,16 @@ static void turn_away(conn *c)
     else conn_run(c);
 }
 
+/* Now and then one may say first what is asked for, or nobody could look inside at this level: see
+   is_watched. */
+static bool is_heard(const conn *c)
+{
+    worker *w = c->worker;
+    if (w->now_ms < w->shed.hear_at || !admin_knows(&w->server->admin, c->peer_text)) return false;
+    w->shed.hear_at = w->now_ms + CONN_HEAR_MS;
+    return true;
+}
+
 void conn_open(worker *w, int fd, const listener *from, const struct sockaddr_storage *address)
 {
     int on = 1;
@@ -112,7 +123,7 @@ void conn_open(worker *w, int fd, const listener *from, const struct sockaddr_st
     c->shown = (uint8_t)figure_of(c);
     figures_add(&w->figures, c->shown, 1);
     figures_add(&w->figures, FIGURE_ACCEPTED, 1);
-    if (c->state == CONN_HEAD && shed_is_critical(w)) turn_away(c);
+    if (c->state == CONN_HEAD && shed_is_critical(w) && !is_heard(c)) turn_away(c);
 }
 
 static void count_handshake(conn *c, bool done)

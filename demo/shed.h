@@ -19,6 +19,7 @@ typedef struct shed {
     mm_pressure_action actions[3]; /* for each level */
     int64_t step_at;   /* when what a level does is done again, if it holds; milliseconds */
     int64_t cut_at;    /* when others are cut off */
+    int64_t hear_at;   /* at critical: when the next one who may look inside is let in */
     size_t crest;      /* most connections since memory was last given back */
     size_t rested;     /* connections that have begun to rest since then */
     int64_t settle_at; /* when to look for memory that nobody needs; 0: never */
