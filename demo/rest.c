@@ -31,7 +31,7 @@ static void free_block(worker *w, conn *c)
 static void move(conn *from, conn *to)
 {
     worker *w = from->worker;
-    void **entry = mm_slab_get(&w->conns, from->handle);
+    conn **entry = mm_slab_get(&w->conns, from->handle);
     memcpy(to, from, REST_SIZE);
     *entry = to;
     if (to->timer == TIMER_NONE) return;
