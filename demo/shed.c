@@ -183,15 +183,17 @@ void shed_settle(worker *w, bool busy)
 {
     shed *s = &w->shed;
     size_t count = mm_slab_count(&w->conns), gone;
+    bool many_gone;
     if (count > s->crest) s->crest = count;
-    if (s->settle_at == 0 && busy) s->settle_at = w->now_ms + SHED_SETTLE_MS;
+    many_gone = s->crest >= SHED_CREST && count <= s->crest / 2;
+    if (s->settle_at == 0 && (busy || many_gone)) s->settle_at = w->now_ms + SHED_SETTLE_MS;
     s->steps = SHED_EVENTS;
     shed_update(w);
     if (s->settle_at == 0 || w->now_ms < s->settle_at) return;
     s->rested += rest_idle(w, SHED_SETTLE_MS);
     gone = mm_chunk_pool_decay(&w->chunks);
     gone += mm_tier_maintain(&w->tier, 0);
-    if (s->crest >= SHED_CREST && count <= s->crest / 2) {
+    if (many_gone) {
         mm_chunk_pool_trim(&w->chunks, 0);
         mm_tier_trim(&w->tier, 0);
         s->rested = SIZE_MAX;
@@ -201,7 +203,7 @@ void shed_settle(worker *w, bool busy)
         memory_trim(w->now_ms);
         s->rested = 0;
     }
-    if (busy || s->crest > count + SHED_CREST || rest_is_due(w)) gone++;
+    if (busy || rest_is_due(w)) gone++;
     s->settle_at = gone > 0 ? w->now_ms + SHED_SETTLE_MS : 0;
 }
 
