@@ -998,7 +998,8 @@ typedef struct mmi_heap_span {
     char *start;                       /* the first granule */
     uint64_t free;                     /* a bit for each free granule */
     uint64_t dirty;                    /* a bit for each that was used since it was last zero */
-    size_t large;                      /* 1: huge pages were asked for; atomic */
+    size_t large;                      /* 1: asks for huge pages; 2: did, and what was never used
+                                          may be in memory; atomic */
     size_t longest;                    /* longest run of free granules; the bin it lies in */
     struct mmi_heap_span *prev, *next; /* all spans; next also chains spare records */
     struct mmi_heap_span *bin_prev, *bin_next;
@@ -1965,8 +1966,8 @@ static size_t mmi_heap_limit_fall(size_t limit, size_t base, size_t high)
    system would fill what went with them again. */
 static void mmi_heap_span_shrink(mmi_heap_span *span)
 {
-    if (span == NULL || mmi_heap_peek(&span->large) == 0) return;
-    mmi_heap_poke(&span->large, (size_t)0);
+    if (span == NULL || mmi_heap_peek(&span->large) != 1) return;
+    mmi_heap_poke(&span->large, (size_t)2);
     MM_SYS_LARGE(span->start, MMI_HEAP_SPAN_SIZE, false);
 }
 
@@ -1981,7 +1982,7 @@ static size_t mmi_heap_span_purge(mmi_heap_span *span, size_t keep_empty)
         mmi_heap_span_release(span);
         return bytes;
     }
-    if (idle != 0 && mmi_heap_peek(&span->large) != 0) idle = span->free;
+    if (mmi_heap_peek(&span->large) != 0) idle = span->free;
     mmi_heap_span_shrink(span);
     while (idle != 0) {
         size_t first = mmi_heap_lowest(idle), length = 1;
@@ -1998,6 +1999,7 @@ static size_t mmi_heap_span_purge(mmi_heap_span *span, size_t keep_empty)
         mmi_heap_idle_less(dirty);
         mmi_heap_returned(dirty);
     }
+    mmi_heap_poke(&span->large, (size_t)0);
     return bytes;
 }
 

@@ -1705,6 +1705,37 @@ TEST(huge_pages_are_asked_for)
     CHECK_QUIET();
 }
 
+/* What a huge page filled of a span and nobody ever used goes back as well, even if a page of
+ * blocks in the span was the first of which something did. */
+TEST(huge_pages_leave_nothing_that_was_never_used)
+{
+    mmi_heap_span *span;
+    char *last;
+    mm_heap_free(mm_heap_alloc(1)); /* the heap has begun */
+    mm_heap_trim();
+    system_large = 1;
+    mmi_heap_lock();
+    span = mmi_heap_span_new();
+    system_large = 0;
+    EXPECT(span != NULL);
+    CHECK_EQ(mmi_heap_peek(&span->large), 1);
+    last = span->start + MMI_HEAP_SPAN_SIZE - MMI_HEAP_GRANULE;
+    MM_TRACK_UNPOISON(last, MMI_HEAP_GRANULE);
+    last[0] = 1; /* as the system does, but with zeros */
+    mmi_heap_span_shrink(span);
+    (void)mmi_heap_span_purge(span, SIZE_MAX);
+    if (PAGES_GO_BACK) {
+        CHECK_EQ(last[0], 0);
+        CHECK_EQ(mmi_heap_peek(&span->large), 0);
+    }
+    last[0] = 0;
+    MM_TRACK_POISON(last, MMI_HEAP_GRANULE);
+    mmi_heap_unlock();
+    mm_heap_trim();
+    CHECK_EQ(stats_now().spans, 0);
+    CHECK_QUIET();
+}
+
 /* Blocks above 4 MiB are zeroed by what is in memory of them. */
 TEST(wiping_leaves_nothing)
 {
@@ -1840,6 +1871,7 @@ TEST_MAIN(TESTS_OF_GNU T(classes_cover_all_sizes), T(blocks_are_told_from_what_l
           T(alignments_on_a_fragmented_heap), T(chunks_of_ended_threads_are_adopted),
           T(freed_mappings_are_used_again), T(kept_mappings_are_bounded),
           T(limit_follows_what_is_needed_again), T(idle_chunks_are_let_go_of),
-          T(huge_pages_are_asked_for), T(wiping_leaves_nothing),
+          T(huge_pages_are_asked_for),
+          T(huge_pages_leave_nothing_that_was_never_used), T(wiping_leaves_nothing),
           T(works_where_nothing_can_be_let_go_of), T(stats_tell_what_is_held),
           T(empty_spans_go_back))
