@@ -1072,6 +1072,8 @@ typedef struct mmi_heap_cache {
     uint64_t ticked;
     size_t until_tick;                 /* chunks to be freed before the clock is read again */
     bool home;                         /* on the shelf: all but what is in remote is home */
+    const char *damage;                /* what is still to be told, NULL: nothing; see found */
+    const void *damaged;               /* of which block */
     struct mmi_heap_cache *next;       /* all caches, under the lock */
     struct mmi_heap_cache *shelf_next; /* under the lock */
 #if MMI_HEAP_DELAYED
@@ -1109,8 +1111,6 @@ struct mm_heap {
     struct mm_heap *spare_next;
     size_t number; /* how many records there were before; fixed */
     bool unshared;
-    const char *damage;  /* what mmi_heap_leave is to tell, NULL: nothing; under the heap's lock */
-    const void *damaged; /* of which block; likewise */
     char name[32];
 #ifdef MM_HEAP_DEBUG
     struct mmi_heap_trace *traces; /* of its blocks, live or held; under the page heap's lock */
@@ -1140,6 +1140,7 @@ typedef struct mmi_heap_central {
     size_t idle_limit; /* how much more than the base may be idle, see mmi_heap_regret */
     size_t purged;     /* bytes given back lately because of the limit */
     size_t walkers;    /* while there are any, no span is unmapped, nothing leaves quarantine */
+    size_t walking;    /* those of the process, during which other threads are elsewhere */
     uint64_t ticked;
     size_t until_tick;
     mmi_heap_span *purge_at; /* the span to look at next, NULL: the first */
@@ -1363,17 +1364,27 @@ static void mmi_heap_after_fork(void)
 }
 #endif
 
-/* A list of a cache was damaged. The handler may never return, so what is found in a first-class
-   heap, whose lock is held, is told when it is let go of. */
+/* A list of a cache was damaged. The handler may never return, so it is told when nothing is left
+   half done: for a first-class heap when its lock is let go of, for a cache from the shelf, which
+   others could not have any more, when it lies there again, and when a walk of the process ends. */
 static MM_COLD void mmi_heap_found(mmi_heap_cache *cache, const char *message, const void *block)
 {
-    mm_heap *heap = cache->heap;
-    if (heap == NULL) {
+    if (cache == mmi_heap_mine && mmi_heap_here.walking == 0) {
         mmi_heap_misuse(message, block);
     } else {
-        heap->damage = message;
-        heap->damaged = block;
+        cache->damage = message;
+        cache->damaged = block;
     }
+}
+
+/* What is still to be told of a cache, NULL: nothing. From now on it is not any more. */
+static const char *mmi_heap_untold(mmi_heap_cache *cache, const void **block)
+{
+    const char *damage = cache->damage;
+    if (MM_LIKELY(damage == NULL)) return NULL;
+    *block = cache->damaged;
+    cache->damage = NULL;
+    return damage;
 }
 
 static MM_COLD void mmi_heap_written_to(mmi_heap_cache *cache, const void *block)
@@ -1384,11 +1395,10 @@ static MM_COLD void mmi_heap_written_to(mmi_heap_cache *cache, const void *block
 /* Lets go of the lock of a heap in which something may have been found. */
 static void mmi_heap_leave(mm_heap *heap)
 {
-    const char *damage = heap == NULL ? NULL : heap->damage;
-    const void *damaged = damage == NULL ? NULL : heap->damaged;
-    if (damage != NULL) heap->damage = NULL;
+    const void *block = NULL;
+    const char *damage = heap == NULL ? NULL : mmi_heap_untold(&heap->cache, &block);
     mmi_heap_unlock_of(heap);
-    if (MM_UNLIKELY(damage != NULL)) mmi_heap_misuse(damage, damaged);
+    if (MM_UNLIKELY(damage != NULL)) mmi_heap_misuse(damage, block);
 }
 
 #ifndef MM_SYS_MMAP
@@ -3830,12 +3840,15 @@ static mmi_heap_cache *mmi_heap_shelf_take(bool make)
 static void mmi_heap_shelf_put(mmi_heap_cache *cache)
 {
     mmi_heap_central *h = &mmi_heap_here;
+    const void *block = NULL;
+    const char *damage = mmi_heap_untold(cache, &block);
     mmi_heap_lock();
     cache->shelf_next = NULL;
     if (h->shelf == NULL) h->shelf = cache;
     else h->shelf_last->shelf_next = cache;
     h->shelf_last = cache;
     mmi_heap_unlock();
+    if (damage != NULL) mmi_heap_misuse(damage, block);
 }
 
 /* Puts back what was borrowed, and has perhaps blocks in its lists now. */
@@ -6791,17 +6804,24 @@ static bool mmi_heap_walk_process(const mmi_heap_walker *walker)
 }
 
 /* While there are any walkers, no span is unmapped, and nothing leaves quarantine. */
-static void mmi_heap_walkers_add(size_t number)
+static void mmi_heap_walkers_add(const mm_heap *heap, size_t number)
 {
     mmi_heap_lock();
     mmi_heap_here.walkers += number;
+    if (heap == NULL) mmi_heap_here.walking += number;
     mmi_heap_unlock();
 }
 
-/* Tells what was found in any heap. */
+/* Tells what was found in any cache or heap. */
 static void mmi_heap_leave_all(void)
 {
     mm_heap *heap = (mm_heap *)mmi_atomic_load(&mmi_heap_here.heaps);
+    mmi_heap_cache *cache = mmi_heap_here.caches;
+    for (; cache != NULL; cache = cache->next) {
+        const void *block = NULL;
+        const char *damage = mmi_heap_untold(cache, &block);
+        if (damage != NULL) mmi_heap_misuse(damage, block);
+    }
     for (; heap != NULL; heap = heap->next) {
         mmi_heap_lock_of(heap);
         mmi_heap_leave(heap);
@@ -6816,11 +6836,11 @@ MM_API bool mm_heap_walk(mm_heap *heap, mm_heap_visitor visit, void *user_data)
     walker.user_data = user_data;
     mmi_heap_start();
     mmi_heap_lock_of(heap);
-    mmi_heap_walkers_add(1);
+    mmi_heap_walkers_add(heap, 1);
     done = heap == NULL ? mmi_heap_walk_process(&walker) : mmi_heap_walk_heap(&walker, heap);
-    mmi_heap_walkers_add(SIZE_MAX); /* one less */
+    mmi_heap_walkers_add(heap, SIZE_MAX); /* one less */
     mmi_heap_leave(heap);
-    if (heap == NULL) mmi_heap_leave_all();
+    if (heap == NULL && mmi_heap_here.walking == 0) mmi_heap_leave_all();
     return done;
 }
 

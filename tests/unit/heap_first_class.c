@@ -1121,6 +1121,45 @@ TEST(child_of_a_fork_has_the_heap)
 #define TESTS_OF_FORK
 #endif
 
+/* What the handler is told of while a cache is off the shelf, or all are walked, and it leaves. */
+static bool damage_is_found(const mm_heap_block *block, void *user_data)
+{
+    (void)user_data;
+    mmi_heap_found(mmi_heap_mine, "test", block->ptr);
+    return fatals == 0;
+}
+
+TEST(handler_that_leaves_takes_nothing_along)
+{
+    void *block = mm_heap_alloc(10);
+    mmi_heap_cache *cache;
+    jmp_buf back;
+    CHECK(block != NULL);
+    fatal_leave = &back;
+    if (setjmp(back) == 0) {
+        CHECK(mm_heap_walk(NULL, damage_is_found, NULL));
+    } else {
+        CHECK_EQ(fatals, 1);
+    }
+    CHECK_EQ(fatals, 1);
+    CHECK_EQ(mmi_heap_here.walkers, 0);
+    CHECK_EQ(mmi_heap_here.walking, 0);
+    if (setjmp(back) == 0) {
+        cache = mmi_heap_shelf_take(true);
+        EXPECT(cache != NULL);
+        mmi_heap_found(cache, "test", block);
+        CHECK_EQ(fatals, 1);
+        mmi_heap_shelf_put(cache);
+        CHECK(false);
+    }
+    CHECK_EQ(fatals, 2);
+    CHECK(mmi_heap_here.shelf_last != NULL && mmi_heap_here.shelf_last->damage == NULL);
+    fatal_leave = NULL;
+    fatals = 0;
+    mm_heap_free(block);
+    CHECK_GONE();
+}
+
 TEST_MAIN(T(heap_lives_and_goes_at_once), T(null_is_the_heap_of_the_process),
           T(every_function_works_in_a_heap), T(impossible_sizes_are_refused),
           T(heap_is_an_allocator), T(reset_keeps_the_memory), T(calloc_is_zero_after_reset),
@@ -1128,6 +1167,7 @@ TEST_MAIN(T(heap_lives_and_goes_at_once), T(null_is_the_heap_of_the_process),
           T(limit_of_a_heap_is_kept), T(limit_stops_growth_but_no_other_heap), T(misuse_is_found),
           TESTS_OF_SECURE T(model_over_several_heaps), T(visitor_can_stop),
           T(walk_finds_what_other_threads_have), T(blocks_are_freed_during_a_walk),
-          T(stats_of_a_heap), TESTS_OF_PAGES T(stats_are_written), T(threads_share_a_heap),
+          T(handler_that_leaves_takes_nothing_along), T(stats_of_a_heap),
+          TESTS_OF_PAGES T(stats_are_written), T(threads_share_a_heap),
           T(threads_free_into_anothers_heap), T(no_block_is_on_its_way_to_a_destroyed_heap),
           T(threads_create_and_destroy), TESTS_OF_FORK T(every_mapping_fails))
