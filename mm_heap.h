@@ -249,8 +249,9 @@ ERRORS
     A foreign pointer: MM_HEAP_FATAL. Foreign are pointers that the page map does not know, those
     to free pages included. A pointer into the middle of a block, a second free: the same under
     MM_HEAP_SECURE and MM_HEAP_DEBUG; without them always for blocks above 32 KiB, for smaller ones
-    where it costs nothing to see: the block that was freed last, and one that another thread freed
-    and that has not come home yet, or has but in a list that a second free joined with others.
+    where it costs nothing to see: the block that was freed last, and one that is on its way home
+    from another thread, if again the thread that frees it is not its owner; if it is, when that
+    joined the list on which the block travels with another.
 
 LICENSE
     See the end of this file.
