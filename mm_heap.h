@@ -681,8 +681,9 @@ typedef bool (*mm_heap_visitor)(const mm_heap_block *block, void *user_data);
    One heap: as any use of it; what other threads free meanwhile may be visited. The process: all
    other threads must be outside of all heaps until it returns, as it looks into their caches.
    The visitor may read the block, and allocate from the process's heap and free what it so got, as
-   printing does; such blocks are visited or not. It may not free other blocks, fork, trim, or call
-   a function that takes a heap of one's own: there may be a lock for both. */
+   printing does; such blocks are visited or not. It may not free other blocks, fork, trim, leave by
+   longjmp (nor may the handler of a misuse of its own), or call a function that takes a heap of
+   one's own: there may be a lock for both. */
 MM_NONNULL(2) MM_API bool mm_heap_walk(mm_heap *heap, mm_heap_visitor visit, void *user_data);
 
 /* Takes the next size bytes of a report; anything but OK ends it. */
