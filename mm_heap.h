@@ -941,6 +941,14 @@ extern "C" {
 #ifndef MMI_HEAP_GUARDED
 #define MMI_HEAP_GUARDED MMI_HEAP_CHECKED /* pages around each mapping cannot be touched */
 #endif
+#ifndef MMI_HEAP_SEALED /* a mark lies behind what was asked for; MM_HEAP_DEBUG has guards there */
+#ifdef MM_HEAP_DEBUG
+#define MMI_HEAP_SEALED 0
+#else
+#define MMI_HEAP_SEALED MMI_HEAP_CHECKED
+#endif
+#endif
+#define MMI_HEAP_SEAL (MMI_HEAP_SEALED ? sizeof(uint64_t) : (size_t)0) /* bytes at a block's end */
 #define MMI_HEAP_FENCE (MMI_HEAP_GUARDED ? MMI_HEAP_GRANULE : (size_t)0)
 #define MMI_HEAP_DELAY 32                    /* places for blocks of a class that wait, */
 #define MMI_HEAP_DELAY_BYTES ((size_t)65536) /* fewer if they exceed this together */
@@ -1013,6 +1021,9 @@ typedef struct mmi_heap_huge {
     mmi_heap_mapping mapping;
     size_t room;          /* bytes from page.start that can be used */
     struct mm_heap *heap; /* whose block it is; NULL: the process's, or none */
+#if MMI_HEAP_SEALED
+    size_t asked; /* bytes of the live block that are the program's */
+#endif
     struct mmi_heap_huge *region_prev, *region_next; /* while it is an area */
 } mmi_heap_huge;
 
@@ -1193,6 +1204,11 @@ static MM_COLD void mmi_heap_misuse(const char *message, const void *ptr)
 static MM_COLD void mmi_heap_freed_twice(const void *ptr)
 {
     mmi_heap_misuse("mm_heap: block freed twice", ptr);
+}
+
+static MM_COLD void mmi_heap_overflown(const void *ptr)
+{
+    mmi_heap_misuse("mm_heap: block written to beyond its end", ptr);
 }
 
 /* So many bytes were given back to the system. */
@@ -2165,6 +2181,108 @@ static void mmi_heap_disown(mm_heap *heap, mmi_heap_page *page)
     mmi_heap_poke(&heap->held, mmi_heap_peek(&heap->held) - page->granules * MMI_HEAP_GRANULE);
 }
 
+// >>seals
+
+/* Under MM_HEAP_SECURE a block ends in a word that tells how many of its bytes were not asked for,
+   this word included, and right behind what was asked for lie up to 8 bytes more, as there is room:
+   both under a key of the block's address. A huge block has the size in its record, so that of its
+   last pages only the one is touched where the program's bytes end. A size that goes through the
+   functions between the interface and this has the word included. */
+
+/* A size that is asked for, with what the heap needs behind it; more than there can be stays so. */
+static inline size_t mmi_heap_whole(size_t size)
+{
+    return size > SIZE_MAX - MMI_HEAP_SEAL ? SIZE_MAX : size + MMI_HEAP_SEAL;
+}
+
+/* Odd, and such that a word in which any one byte was changed never tells a size: it differs by
+   more than 2^52 from the right one. */
+#define MMI_HEAP_SEAL_CODE ((uint64_t)0xbf58476d1ce4e5b9)
+#define MMI_HEAP_SEAL_DECODE ((uint64_t)0x96de1b173f119089) /* the inverse, modulo 2^64 */
+
+/* Who learns one cannot compute the secret. No byte of behind is 0, and so with the first of a word
+   that stands right behind what was asked for: strings are what is too long by one byte most. */
+static inline uint64_t mmi_heap_seal_key(const void *ptr)
+{
+    uint64_t place = (uint64_t)(uintptr_t)ptr ^ mmi_heap_here.secret;
+    uint64_t mixed = place * 0x94d049bb133111ebu;
+    mixed = (mixed ^ mixed >> 32) * 0x9e3779b97f4a7c15u;
+    return (place ^ mixed ^ mixed >> 29) | 0x0100000000000001u;
+}
+
+static inline uint64_t mmi_heap_seal_behind(uint64_t key)
+{
+    return key | 0x0101010101010101u;
+}
+
+/* Seals a block of room bytes, of which so many were asked for. */
+static inline void mmi_heap_seal_room(char *block, size_t room, size_t asked)
+{
+    uint64_t key = mmi_heap_seal_key(block), behind = mmi_heap_seal_behind(key);
+    uint64_t end = key ^ (uint64_t)(room - asked) * MMI_HEAP_SEAL_CODE;
+    MM_MEMCPY(block + asked, &behind, sizeof(behind));
+    MM_MEMCPY(block + room - sizeof(end), &end, sizeof(end)); /* perhaps over some of the former */
+}
+
+/* Whether Valgrind knows that the block was freed, which the walker of a heap of one's own does
+   not while other threads free. */
+static inline bool mmi_heap_seal_hidden(const char *block, size_t room)
+{
+#if defined(MM_VALGRIND) && defined(VALGRIND_GET_VBITS)
+    unsigned char bits;
+    return VALGRIND_GET_VBITS(block + room - 1, &bits, 1) == 3;
+#else
+    (void)block, (void)room;
+    return false;
+#endif
+}
+
+#if defined(MMI_ASAN) && (defined(__GNUC__) || defined(__clang__)) /* which is not to see the same */
+#define MMI_HEAP_SEAL_LOOK static MM_UNUSED __attribute__((noinline, no_sanitize_address))
+#else
+#define MMI_HEAP_SEAL_LOOK static inline
+#endif
+
+/* What was asked for of a sealed block; false: it was written to behind that. */
+MMI_HEAP_SEAL_LOOK bool mmi_heap_seal_read(const char *block, size_t room, size_t *asked)
+{
+    static const unsigned char bytes[2 * sizeof(uint64_t)] = {255, 255, 255, 255,
+                                                              255, 255, 255, 255};
+    uint64_t key = mmi_heap_seal_key(block), end, behind, mask;
+    size_t gap;
+    MM_MEMCPY(&end, block + room - sizeof(end), sizeof(end));
+    end = (end ^ key) * MMI_HEAP_SEAL_DECODE;
+    if (MM_UNLIKELY(end < sizeof(end) || end > room)) return false;
+    *asked = room - (size_t)end;
+    gap = (size_t)end - sizeof(end);
+    if (gap > sizeof(behind)) gap = sizeof(behind);
+    MM_MEMCPY(&behind, block + *asked, sizeof(behind));
+    MM_MEMCPY(&mask, bytes + sizeof(behind) - gap, sizeof(mask));
+    return MM_LIKELY(((behind ^ mmi_heap_seal_behind(key)) & mask) == 0);
+}
+
+/* What is asked for a huge block stands in its record: apart, and of any size. */
+static void mmi_heap_seal_huge(mmi_heap_page *page, size_t asked)
+{
+    uint64_t behind = mmi_heap_seal_behind(mmi_heap_seal_key(page->start));
+#if MMI_HEAP_SEALED
+    ((mmi_heap_huge *)(void *)page)->asked = asked;
+#endif
+    MM_MEMCPY(page->start + asked, &behind, sizeof(behind));
+}
+
+static bool mmi_heap_seal_read_huge(const mmi_heap_page *page, size_t *asked)
+{
+    uint64_t behind;
+#if MMI_HEAP_SEALED
+    *asked = ((const mmi_heap_huge *)(const void *)page)->asked;
+#else
+    *asked = page->block_size - sizeof(behind);
+#endif
+    MM_MEMCPY(&behind, page->start + *asked, sizeof(behind));
+    return behind == mmi_heap_seal_behind(mmi_heap_seal_key(page->start));
+}
+
 // >>huge
 
 /* A block above MM_HEAP_HUGE is a mapping. Freed ones are kept for a while, for it is the first
@@ -2316,13 +2434,16 @@ static void mmi_heap_huge_keep(mmi_heap_huge *huge)
 static void mmi_heap_huge_free(void *ptr)
 {
     mmi_heap_page *page;
-    bool ours;
+    bool ours, sound;
+    size_t asked;
     mmi_heap_lock();
     page = mmi_heap_page_at(ptr); /* again: another thread may just have freed it, too */
     ours = page != NULL && page->index == MMI_HEAP_DIRECT && page->start == (char *)ptr;
-    if (ours) mmi_heap_huge_keep((mmi_heap_huge *)(void *)page);
+    sound = !MMI_HEAP_SEALED || !ours || mmi_heap_seal_read_huge(page, &asked);
+    if (ours && sound) mmi_heap_huge_keep((mmi_heap_huge *)(void *)page);
     mmi_heap_unlock();
     if (!ours) mmi_heap_misuse("mm_heap: not the start of a live block", ptr);
+    else if (!sound) mmi_heap_overflown(ptr);
 }
 
 static size_t mmi_heap_huge_size(size_t size)
@@ -2671,6 +2792,34 @@ static inline size_t mmi_heap_block_size(const mmi_heap_page *page, const void *
 {
     if (MM_LIKELY(page->index != MMI_HEAP_AREA)) return page->block_size;
     return mmi_heap_chunk_size(mmi_heap_chunk_of(ptr)) - MMI_HEAP_CHUNK_HEADER;
+}
+
+/* Makes asked what was asked for of a live block, wherever it lies. */
+static void mmi_heap_seal(void *ptr, size_t asked)
+{
+    mmi_heap_page *page = mmi_heap_page_at(ptr);
+    if (page->index == MMI_HEAP_DIRECT) mmi_heap_seal_huge(page, asked);
+    else mmi_heap_seal_room((char *)ptr, mmi_heap_block_size(page, ptr), asked);
+}
+
+/* What was asked for of a live block; false: it was written to behind that. */
+static inline bool mmi_heap_asked(const mmi_heap_page *page, const void *ptr, size_t *asked)
+{
+    if (MM_UNLIKELY(page->index == MMI_HEAP_DIRECT)) return mmi_heap_seal_read_huge(page, asked);
+    return mmi_heap_seal_read((const char *)ptr, mmi_heap_block_size(page, ptr), asked);
+}
+
+/* Seals a new block of a class; larger ones were sealed where they were made. whole: from
+   mmi_heap_whole. */
+static inline void *mmi_heap_sealed(void *ptr, size_t whole)
+{
+    mmi_heap_page *page;
+    if (!MMI_HEAP_SEALED || MM_UNLIKELY(ptr == NULL)) return ptr;
+    page = mmi_heap_page_at(ptr);
+    if (MM_LIKELY(page->index < MMI_HEAP_CLASSES)) {
+        mmi_heap_seal_room((char *)ptr, page->block_size, whole - MMI_HEAP_SEAL);
+    }
+    return ptr;
 }
 
 static inline size_t mmi_heap_bin_of(size_t size)
@@ -4103,10 +4252,16 @@ static void *mmi_heap_chunk_alloc(mmi_heap_cache *cache, size_t size, size_t ali
 {
     size_t need = mmi_heap_chunk_need(size), extra = 0;
     mmi_heap_chunk *chunk;
+    char *block;
     if (alignment > MMI_HEAP_CHUNK_UNIT) extra = alignment + MMI_HEAP_CHUNK_MIN;
     chunk = mmi_heap_chunk_get(cache, need + extra);
     if (chunk != NULL && extra != 0) chunk = mmi_heap_chunk_align(cache, chunk, alignment);
-    return chunk == NULL ? NULL : mmi_heap_chunk_give(cache, chunk, need, zero);
+    block = chunk == NULL ? NULL : (char *)mmi_heap_chunk_give(cache, chunk, need, zero);
+    if (MMI_HEAP_SEALED && block != NULL) {
+        mmi_heap_seal_room(block, mmi_heap_chunk_size(chunk) - MMI_HEAP_CHUNK_HEADER,
+                           size - MMI_HEAP_SEAL);
+    }
+    return block;
 }
 
 static void *mmi_heap_alloc_chunk(size_t size, size_t alignment, bool *zero)
@@ -4126,7 +4281,7 @@ static void *mmi_heap_alloc_chunk(size_t size, size_t alignment, bool *zero)
 /* What has no class, or NULL. *zero: the block is zero. The lock of the heap is held. */
 static void *mmi_heap_large_in(mm_heap *heap, size_t size, size_t alignment, bool *zero)
 {
-    size_t slack = alignment + MMI_HEAP_SPAN_SIZE;
+    size_t slack = alignment + MMI_HEAP_SPAN_SIZE, asked = size - MMI_HEAP_SEAL;
     void *ptr = NULL;
     if (alignment > PTRDIFF_MAX / 2 || size > PTRDIFF_MAX - slack) return NULL;
     mmi_heap_start();
@@ -4139,6 +4294,7 @@ static void *mmi_heap_large_in(mm_heap *heap, size_t size, size_t alignment, boo
         size = mmi_heap_huge_size(size + (size == 0));
         if (!mmi_heap_may_take(heap, size)) mmi_heap_collect(&heap->cache);
         ptr = mmi_heap_alloc_huge(heap, size, alignment, zero);
+        if (MMI_HEAP_SEALED && ptr != NULL) mmi_heap_seal(ptr, asked);
     }
     return ptr;
 }
@@ -4151,16 +4307,21 @@ static MMI_HEAP_NOINLINE void *mmi_heap_alloc_large(size_t size, size_t alignmen
 
 // >>free
 
-/* Whether a block of a class may be freed; says so if not. */
+/* Whether a block of a class, or a chunk, may be freed; says so if not. */
 static bool mmi_heap_may_free(mmi_heap_page *page, mmi_heap_block *block)
 {
+    size_t asked;
     if (MM_UNLIKELY(!mmi_heap_is_live(page, block))) {
         mmi_heap_misuse("mm_heap: not the start of a block", block);
         return false;
     }
     if (!MMI_HEAP_CHECKED) return true;
     mmi_heap_block_open(block);
-    if (MM_LIKELY(block->key != mmi_heap_mark_of(page, block))) return true;
+    if (MM_LIKELY(block->key != mmi_heap_mark_of(page, block))) {
+        if (!MMI_HEAP_SEALED || MM_LIKELY(mmi_heap_asked(page, block, &asked))) return true;
+        mmi_heap_overflown(block);
+        return false;
+    }
     MM_TRACK_POISON(block, sizeof(*block));
     mmi_heap_freed_twice(block);
     return false;
@@ -4237,8 +4398,13 @@ static void mmi_heap_raw_free_in(mm_heap *heap, void *ptr);
 MMI_HEAP_API void *mm_heap_alloc(size_t size)
 {
     bool zero;
-    if (MM_LIKELY(size <= MMI_HEAP_TABLE_MAX)) return mmi_heap_alloc_class(mmi_heap_class_of(size));
-    if (MM_LIKELY(mmi_heap_has_class(size))) return mmi_heap_alloc_class(mmi_heap_class_log(size));
+    size = mmi_heap_whole(size);
+    if (MM_LIKELY(size <= MMI_HEAP_TABLE_MAX)) {
+        return mmi_heap_sealed(mmi_heap_alloc_class(mmi_heap_class_of(size)), size);
+    }
+    if (MM_LIKELY(mmi_heap_has_class(size))) {
+        return mmi_heap_sealed(mmi_heap_alloc_class(mmi_heap_class_log(size)), size);
+    }
     return mmi_heap_alloc_large(size, MMI_HEAP_ALIGN, &zero);
 }
 
@@ -4317,14 +4483,15 @@ static void *mmi_heap_zeroed(void *ptr, size_t size, bool zero)
 
 MMI_HEAP_API void *mm_heap_calloc(size_t count, size_t size)
 {
-    size_t total;
+    size_t total, whole;
     bool zero = false;
     void *ptr;
     if (!mm_size_mul(count, size, &total)) return mmi_heap_refuse(ENOMEM);
-    if (MM_LIKELY(mmi_heap_has_class(total))) {
-        ptr = mmi_heap_alloc_class(mmi_heap_class_of(total));
+    whole = mmi_heap_whole(total);
+    if (MM_LIKELY(mmi_heap_has_class(whole))) {
+        ptr = mmi_heap_sealed(mmi_heap_alloc_class(mmi_heap_class_of(whole)), whole);
     } else {
-        ptr = mmi_heap_alloc_large(total, MMI_HEAP_ALIGN, &zero);
+        ptr = mmi_heap_alloc_large(whole, MMI_HEAP_ALIGN, &zero);
     }
     if (ptr == NULL) return NULL;
     if (!zero && total < MMI_HEAP_WIPE_MIN) return memset(ptr, 0, total);
@@ -4385,27 +4552,51 @@ static bool mmi_heap_is_freed(const mmi_heap_page *page, const void *ptr)
 #endif
 }
 
+/* What a live block was asked for, or its size where that is not known; false, and told: it was
+   freed, or written to beyond its end. */
+static bool mmi_heap_may_use(const mmi_heap_page *page, const void *ptr, size_t *usable)
+{
+    *usable = mmi_heap_block_size(page, ptr);
+    if (MMI_HEAP_CHECKED && mmi_heap_is_freed(page, ptr)) {
+        mmi_heap_misuse("mm_heap: block used after it was freed", ptr);
+        return false;
+    }
+    if (!MMI_HEAP_SEALED || mmi_heap_asked(page, ptr, usable)) return true;
+    mmi_heap_overflown(ptr);
+    return false;
+}
+
+/* There is no memory to move to: ptr, if it has room for the size as it is. */
+static void *mmi_heap_remains(mm_heap *heap, void *ptr, size_t whole, size_t room)
+{
+    if (whole > room) return NULL;
+    mmi_heap_lock_of(heap);
+    mmi_heap_seal(ptr, whole - MMI_HEAP_SEAL);
+    mmi_heap_leave(heap);
+    return ptr;
+}
+
 /* The block is not in a page of a class, or of a first-class heap, or no block at all. */
 static MMI_HEAP_NOINLINE void *mmi_heap_realloc_slow(void *ptr, size_t size)
 {
     mmi_heap_page *page;
     mm_heap *heap;
-    size_t usable;
+    size_t usable, whole, room;
     void *moved;
     if (ptr == NULL) return mm_heap_alloc(size);
     page = mmi_heap_page_of(ptr);
     if (page == NULL) return mmi_heap_refuse(EINVAL);
-    if (MMI_HEAP_CHECKED && mmi_heap_is_freed(page, ptr)) {
-        mmi_heap_misuse("mm_heap: block used after it was freed", ptr);
-        return mmi_heap_refuse(EINVAL);
-    }
-    usable = mmi_heap_block_size(page, ptr);
+    if (!mmi_heap_may_use(page, ptr, &usable)) return mmi_heap_refuse(EINVAL);
+    whole = mmi_heap_whole(size);
+    room = MMI_HEAP_SEALED ? mmi_heap_block_size(page, ptr) : usable;
     heap = mmi_heap_of(page);
     mmi_heap_lock_of(heap);
-    moved = mmi_heap_realloc_cheap(page, ptr, size, usable);
+    moved = mmi_heap_realloc_cheap(page, ptr, whole, room);
+    if (MMI_HEAP_SEALED && moved != NULL) mmi_heap_seal(moved, size);
     mmi_heap_leave(heap);
     if (moved != NULL) return moved;
     moved = mm_heap_alloc_in(heap, size);
+    if (moved == NULL && MMI_HEAP_SEALED) return mmi_heap_remains(heap, ptr, whole, room);
     if (moved == NULL) return size <= usable ? ptr : NULL;
     memcpy(moved, ptr, size < usable ? size : usable);
     mm_heap_free_in(heap, ptr);
@@ -4446,21 +4637,24 @@ MMI_HEAP_API void *mm_heap_aligned_alloc(size_t alignment, size_t size)
     bool zero;
     if (alignment == 0 || (alignment & (alignment - 1)) != 0) return mmi_heap_refuse(EINVAL);
     if (alignment <= MMI_HEAP_ALIGN) return mm_heap_alloc(size);
+    size = mmi_heap_whole(size);
     if (alignment > MMI_HEAP_CLASS_MAX || !mmi_heap_has_class(size)) {
         return mmi_heap_alloc_large(size, alignment, &zero);
     }
-    return mmi_heap_alloc_class(mmi_heap_class_aligned(size, alignment));
+    return mmi_heap_sealed(mmi_heap_alloc_class(mmi_heap_class_aligned(size, alignment)), size);
 }
 
 MMI_HEAP_API bool mm_heap_expand(void *ptr, size_t size)
 {
     mmi_heap_page *page = mmi_heap_page_of(ptr);
     mm_heap *heap;
+    size_t asked = SIZE_MAX, whole = mmi_heap_whole(size);
     bool done;
-    if (page == NULL) return false;
+    if (page == NULL || (MMI_HEAP_SEALED && !mmi_heap_may_use(page, ptr, &asked))) return false;
     heap = mmi_heap_of(page);
     mmi_heap_lock_of(heap);
-    done = size <= mmi_heap_block_size(page, ptr) || mmi_heap_resize(page, ptr, size);
+    done = whole <= mmi_heap_block_size(page, ptr) || mmi_heap_resize(page, ptr, whole);
+    if (MMI_HEAP_SEALED && done && size > asked) mmi_heap_seal(ptr, size);
     mmi_heap_leave(heap);
     return done;
 }
@@ -4468,15 +4662,20 @@ MMI_HEAP_API bool mm_heap_expand(void *ptr, size_t size)
 MMI_HEAP_API size_t mm_heap_usable_size(const void *ptr)
 {
     const mmi_heap_page *page = ptr == NULL ? NULL : mmi_heap_page_of(ptr);
+    size_t asked;
+    if (MMI_HEAP_SEALED && page != NULL) return mmi_heap_may_use(page, ptr, &asked) ? asked : 0;
     return page == NULL ? 0 : mmi_heap_block_size(page, ptr);
 }
 
 MMI_HEAP_API size_t mm_heap_good_size(size_t size)
 {
-    if (mmi_heap_has_class(size)) return mmi_heap_class_size(mmi_heap_class_of(size));
-    if (size > PTRDIFF_MAX - MMI_HEAP_SPAN_SIZE) return size;
-    if (size > MM_HEAP_HUGE) return mmi_heap_huge_size(size);
-    return mmi_heap_chunk_need(size) - MMI_HEAP_CHUNK_HEADER;
+    size_t whole = mmi_heap_whole(size);
+    if (mmi_heap_has_class(whole)) {
+        return mmi_heap_class_size(mmi_heap_class_of(whole)) - MMI_HEAP_SEAL;
+    }
+    if (whole > PTRDIFF_MAX - MMI_HEAP_SPAN_SIZE) return size;
+    if (whole > MM_HEAP_HUGE) return mmi_heap_huge_size(whole) - MMI_HEAP_SEAL;
+    return mmi_heap_chunk_need(whole) - MMI_HEAP_CHUNK_HEADER - MMI_HEAP_SEAL;
 }
 
 static MM_COLD void *mmi_heap_refuse_in(mm_heap *heap, int error)
@@ -4488,21 +4687,24 @@ static MM_COLD void *mmi_heap_refuse_in(mm_heap *heap, int error)
     return mmi_heap_refuse(error);
 }
 
-/* What the list of its class does not have. The lock of the heap is held. */
-static MMI_HEAP_NOINLINE void *mmi_heap_alloc_at(mm_heap *heap, size_t size, size_t alignment,
+/* What the list of its class does not have. whole: from mmi_heap_whole. The lock of the heap is
+   held. */
+static MMI_HEAP_NOINLINE void *mmi_heap_alloc_at(mm_heap *heap, size_t whole, size_t alignment,
                                                  bool *zero)
 {
     mmi_heap_cache *cache = &heap->cache;
-    if (mmi_heap_has_class(size) && alignment <= MMI_HEAP_CLASS_MAX) {
-        size_t index = mmi_heap_class_aligned(size, alignment);
+    if (mmi_heap_has_class(whole) && alignment <= MMI_HEAP_CLASS_MAX) {
+        size_t index = mmi_heap_class_aligned(whole, alignment);
         *zero = false;
         while (cache->fast[index].list != NULL || mmi_heap_refill(cache, index)) {
             void *block = mmi_heap_fast_pop(&cache->fast[index], index);
-            if (!MMI_HEAP_ENCODED || MM_LIKELY(block != NULL)) return block; /* or broken: anew */
+            if (!MMI_HEAP_ENCODED || MM_LIKELY(block != NULL)) { /* or broken: anew */
+                return mmi_heap_sealed(block, whole);
+            }
         }
         if (mmi_heap_class_size(index) <= MMI_HEAP_SMALL_MAX) return NULL;
     }
-    return mmi_heap_large_in(heap, size, alignment, zero);
+    return mmi_heap_large_in(heap, whole, alignment, zero);
 }
 
 static MMI_HEAP_NOINLINE void *mmi_heap_alloc_locked(mm_heap *heap, size_t size)
@@ -4510,7 +4712,7 @@ static MMI_HEAP_NOINLINE void *mmi_heap_alloc_locked(mm_heap *heap, size_t size)
     bool zero;
     void *ptr;
     mmi_heap_lock_of(heap);
-    ptr = mmi_heap_alloc_at(heap, size, MMI_HEAP_ALIGN, &zero);
+    ptr = mmi_heap_alloc_at(heap, mmi_heap_whole(size), MMI_HEAP_ALIGN, &zero);
     mmi_heap_leave(heap);
     return ptr != NULL ? ptr : mmi_heap_refuse_in(heap, ENOMEM);
 }
@@ -4518,13 +4720,14 @@ static MMI_HEAP_NOINLINE void *mmi_heap_alloc_locked(mm_heap *heap, size_t size)
 /* An unshared heap, up to 1024 bytes, the list not empty: 25 instructions. */
 MMI_HEAP_API void *mm_heap_alloc_in(mm_heap *heap, size_t size)
 {
+    size_t whole = mmi_heap_whole(size);
     if (heap == NULL) return mm_heap_alloc(size);
-    if (MM_LIKELY(heap->unshared && mmi_heap_has_class(size))) {
-        size_t index = mmi_heap_class_of(size);
+    if (MM_LIKELY(heap->unshared && mmi_heap_has_class(whole))) {
+        size_t index = mmi_heap_class_of(whole);
         mmi_heap_fast *fast = &heap->cache.fast[index];
         if (MM_LIKELY(fast->list != NULL)) {
             void *block = mmi_heap_fast_pop(fast, index);
-            if (!MMI_HEAP_ENCODED || MM_LIKELY(block != NULL)) return block;
+            if (!MMI_HEAP_ENCODED || MM_LIKELY(block != NULL)) return mmi_heap_sealed(block, whole);
         }
     }
     return mmi_heap_alloc_locked(heap, size);
@@ -4538,7 +4741,7 @@ MMI_HEAP_API void *mm_heap_calloc_in(mm_heap *heap, size_t count, size_t size)
     if (heap == NULL) return mm_heap_calloc(count, size);
     if (!mm_size_mul(count, size, &total)) return mmi_heap_refuse_in(heap, ENOMEM);
     mmi_heap_lock_of(heap);
-    ptr = mmi_heap_alloc_at(heap, total, MMI_HEAP_ALIGN, &zero);
+    ptr = mmi_heap_alloc_at(heap, mmi_heap_whole(total), MMI_HEAP_ALIGN, &zero);
     mmi_heap_leave(heap);
     return ptr != NULL ? mmi_heap_zeroed(ptr, total, zero) : mmi_heap_refuse_in(heap, ENOMEM);
 }
@@ -4553,7 +4756,7 @@ MMI_HEAP_API void *mm_heap_aligned_alloc_in(mm_heap *heap, size_t alignment, siz
     }
     if (alignment < MMI_HEAP_ALIGN) alignment = MMI_HEAP_ALIGN;
     mmi_heap_lock_of(heap);
-    ptr = mmi_heap_alloc_at(heap, size, alignment, &zero);
+    ptr = mmi_heap_alloc_at(heap, mmi_heap_whole(size), alignment, &zero);
     mmi_heap_leave(heap);
     return ptr != NULL ? ptr : mmi_heap_refuse_in(heap, ENOMEM);
 }
@@ -5766,6 +5969,17 @@ MM_API bool mm_heap_leaks_at_exit(mm_heap_leak_fn leak_fn, void *user_data)
 /* Whether a block can be as large as its owner says; tells if not. */
 static bool mmi_heap_size_fits(const void *ptr, size_t size)
 {
+#if MMI_HEAP_SEALED
+    mmi_heap_page *page = mmi_heap_page_at(ptr);
+    size_t asked;
+    if (ptr == NULL || page == NULL || !mmi_heap_is_live(page, ptr) ||
+        mmi_heap_is_freed(page, ptr) || !mmi_heap_asked(page, ptr, &asked)) {
+        return true; /* of what is wrong the free tells */
+    }
+    if (size <= asked) return true;
+    mmi_heap_misuse("mm_heap: a block is smaller than its owner says", ptr);
+    return false;
+#else
     if (MMI_HEAP_CHECKED && ptr != NULL && size > mm_heap_usable_size(ptr)) {
         mmi_heap_misuse("mm_heap: a block is smaller than its owner says", ptr);
         return false;
@@ -5773,6 +5987,7 @@ static bool mmi_heap_size_fits(const void *ptr, size_t size)
     MM_ASSERT(ptr == NULL || size <= mm_heap_usable_size(ptr));
     (void)ptr, (void)size;
     return true;
+#endif
 }
 
 MM_API void mm_heap_free_sized(void *ptr, size_t size)
@@ -6343,7 +6558,8 @@ static void mmi_heap_sum_up(mmi_heap_sum *sum, mm_heap *heap)
     for (index = 0; index < MMI_HEAP_CLASSES; index++) {
         sum->rows[index].size = mmi_heap_class_size(index);
     }
-    sum->rows[MMI_HEAP_AREA].size = mm_heap_good_size(MM_HEAP_HUGE);
+    sum->rows[MMI_HEAP_AREA].size =
+        mm_heap_good_size(MM_HEAP_HUGE - MMI_HEAP_SEAL) + MMI_HEAP_SEAL;
     sum->rows[MMI_HEAP_DIRECT].size = SIZE_MAX;
     if (heap == NULL) {
         mmi_heap_sum_process(sum);
@@ -6668,7 +6884,26 @@ MM_API mm_status mm_heap_stats_write(mm_heap *const *heaps, size_t count,
 typedef struct mmi_heap_walker {
     mm_heap_visitor visit;
     void *user_data;
+#if MMI_HEAP_SEALED
+    bool alone; /* no other thread is freeing blocks */
+#endif
 } mmi_heap_walker;
+
+/* The size of a live block of a page or an area as the program knows it. Where another thread may
+   just have freed it nothing is told: links and a mark may lie where the seal of a small block
+   was. */
+static inline size_t mmi_heap_visit_size(const mmi_heap_walker *walker, char *ptr, size_t room)
+{
+#if MMI_HEAP_SEALED
+    size_t asked = 0;
+    if (!mmi_heap_seal_hidden(ptr, room) && mmi_heap_seal_read(ptr, room, &asked)) return asked;
+    if (walker->alone) mmi_heap_overflown(ptr);
+    return room - MMI_HEAP_SEAL; /* nobody knows, but it is not more */
+#else
+    (void)walker, (void)ptr;
+    return room;
+#endif
+}
 
 static bool mmi_heap_visit(const mmi_heap_walker *walker, mm_heap *heap, char *ptr, size_t size)
 {
@@ -6700,8 +6935,10 @@ static bool mmi_heap_walk_area(const mmi_heap_walker *walker, mmi_heap_page *pag
     for (offset = 0; offset < mmi_heap_area_size(page); offset += size) {
         mmi_heap_chunk *chunk = mmi_heap_chunk_at(mmi_heap_area_first(page), offset);
         if ((chunk->size & MMI_HEAP_CHUNK_USED) != 0 &&
-            !mmi_heap_visit(walker, heap, mmi_heap_chunk_block(chunk),
-                            mmi_heap_chunk_size(chunk) - MMI_HEAP_CHUNK_HEADER)) {
+            !mmi_heap_visit(
+                walker, heap, mmi_heap_chunk_block(chunk),
+                mmi_heap_visit_size(walker, mmi_heap_chunk_block(chunk),
+                                    mmi_heap_chunk_size(chunk) - MMI_HEAP_CHUNK_HEADER))) {
             return false;
         }
         size = mmi_heap_chunk_size(chunk); /* now, as a free one may have been split */
@@ -6726,16 +6963,22 @@ static bool mmi_heap_walk_blocks(const mmi_heap_walker *walker, mmi_heap_page *p
     if (!mmi_heap_page_mark(page, free)) return true;
     for (i = 0; i < carved; i++) {
         if (mmi_heap_bit(free, i)) continue;
-        if (!mmi_heap_visit(walker, heap, page->start + i * size, size)) return false;
+        if (!mmi_heap_visit(walker, heap, page->start + i * size,
+                            mmi_heap_visit_size(walker, page->start + i * size, size))) {
+            return false;
+        }
     }
     return true;
 }
 
 static bool mmi_heap_walk_page(const mmi_heap_walker *walker, mmi_heap_page *page)
 {
+    size_t size;
     if (page->index < MMI_HEAP_CLASSES) return mmi_heap_walk_blocks(walker, page);
     if (page->index == MMI_HEAP_AREA) return mmi_heap_walk_area(walker, page);
-    return mmi_heap_visit(walker, mmi_heap_of(page), page->start, page->block_size);
+    if (MMI_HEAP_SEALED && !mmi_heap_seal_read_huge(page, &size)) mmi_heap_overflown(page->start);
+    return mmi_heap_visit(walker, mmi_heap_of(page), page->start,
+                          MMI_HEAP_SEALED ? size : page->block_size);
 }
 
 /* The lock of the heap is held, but for its huge blocks, which any thread may free: so where to go
@@ -6752,6 +6995,7 @@ static bool mmi_heap_walk_heap(const mmi_heap_walker *walker, mm_heap *heap)
         size_t size = page->block_size;
         bool huge = page->index == MMI_HEAP_DIRECT;
         heap->cursor = page->own_next;
+        if (MMI_HEAP_SEALED && huge) (void)mmi_heap_seal_read_huge(page, &size);
         mmi_heap_unlock();
         if (huge) more = mmi_heap_visit(walker, heap, start, size);
         else more = mmi_heap_walk_page(walker, page);
@@ -6836,6 +7080,9 @@ MM_API bool mm_heap_walk(mm_heap *heap, mm_heap_visitor visit, void *user_data)
     bool done;
     walker.visit = visit;
     walker.user_data = user_data;
+#if MMI_HEAP_SEALED
+    walker.alone = heap == NULL;
+#endif
     mmi_heap_start();
     mmi_heap_lock_of(heap);
     mmi_heap_walkers_add(heap, 1);
@@ -6867,7 +7114,18 @@ static bool mmi_heap_check_list(mmi_heap_block *block, size_t count, size_t inde
     return block == NULL;
 }
 
-/* Whether the chunks of an area are where their sizes say, both times. */
+/* Whether nothing was written behind what was asked for. Another thread may just be freeing it, so
+   the first bytes of a block are not looked at. */
+static bool mmi_heap_chunk_is_sealed(mmi_heap_chunk *chunk)
+{
+    const char *block = mmi_heap_chunk_block(chunk);
+    size_t room = mmi_heap_chunk_size(chunk) - MMI_HEAP_CHUNK_HEADER, asked = 0;
+    if (mmi_heap_seal_hidden(block, room) || mmi_heap_seal_read(block, room, &asked)) return true;
+    return asked != 0 && asked < sizeof(mmi_heap_block);
+}
+
+/* Whether the chunks of an area are where their sizes say, both times. A heap of one's own is
+   locked, so that no seal changes meanwhile; others may just resize a block of the process's. */
 static bool mmi_heap_check_area(const mmi_heap_cache *cache, mmi_heap_page *page, size_t *sorted)
 {
     size_t offset, size, before = 0, used = 0, blocks = 0;
@@ -6879,6 +7137,9 @@ static bool mmi_heap_check_area(const mmi_heap_cache *cache, mmi_heap_page *page
         if (size < MMI_HEAP_CHUNK_MIN || size > mmi_heap_area_size(page) - offset) return false;
         if (chunk->before != before || (free && free_before)) return false;
         if ((chunk->size & MMI_HEAP_CHUNK_USED) != 0) {
+            if (MMI_HEAP_SEALED && cache->heap != NULL && !mmi_heap_chunk_is_sealed(chunk)) {
+                return false;
+            }
             used += size - MMI_HEAP_CHUNK_HEADER;
             blocks++;
         }
@@ -7033,9 +7294,13 @@ MM_API bool mm_heap_check(void)
 static bool mmi_heap_check_own(mm_heap *heap)
 {
     mmi_heap_page *page, *prev = NULL;
-    size_t held = 0;
+    size_t held = 0, asked;
     for (page = heap->pages; page != NULL; prev = page, page = page->own_next) {
         if (page->own_prev != prev || !mmi_heap_check_page(page)) return false;
+        if (MMI_HEAP_SEALED && page->index == MMI_HEAP_DIRECT &&
+            !mmi_heap_seal_read_huge(page, &asked)) {
+            return false;
+        }
         if (mmi_heap_of(page) != heap) return false;
         held += page->granules * MMI_HEAP_GRANULE;
     }

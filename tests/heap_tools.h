@@ -55,6 +55,16 @@ static inline bool system_refuses(void)
         CHECK_EQ(errno, error); \
     } while (0)
 
+/* The bytes that a live block counts with in the statistics. */
+static inline size_t room_of(const void *ptr)
+{
+#if MMI_HEAP_SEALED
+    return ptr == NULL ? 0 : mmi_heap_block_size(mmi_heap_page_at(ptr), ptr);
+#else
+    return mm_heap_usable_size(ptr);
+#endif
+}
+
 /* In threads, where CHECK cannot end the test: the test checks that errors is 0. */
 #define EXPECT(condition) \
     do { \

@@ -138,12 +138,12 @@ TEST(classes_cover_all_sizes)
     }
     CHECK_EQ(before, MMI_HEAP_CLASS_MAX);
     CHECK_EQ(mmi_heap_class_of(0), 0);
-    CHECK_EQ(mm_heap_good_size(0), 16);
-    CHECK_EQ(mm_heap_good_size(129), 160);
-    CHECK_EQ(mm_heap_good_size(32768), 32768);
-    CHECK_EQ(mm_heap_good_size(32769), 32816);
-    CHECK_EQ(mm_heap_good_size(1048576), 1048624);
-    CHECK_EQ(mm_heap_good_size(MM_HEAP_HUGE + 1), MM_HEAP_HUGE + 65536);
+    CHECK_EQ(mm_heap_good_size(0), 16 - MMI_HEAP_SEAL);
+    CHECK_EQ(mm_heap_good_size(129), 160 - MMI_HEAP_SEAL);
+    CHECK_EQ(mm_heap_good_size(32768 - MMI_HEAP_SEAL), 32768 - MMI_HEAP_SEAL);
+    CHECK_EQ(mm_heap_good_size(32769 - MMI_HEAP_SEAL), 32816 - MMI_HEAP_SEAL);
+    CHECK_EQ(mm_heap_good_size(1048576), 1048624 - MMI_HEAP_SEAL);
+    CHECK_EQ(mm_heap_good_size(MM_HEAP_HUGE + 1), MM_HEAP_HUGE + 65536 - MMI_HEAP_SEAL);
     CHECK_EQ(mm_heap_good_size(SIZE_MAX), SIZE_MAX);
 }
 
@@ -153,7 +153,7 @@ TEST(blocks_are_told_from_what_lies_between)
 {
     size_t index, unit;
     for (index = 0; index < MMI_HEAP_CLASSES; index++) {
-        void *ptr = mm_heap_alloc(mmi_heap_class_size(index));
+        void *ptr = mm_heap_alloc(mmi_heap_class_size(index) - MMI_HEAP_SEAL);
         mmi_heap_page *page = mmi_heap_page_at(ptr), all;
         CHECK(ptr != NULL && page != NULL && page->index == index);
         all = *page;
@@ -174,11 +174,14 @@ static void check_block(size_t size)
     size_t usable = mm_heap_usable_size(ptr);
     CHECK(ptr != NULL && is_aligned(ptr, 16));
     CHECK(usable >= size);
-    CHECK(usable >= mm_heap_good_size(size));
-    if (size <= MMI_HEAP_CLASS_MAX) CHECK_EQ(usable, mm_heap_good_size(size));
+    if (MMI_HEAP_SEALED) CHECK_EQ(usable, size);
+    CHECK(room_of(ptr) - MMI_HEAP_SEAL >= mm_heap_good_size(size));
+    if (size <= MMI_HEAP_CLASS_MAX - MMI_HEAP_SEAL) {
+        CHECK_EQ(room_of(ptr) - MMI_HEAP_SEAL, mm_heap_good_size(size));
+    }
     memset(hide(ptr), 0x3C, usable);
     CHECK(is_filled(ptr, 0x3C, usable));
-    CHECK_EQ(stats_now().live, usable);
+    CHECK_EQ(stats_now().live, room_of(ptr));
     mm_heap_free_sized(ptr, size);
 }
 
@@ -295,7 +298,7 @@ TEST(realloc_does_not_move_without_need)
 {
     char *ptr = (char *)mm_heap_alloc(1000), *same;
     CHECK(ptr != NULL);
-    same = (char *)mm_heap_realloc(ptr, 1024);
+    same = (char *)mm_heap_realloc(ptr, 1024 - MMI_HEAP_SEAL);
     CHECK(same == hide(ptr));
     same = (char *)mm_heap_realloc(same, 600);
     CHECK(same == hide(ptr));
@@ -384,7 +387,7 @@ TEST(strings_are_copied_and_formatted)
 TEST(blocks_expand_in_place)
 {
     void *small = mm_heap_alloc(100), *large, *huge = mm_heap_alloc(HUGE_SIZE);
-    size_t usable = mm_heap_usable_size(small);
+    size_t usable = room_of(small) - MMI_HEAP_SEAL;
     mm_heap_trim();
     large = mm_heap_alloc(100000);
     CHECK(small != NULL && large != NULL && huge != NULL);
@@ -727,7 +730,7 @@ TEST(free_memory_is_poisoned)
 
 typedef struct model {
     uint64_t random;
-    size_t live; /* sum of the usable sizes */
+    size_t live; /* sum of the blocks' sizes */
     size_t blocks;
     struct {
         unsigned char *ptr;
@@ -755,7 +758,7 @@ static size_t model_size(model *m)
 static void model_free(model *m, size_t i)
 {
     EXPECT(is_filled(m->slot[i].ptr, m->slot[i].seed, m->slot[i].size));
-    m->live -= mm_heap_usable_size(m->slot[i].ptr);
+    m->live -= room_of(m->slot[i].ptr);
     m->blocks--;
     mm_heap_free(m->slot[i].ptr);
     m->slot[i].ptr = NULL;
@@ -767,7 +770,7 @@ static void model_fill(model *m, size_t i, size_t size)
     m->slot[i].size = size;
     m->slot[i].seed = (int)(test_random(&m->random) >> 57) + 1;
     if (m->slot[i].ptr == NULL) return;
-    m->live += mm_heap_usable_size(m->slot[i].ptr);
+    m->live += room_of(m->slot[i].ptr);
     m->blocks++;
     memset(m->slot[i].ptr, m->slot[i].seed, size);
 }
@@ -775,7 +778,7 @@ static void model_fill(model *m, size_t i, size_t size)
 static void model_realloc(model *m, size_t i, size_t size)
 {
     size_t same = size < m->slot[i].size ? size : m->slot[i].size;
-    m->live -= mm_heap_usable_size(m->slot[i].ptr);
+    m->live -= room_of(m->slot[i].ptr);
     m->blocks--;
     m->slot[i].ptr = (unsigned char *)mm_heap_realloc(m->slot[i].ptr, size);
     EXPECT(is_filled(m->slot[i].ptr, m->slot[i].seed, same));
@@ -927,7 +930,7 @@ TEST(blocks_go_home_in_parcels)
     mmi_heap_cache *mine, *other;
     pthread_t thread;
     size_t i, sent = 0;
-    for (i = 0; i < MMI_HEAP_PARCEL_COUNT; i++) CHECK((blocks[i] = mm_heap_alloc(112)) != NULL);
+    for (i = 0; i < MMI_HEAP_PARCEL_COUNT; i++) CHECK((blocks[i] = mm_heap_alloc(100)) != NULL);
     mine = mmi_heap_mine;
     CHECK_EQ(mine->remote, 0);
     start(&thread, parcel_run, blocks);
@@ -1769,7 +1772,7 @@ TEST(works_where_nothing_can_be_let_go_of)
 
 TEST(stats_tell_what_is_held)
 {
-    const size_t size = mm_heap_good_size(HUGE_SIZE);
+    const size_t size = mm_heap_good_size(HUGE_SIZE) + MMI_HEAP_SEAL;
     mm_heap_stats a, b;
     void *small, *run, *huge;
     mm_heap_trim();
@@ -1782,7 +1785,7 @@ TEST(stats_tell_what_is_held)
     b = stats_now();
     CHECK(small != NULL && run != NULL && huge != NULL);
     CHECK_EQ(b.live_blocks, 3);
-    CHECK_EQ(b.live, 112 + mm_heap_usable_size(run) + size);
+    CHECK_EQ(b.live, 112 + room_of(run) + size);
     CHECK_EQ(b.huge, size);
     CHECK_EQ(b.spans, 2); /* pages, chunks */
     CHECK(b.reserved >= MMI_HEAP_SPAN_SIZE + size + b.metadata);

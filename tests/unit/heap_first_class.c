@@ -26,10 +26,17 @@ static void fatal(const char *message, const void *ptr);
 #define SLOW (size_t) FEWER(1, 4, 20) /* times as slow */
 #define GUARDS 32                     /* bytes that a block of 16 or more takes beyond its own */
 #define CLASS_OF_64 "96"
+#define LIVE_OF_64 "128"
+#elif defined(MM_HEAP_SECURE)
+#define SLOW (size_t) FEWER(1, 1, 20)
+#define GUARDS 16 /* a block of 16 takes 32 */
+#define CLASS_OF_64 "80"
+#define LIVE_OF_64 "160" /* of two */
 #else
 #define SLOW (size_t) FEWER(1, 1, 20)
 #define GUARDS 0
 #define CLASS_OF_64 "64"
+#define LIVE_OF_64 "128"
 #endif
 #if defined(MM_HEAP_DEBUG) || defined(MM_HEAP_SECURE)
 #define EXACT false
@@ -482,7 +489,7 @@ static bool model_visit(const mm_heap_block *block, void *user_data)
     EXPECT(!w->seen[h][i]);
     EXPECT(block->size == mm_heap_usable_size(block->ptr));
     w->seen[h][i] = 1;
-    w->bytes += block->size;
+    w->bytes += room_of(block->ptr);
     w->count++;
     if (w->count % 50 == 0) mm_heap_free(mm_heap_alloc(w->count * 30)); /* as printing does */
     return true;
@@ -715,7 +722,7 @@ TEST(stats_of_a_heap)
     mm_heap_get_stats_in(heap, &stats);
     CHECK_STR(stats.name, "a name");
     CHECK_EQ(stats.limit, 50000000);
-    CHECK_EQ(stats.live, mm_heap_usable_size(ptr) + mm_heap_usable_size(chunk));
+    CHECK_EQ(stats.live, room_of(ptr) + room_of(chunk));
     CHECK_EQ(stats.live, other);
     CHECK_EQ(stats.live_blocks, 2);
     CHECK_EQ(stats.failures, 1);
@@ -724,8 +731,8 @@ TEST(stats_of_a_heap)
     CHECK(stats.committed < 65536 + 120000); /* most of it was never touched */
     mm_heap_get_class_stats(heap, rows);
     row = &rows[mmi_heap_page_at(ptr)->index];
-    CHECK_EQ(row->size, GUARDS == 0 ? 112 : 160);
-    CHECK_EQ(row->live, mm_heap_usable_size(ptr));
+    CHECK_EQ(row->size, GUARDS <= 16 ? 112 : 160);
+    CHECK_EQ(row->live, room_of(ptr));
     CHECK_EQ(row->live_blocks, 1);
     CHECK_EQ(row->pages, 1);
     CHECK_EQ(row->cached, 65536 - row->live);
@@ -819,7 +826,7 @@ TEST(stats_are_written)
     CHECK(strstr(r.text,
                  "# HELP mm_heap_live_bytes Bytes handed out.\n"
                  "# TYPE mm_heap_live_bytes gauge\nmm_heap_live_bytes{name=\"\"} ") != NULL);
-    CHECK(strstr(r.text, "\nmm_heap_live_bytes{name=\"b\"} 128\n") != NULL);
+    CHECK(strstr(r.text, "\nmm_heap_live_bytes{name=\"b\"} " LIVE_OF_64 "\n") != NULL);
     CHECK(strstr(r.text, "\nmm_heap_limit_bytes{name=\"b\"} 7000000\n") != NULL);
     CHECK(strstr(r.text, "\nmm_heap_class_live_blocks{name=\"b\",class=\"" CLASS_OF_64 "\"} 2\n") !=
           NULL);
@@ -828,7 +835,7 @@ TEST(stats_are_written)
     CHECK_EQ(mm_heap_stats_write(heaps, 3, MM_HEAP_STATS_JSON, report_sink, &r), MM_STATUS_OK);
     CHECK(strncmp(r.text, "{\"heaps\":[{\"name\":\"\",\"live\":", 28) == 0);
     CHECK(strstr(r.text, "\"classes\":[{\"class\":\"" CLASS_OF_64
-                         "\",\"live\":128,\"live_blocks\":2,") != NULL);
+                         "\",\"live\":" LIVE_OF_64 ",\"live_blocks\":2,") != NULL);
     CHECK(strcmp(r.text + r.size - 5, "}]}]}") == 0);
     calls = r.calls;
     CHECK(calls >= 2);

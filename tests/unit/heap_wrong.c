@@ -12,6 +12,7 @@
 #include "../../mm_heap.h"
 #include "../harness.h"
 #include "../poison.h"
+#include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -226,6 +227,82 @@ static void write_beyond(void)
     release(ptr);
 }
 
+/* Which byte of which block a writer is to change, and how; what it does with the block then. */
+static size_t alignment, at;
+static bool ends_as_text;
+
+/* One byte too many, or a few bytes further on; false: that is nobody's any more. */
+static char *make_overflown(void)
+{
+    char *ptr = (char *)mm_heap_aligned_alloc_in(heap, alignment, size);
+    if (ptr == NULL) _exit(3);
+    if (ends_as_text) *(volatile char *)&hide(ptr)[size + at] = 0;
+    else poke(&hide(ptr)[size + at]);
+    return ptr;
+}
+
+static void overflow_and_free(void)
+{
+    release(make_overflown());
+}
+
+static void overflow_and_free_sized(void)
+{
+    mm_heap_free_sized(make_overflown(), size);
+}
+
+static void overflow_and_realloc(void)
+{
+    if (mm_heap_realloc_in(heap, make_overflown(), size + 1) != NULL) _exit(4);
+}
+
+static void overflow_and_expand(void)
+{
+    if (mm_heap_expand(make_overflown(), size + 1)) _exit(4);
+}
+
+static void overflow_and_ask(void)
+{
+    if (mm_heap_usable_size(make_overflown()) != 0) _exit(4);
+}
+
+static bool visit_all(const mm_heap_block *block, void *user_data)
+{
+    (void)block, (void)user_data;
+    return true;
+}
+
+static void overflow_and_walk(void)
+{
+    (void)make_overflown();
+    (void)mm_heap_walk(NULL, visit_all, NULL);
+}
+
+static void *free_in_thread(void *ptr)
+{
+    mm_heap_free(ptr);
+    return NULL;
+}
+
+static void overflow_and_free_elsewhere(void)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, free_in_thread, make_overflown()) != 0) _exit(3);
+    pthread_join(thread, NULL);
+}
+
+/* The end moves with what a block is resized to: where it is, and where it moves. */
+static void overflow_after_resizes(void)
+{
+    char *ptr = (char *)mm_heap_aligned_alloc_in(heap, alignment, size);
+    ptr = (char *)mm_heap_realloc_in(heap, ptr, size + 3);
+    ptr = (char *)mm_heap_realloc_in(heap, ptr, size);
+    if (ptr == NULL || mm_heap_usable_size(ptr) != size) _exit(3);
+    (void)!mm_heap_expand(ptr, size + 1);
+    poke(&hide(ptr)[mm_heap_usable_size(ptr)]);
+    release(ptr);
+}
+
 static void write_before(void)
 {
     char *ptr = make(size);
@@ -236,7 +313,7 @@ static void write_before(void)
 static void write_beyond_a_mapping(void)
 {
     char *ptr = make(HUGE_SIZE);
-    poke(&hide(ptr)[mm_heap_usable_size(ptr)]);
+    poke(&hide(mmi_heap_page_at(ptr)->start)[mmi_heap_page_at(ptr)->block_size]);
 }
 
 static void write_before_a_mapping(void)
@@ -386,9 +463,164 @@ TEST(writes_beyond_a_block_end_the_program)
     for (size = 0; size < 200; size++) CHECK_CAUGHT(write_beyond, "written to beyond its end");
     (void)write_beyond_a_mapping, (void)write_before_a_mapping, (void)write_beyond_a_span;
     (void)write_to_a_free_chunk_and_allocate, (void)forge_links_and_join;
+    (void)overflow_and_free, (void)overflow_and_free_sized, (void)overflow_and_realloc;
+    (void)overflow_and_expand, (void)overflow_and_ask, (void)overflow_and_walk;
+    (void)overflow_and_free_elsewhere, (void)overflow_after_resizes;
 }
 #define TESTS_OF_MODE T(writes_beyond_a_block_end_the_program)
 #else
+/* Sizes that fill their class, or what else they get, to the last byte before the seal, and those
+ * that leave one byte, few, or as many as they can. */
+static size_t size_near(size_t good, size_t less)
+{
+    return good > less ? good - less : 0;
+}
+
+static void check_overflow(size_t bytes, size_t align)
+{
+    const char *text = "written to beyond its end";
+    size = bytes;
+    alignment = align;
+    CHECK_CAUGHT(overflow_and_free, text);
+}
+
+TEST(one_byte_beyond_any_size_ends_the_program)
+{
+    static const size_t less[] = {0, 1, 7, 8, 9, 15};
+    size_t index, i, next;
+    if (TRACKED) return; /* a process each: long */
+    for (index = 0; index < MMI_HEAP_CLASSES; index++) {
+        size_t good = mmi_heap_class_size(index) - MMI_HEAP_SEAL;
+        CHECK_EQ(mm_heap_good_size(good), good);
+        next = index == 0 ? 0 : mmi_heap_class_size(index - 1) - MMI_HEAP_SEAL + 1;
+        CHECK_SUB(check_overflow(next, 1)); /* the smallest of the class */
+        for (i = 0; i < sizeof(less) / sizeof(less[0]); i++) {
+            CHECK_SUB(check_overflow(size_near(good, less[i]), 1));
+        }
+    }
+    for (size = 0; size < 200; size++) CHECK_CAUGHT(overflow_and_free, "written to beyond its end");
+}
+
+TEST(one_byte_beyond_any_kind_of_block_ends_the_program)
+{
+    static const size_t each[] = {0, 24, 100, 104, 5000, 40000, 300000, HUGE_SIZE, HUGE_SIZE + 7};
+    const char *text = "written to beyond its end";
+    size_t i;
+    if (TRACKED) return;
+    for (i = 0; i < sizeof(each) / sizeof(each[0]) * KINDS; i++) {
+        size = each[i / KINDS];
+        of_kind = i % KINDS;
+        alignment = 1;
+        CHECK_CAUGHT(overflow_and_free, text);
+        CHECK_CAUGHT(overflow_and_free_sized, text);
+        CHECK_CAUGHT(overflow_and_realloc, text);
+        CHECK_CAUGHT(overflow_and_expand, text);
+        CHECK_CAUGHT(overflow_and_ask, text);
+        CHECK_CAUGHT(overflow_and_walk, text);
+        CHECK_CAUGHT(overflow_and_free_elsewhere, text);
+        CHECK_CAUGHT(overflow_after_resizes, text);
+        size = mm_heap_good_size(size); /* and the same where no byte is to spare */
+        if (size % 65536 != 65536 - MMI_HEAP_SEAL) CHECK_CAUGHT(overflow_and_free_elsewhere, text);
+        CHECK_CAUGHT(overflow_and_free, text);
+        for (alignment = 32; alignment <= (size_t)2 << 20; alignment *= 4) {
+            CHECK_SUB(check_overflow(each[i / KINDS], alignment));
+        }
+    }
+    of_kind = PROCESS;
+}
+
+/* Any of the eight bytes behind, changed in any one bit or to what ends a string. */
+TEST(any_byte_of_a_seal_ends_the_program)
+{
+    static const size_t each[] = {8, 15, 24, 20, 100, 33000, HUGE_SIZE};
+    size_t i;
+    if (TRACKED) return;
+    of_kind = PROCESS;
+    alignment = 1;
+    for (i = 0; i < sizeof(each) / sizeof(each[0]); i++) {
+        size = each[i];
+        for (at = 0; at < 8; at++) CHECK_CAUGHT(overflow_and_free, "written to beyond its end");
+        at = 0;
+        ends_as_text = true;
+        CHECK_CAUGHT(overflow_and_free, "written to beyond its end");
+        ends_as_text = false;
+    }
+}
+
+/* No change of one byte of the word at a block's end makes another size of it. */
+TEST(seals_cannot_be_changed_by_one_byte)
+{
+    size_t asked, room, i, change;
+    char *ptr = hide(make(4000));
+    unsigned char *end;
+    if (TRACKED) return;
+    for (asked = 3500; asked <= 4000; asked += 50) {
+        room = 4096;
+        end = (unsigned char *)ptr + room - 8;
+        mmi_heap_seal_room(ptr, room, asked);
+        for (i = 0; i < 8; i++) {
+            for (change = 1; change < 256; change++) {
+                size_t found = 0;
+                end[i] = (unsigned char)(end[i] ^ change);
+                CHECK(!mmi_heap_seal_read(ptr, room, &found));
+                end[i] = (unsigned char)(end[i] ^ change);
+                if (change == 1) CHECK(mmi_heap_seal_read(ptr, room, &found) && found == asked);
+            }
+        }
+    }
+    for (i = 0; i < 2000; i++) { /* nor is the first byte behind ever 0 */
+        asked = i % 12;
+        mmi_heap_seal_room(ptr + i, 20, asked);
+        CHECK(ptr[i + asked] != 0);
+    }
+    mmi_heap_seal(ptr, 4000);
+    mm_heap_free(ptr);
+    CHECK(mm_heap_check());
+}
+
+/* What is in a heap of one's own is looked at by its check, too: chunks and huge blocks. */
+TEST(check_finds_what_was_written_beyond_a_chunk)
+{
+    static const size_t each[] = {40000, 300000, HUGE_SIZE};
+    size_t i;
+    if (TRACKED) return;
+    for (of_kind = SHARED; of_kind < KINDS; of_kind++) {
+        make_heaps();
+        for (i = 0; i < 3; i++) {
+            char *ptr = make(each[i]);
+            CHECK(mm_heap_check_in(heap));
+            poke(&hide(ptr)[each[i]]);
+            CHECK(!mm_heap_check_in(heap));
+            poke(&hide(ptr)[each[i]]);
+            CHECK(mm_heap_check_in(heap));
+        }
+        mm_heap_destroy(heap);
+        mm_heap_destroy(other_heap);
+    }
+    of_kind = PROCESS;
+    heap = other_heap = NULL;
+}
+
+/* A block that is written beyond stays as it is, when the handler returns or not: here nobody is
+ * told, as each program ends, so the sizes are looked at only. */
+TEST(sizes_are_what_was_asked_for)
+{
+    size_t i, good;
+    for (i = 0; i < 70000; i += i < 300 ? 1 : 977) {
+        char *ptr = make(i);
+        CHECK_EQ(mm_heap_usable_size(ptr), i);
+        good = mm_heap_good_size(i);
+        CHECK(good >= i && mm_heap_good_size(good) == good);
+        CHECK(mmi_heap_block_size(mmi_heap_page_at(ptr), ptr) >= good + MMI_HEAP_SEAL);
+        CHECK(mm_heap_expand(ptr, good) && mm_heap_usable_size(ptr) == good);
+        CHECK(mm_heap_expand(ptr, i / 2) && mm_heap_usable_size(ptr) == good);
+        ptr = (char *)mm_heap_realloc(ptr, i / 2 + 1);
+        CHECK(ptr != NULL && mm_heap_usable_size(ptr) == i / 2 + 1);
+        mm_heap_free_sized(ptr, i / 2 + 1);
+    }
+    CHECK(mm_heap_check());
+}
+
 TEST(fences_end_the_program)
 {
     if (TRACKED) return;
@@ -491,9 +723,12 @@ TEST(blocks_of_heaps_wait_and_what_others_freed)
     heap = other_heap = NULL;
 }
 #define TESTS_OF_MODE \
-    T(fences_end_the_program), T(forged_links_of_chunks_end_the_program), T(links_are_encoded), \
+    T(one_byte_beyond_any_size_ends_the_program), \
+        T(one_byte_beyond_any_kind_of_block_ends_the_program), \
+        T(any_byte_of_a_seal_ends_the_program), T(fences_end_the_program), T(forged_links_of_chunks_end_the_program), T(links_are_encoded), \
         T(new_blocks_come_in_no_order), T(freed_blocks_wait), \
-        T(blocks_of_heaps_wait_and_what_others_freed)
+        T(blocks_of_heaps_wait_and_what_others_freed), T(seals_cannot_be_changed_by_one_byte), \
+        T(check_finds_what_was_written_beyond_a_chunk), T(sizes_are_what_was_asked_for)
 #endif
 
 TEST_MAIN(T(second_frees_end_the_program), T(foreign_pointers_end_the_program),
