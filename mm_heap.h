@@ -191,18 +191,32 @@ SECURITY
     - 64 KiB that cannot be touched lie before and behind each mapping: spans, and huge blocks, the
       size of which is a multiple of 64 KiB. They are address space, and count as committed;
     - records of pages, spans, threads and mappings lie in mappings of their own, in the release
-      build too. What lies among the data is the link and mark in a free block, and the header of a
-      chunk above 32 KiB: a size, which has to agree with the one behind the chunk when it is freed.
-    A write beyond a block is noticed by what it hits: a free block, the size behind a chunk, pages
-    that cannot be touched. In what the block has more than was asked for it is not, nor in a live
-    neighbour of up to 32 KiB: MM_HEAP_DEBUG finds these, to the byte.
+      build too. What lies among the data is the link and mark in a free block, the word at the end
+      of a live one, and the header of a chunk above 32 KiB: a size, which has to agree with the one
+      behind the chunk when it is freed;
+    - a live block ends in a word under a key that tells how much of it was asked for, and what lies
+      right behind that, up to 8 bytes, is under a key as well (of huge blocks the size stands in
+      their record, and the 8 bytes follow what was asked for). Whoever writes one byte too many, a
+      string's end included, ends the program: the block is looked at when it is freed, by any
+      thread, moved, resized or asked for its size; all live blocks by mm_heap_walk of NULL, chunks
+      and huge blocks of a heap of one's own by mm_heap_check_in. The usable size is what was asked
+      for, and a good size leaves room for the word: 8 bytes below a class.
+    A write further beyond a block is noticed by what it hits: such a mark, a free block, the size
+    behind a chunk, pages that cannot be touched. Not noticed is what goes past the 8 bytes and ends
+    before the last word (above 128 bytes, what the class has more; of a huge block what remains
+    of its 64 KiB), a byte that happens to be what was there (one in 256 or less, never 0), and
+    what is written to blocks that mm_heap_reset or mm_heap_destroy frees: these look at none. Who
+    can read what lies behind a block learns its mark, though not those of others.
     Keys come from the system's random numbers (getentropy, RtlGenRandom).
 
-    What it costs (make bench T=heap, the lines "secure"; release is 1): blocks of 16 to 256 bytes,
-    last in first out, 2.4 (10.9 ns in place of 4.5); random lifetimes 1.6; hand-over from thread to
-    thread 1.25; a web server's requests 1.3; 4 KiB to 1 MiB 1.07; above nothing. An allocation with
-    its release and the loop around them takes 61 instructions: the looks at what is freed add 53,
-    keys and marks 44, the wait 49, the order and the fences less than 1.
+    What it costs (make bench T=heap, the lines "secure"; release is 1; of the time before live
+    blocks had marks behind them, which since take another quarter: a loop over small blocks that
+    took 14 ns for each, and 6.6 in the release, takes 17.5): blocks of 16 to 256 bytes, last in
+    first out, 2.4 (10.9 ns in place of 4.5); random lifetimes 1.6; hand-over from thread to thread
+    1.25; a web server's requests 1.3; 4 KiB to 1 MiB 1.07; above nothing. An allocation with its
+    release and the loop around them takes 61 instructions: the looks at what is freed add 53, keys
+    and marks 44, the wait 49, the marks behind live blocks 85, the order and the fences less than
+    1. In memory: 8 bytes a block, so that a request of just a class's size takes the next class.
 
 COMPLEXITY AND STABILITY
     Allocating and freeing up to 32 KiB is O(1) and rarely takes a lock (amortised: it does when a
@@ -475,7 +489,8 @@ typedef struct mm_heap_desc {
    otherwise each figure is near the truth. live + cached + metadata = committed <= reserved. */
 typedef struct mm_heap_stats {
     const char *name;   /* of a heap of one's own, valid as long as it; else "" */
-    size_t live;        /* in blocks that are handed out, by the size of the block */
+    size_t live;        /* in blocks that are handed out, by the size of the block, in which
+                           MM_HEAP_SECURE has a mark */
     size_t live_blocks; /* number of those blocks */
     size_t huge;        /* the part of live in blocks with a mapping of their own */
     size_t cached;      /* not live, but ready for use: free blocks, and what is kept of pages */
@@ -576,12 +591,13 @@ MM_NODISCARD MM_NONNULL_ALL MM_API char *mm_heap_xstrdup(const char *text);
 /* Sizes -------------------------------------------------------------------------------------- */
 
 /* The size of a live block, >= what was asked for; all of it may be used. NULL: 0. With
-   MM_HEAP_DEBUG just what was asked for, as is the good size of it. A compiler that
-   checks object sizes (_FORTIFY_SOURCE) knows the size asked for only: ask for a good size first
-   where that is in the way. */
+   MM_HEAP_DEBUG and MM_HEAP_SECURE just what was asked for, as is the good size of it with the
+   former. A compiler that checks object sizes (_FORTIFY_SOURCE) knows the size asked for only: ask
+   for a good size first where that is in the way. */
 MM_API size_t mm_heap_usable_size(const void *ptr);
 
-/* The size of the block that mm_heap_alloc(size) would return; size itself when it is too large. */
+/* The size of the block that mm_heap_alloc(size) would return, or the most that it has room for
+   (MM_HEAP_SECURE): asked for, it wastes nothing. Size itself when it is too large. */
 MM_API size_t mm_heap_good_size(size_t size);
 
 /* Heaps of one's own ------------------------------------------------------------------------- */
@@ -1022,7 +1038,7 @@ typedef struct mmi_heap_huge {
     size_t room;          /* bytes from page.start that can be used */
     struct mm_heap *heap; /* whose block it is; NULL: the process's, or none */
 #if MMI_HEAP_SEALED
-    size_t asked; /* bytes of the live block that are the program's */
+    size_t asked; /* bytes of the live block that are the program's; under the lock of its heap */
 #endif
     struct mmi_heap_huge *region_prev, *region_next; /* while it is an area */
 } mmi_heap_huge;
@@ -2221,7 +2237,7 @@ static inline void mmi_heap_seal_room(char *block, size_t room, size_t asked)
     uint64_t key = mmi_heap_seal_key(block), behind = mmi_heap_seal_behind(key);
     uint64_t end = key ^ (uint64_t)(room - asked) * MMI_HEAP_SEAL_CODE;
     MM_MEMCPY(block + asked, &behind, sizeof(behind));
-    MM_MEMCPY(block + room - sizeof(end), &end, sizeof(end)); /* perhaps over some of the former */
+    MM_MEMCPY(block + room - sizeof(end), &end, sizeof(end)); /* perhaps over the former */
 }
 
 /* Whether Valgrind knows that the block was freed, which the walker of a heap of one's own does
@@ -2237,7 +2253,8 @@ static inline bool mmi_heap_seal_hidden(const char *block, size_t room)
 #endif
 }
 
-#if defined(MMI_ASAN) && (defined(__GNUC__) || defined(__clang__)) /* which is not to see the same */
+/* ASan is not to see it: the walker may meet a block that another thread has just freed. */
+#if defined(MMI_ASAN) && (defined(__GNUC__) || defined(__clang__))
 #define MMI_HEAP_SEAL_LOOK static MM_UNUSED __attribute__((noinline, no_sanitize_address))
 #else
 #define MMI_HEAP_SEAL_LOOK static inline
