@@ -218,6 +218,8 @@ def run_all():
         group.server(f"{BUILD}/asan")
     with Group("server, Valgrind") as group:
         group.server(f"{BUILD}/valgrind", wrapper=VALGRIND)
+    with Group("soak") as group:
+        group.run("soak/heap", [TOP / BUILD / "clang/tests/unit/heap_soak", "60"])
     with Group("preload, large") as group:
         group.make("heap")
         group.preload(BUILD, "all_*.py")
