@@ -93,6 +93,15 @@ static inline mm_heap_stats stats_now(void)
         CHECK_EQ(errors, 0); \
     } while (0)
 
+static inline mm_heap *heap_of(const char *name, size_t limit, bool unshared)
+{
+    mm_heap_desc desc = {0};
+    desc.name = name;
+    desc.limit = limit;
+    desc.unshared = unshared;
+    return mm_heap_create(&desc);
+}
+
 /* Hides from the compiler where a pointer comes from, as it would warn of misuse. */
 static inline char *hide(const void *ptr)
 {

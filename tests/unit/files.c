@@ -127,6 +127,7 @@ typedef struct world {
     http_request request;
     http_response response;
     int64_t now;
+    bool tls;
     char *head;        /* of the last request */
     char text[65536];  /* of the last body */
 } world;
@@ -179,8 +180,8 @@ static bool read_body(void)
     return mm_chunkqueue_read(&w.body, w.text, (size_t)length) == MM_STATUS_OK;
 }
 
-/* The status of the answer to `METHOD target` with these fields, each with its end of line. */
-static int ask(const char *line, const char *fields)
+/* Answers `METHOD target` with these fields, each with its end of line; false: no request. */
+static bool respond_to(const char *line, const char *fields)
 {
     size_t size = strlen(line) + strlen(fields) + 64, scanned = 0, head_size;
     free(w.head);
@@ -191,12 +192,20 @@ static int ask(const char *line, const char *fields)
     w.response.arena = &w.arena;
     w.response.body = &w.body;
     w.response.content_length = -1;
-    w.now += 5000; /* so that the cache looks at the files anew */
-    if (w.head == NULL) return -1;
+    w.response.tls = w.tls;
+    if (w.head == NULL) return false;
     snprintf(w.head, size, "%s HTTP/1.1\r\nHost: h\r\n%s\r\n", line, fields);
     if (http1_parse_head(&w.request, w.head, strlen(w.head), &scanned, &head_size) != 200)
-        return -2;
+        return false;
     files_respond(&w.site, &w.request, &w.response, w.now);
+    return true;
+}
+
+/* The status of the answer. */
+static int ask(const char *line, const char *fields)
+{
+    w.now += 5000; /* so that the cache looks at the files anew */
+    if (!respond_to(line, fields)) return -2;
     return read_body() ? w.response.status : -3;
 }
 
@@ -1189,22 +1198,9 @@ static bool keep_responses(bool keep)
    and has been; '-': neither. */
 static char ask_ready(const char *line, const char *fields, bool tls)
 {
-    size_t size = strlen(line) + strlen(fields) + 64, scanned = 0, head_size;
     char what = '-';
-    free(w.head);
-    w.head = malloc(size);
-    mm_chunkqueue_reset(&w.body);
-    mm_arena_reset(&w.arena);
-    memset(&w.response, 0, sizeof(w.response));
-    w.response.arena = &w.arena;
-    w.response.body = &w.body;
-    w.response.content_length = -1;
-    w.response.tls = tls;
-    if (w.head == NULL) return '!';
-    snprintf(w.head, size, "%s HTTP/1.1\r\nHost: h\r\n%s\r\n", line, fields);
-    if (http1_parse_head(&w.request, w.head, strlen(w.head), &scanned, &head_size) != 200)
-        return '!';
-    files_respond(&w.site, &w.request, &w.response, w.now);
+    w.tls = tls;
+    if (!respond_to(line, fields)) return '!';
     if (w.response.source != NULL) {
         mm_response *made;
         what = 's';

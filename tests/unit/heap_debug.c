@@ -260,11 +260,22 @@ TEST(a_handler_may_return)
     CHECK_CLEAN();
 }
 
-static void leave(char *ptr)
+static void free_it(void *ptr)
+{
+    mm_heap_free(ptr);
+}
+
+static void destroy_it(void *heap)
+{
+    mm_heap_destroy((mm_heap *)heap);
+}
+
+/* With a handler that does not come back. */
+static void leave(void (*act)(void *object), void *object)
 {
     jmp_buf back;
     misuse_return = &back;
-    if (setjmp(back) == 0) mm_heap_free(ptr);
+    if (setjmp(back) == 0) act(object);
     misuse_return = NULL;
 }
 
@@ -273,22 +284,13 @@ TEST(a_handler_may_leave)
 {
     char *ptr = (char *)mm_heap_alloc(10);
     CHECK(ptr != NULL);
-    CHECK_MISUSE(leave(hide(ptr) + 1), "into a block");
+    CHECK_MISUSE(leave(free_it, hide(ptr) + 1), "into a block");
     mm_heap_free(ptr);
-    CHECK_MISUSE(leave(hide(ptr)), "after it was freed");
+    CHECK_MISUSE(leave(free_it, hide(ptr)), "after it was freed");
     CHECK_CLEAN();
 }
 
 // ---- heaps of one's own ----
-
-static mm_heap *heap_of(const char *name, size_t limit, bool unshared)
-{
-    mm_heap_desc desc = {0};
-    desc.name = name;
-    desc.limit = limit;
-    desc.unshared = unshared;
-    return mm_heap_create(&desc);
-}
 
 static void check_block_of_a_heap(mm_heap *heap, mm_heap *other, size_t size)
 {
@@ -397,14 +399,6 @@ TEST(reset_and_destroy_free_all_blocks)
     }
 }
 
-static void leave_destroy(mm_heap *heap)
-{
-    jmp_buf back;
-    misuse_return = &back;
-    if (setjmp(back) == 0) mm_heap_destroy(heap);
-    misuse_return = NULL;
-}
-
 /* What is wrong with a block is told before it goes; the heap lives on if the handler leaves. */
 TEST(reset_and_destroy_look_at_all_blocks)
 {
@@ -418,7 +412,7 @@ TEST(reset_and_destroy_look_at_all_blocks)
     held = (char *)mm_heap_alloc_in(heap, 50);
     mm_heap_free_in(heap, held);
     damage(held + 49);
-    CHECK_MISUSE(leave_destroy(heap), "written to after it was freed: byte 49 of 50 ");
+    CHECK_MISUSE(leave(destroy_it, heap), "written to after it was freed: byte 49 of 50 ");
     CHECK_EQ(stats_now().heaps, 1);
     mm_heap_destroy(heap);
     CHECK_MISUSE(mm_heap_destroy(heap), "the heap was destroyed");

@@ -64,15 +64,6 @@ static void fatal(const char *message, const void *ptr)
         CHECK_EQ(fatals, 0); \
     } while (0)
 
-static mm_heap *heap_of(const char *name, size_t limit, bool unshared)
-{
-    mm_heap_desc desc = {0};
-    desc.name = name;
-    desc.limit = limit;
-    desc.unshared = unshared;
-    return mm_heap_create(&desc);
-}
-
 static const size_t all_kinds[] = {0,     1,      16,     100,     1000,      8192,    8193, 32768,
                                    32769, 100000, 300000, 1500000, HUGE_SIZE, 4000000, 40};
 #define KINDS (sizeof(all_kinds) / sizeof(all_kinds[0]))
