@@ -304,23 +304,7 @@ static void collect(worker *w, totals *t)
     t->at[TOTAL_WORKERS] = s->admin.workers == NULL ? 1 : (uint64_t)s->admin.worker_count;
 }
 
-/* ---- budgets ---- */
-
-typedef struct node { /* of the tree of budgets; parents come before their children */
-    char name[32];
-    int parent;       /* its index; -1: none */
-    mm_budget_stats stats;
-} node;
-
-static bool node_at(int index, node *n)
-{
-    memory_node found;
-    if (!memory_node_at((size_t)index, &found)) return false;
-    (void)snprintf(n->name, sizeof(n->name), "%s", found.name);
-    n->parent = found.parent;
-    mm_budget_get_stats(found.budget, &n->stats);
-    return true;
-}
+/* ---- health ---- */
 
 const char *admin_ailment(const struct worker *w)
 {
@@ -472,13 +456,12 @@ static void append_label(mm_buffer *to, const char *text)
 
 static void append_budgets(mm_buffer *to)
 {
-    size_t c;
-    int i;
+    size_t c, i;
     for (c = 0; c < BUDGET_COLUMNS; c++) {
         const column *col = &budget_columns[c];
-        node n;
+        memory_node n;
         append_head(to, col->metric, col->help, type_of(col->metric));
-        for (i = 0; node_at(i, &n); i++) {
+        for (i = 0; memory_node_at(i, &n); i++) {
             mm_buffer_append_format(to, "%s{budget=\"", col->metric);
             append_label(to, n.name);
             mm_buffer_append_string(to, "\"} ");
@@ -567,11 +550,10 @@ static void append_json_classes(const totals *t, mm_buffer *to)
 
 static void append_json_budgets(mm_buffer *to)
 {
-    size_t c;
-    node n;
-    int i;
+    memory_node n;
+    size_t c, i;
     mm_buffer_append_string(to, ",\n\"budgets\":[");
-    for (i = 0; node_at(i, &n); i++) {
+    for (i = 0; memory_node_at(i, &n); i++) {
         mm_buffer_append_format(to, "%s\n{\"name\":\"", i == 0 ? "" : ",");
         mm_buffer_append_json_escaped(to, mm_slice_from_string(n.name));
         mm_buffer_append_format(to, "\",\"parent\":%d", n.parent);

@@ -382,18 +382,12 @@ size_t memory_worker_deinit(memory_worker *m)
 
 /* ---- what there is to see ---- */
 
-static void describe(mm_budget *budget, int parent, int worker, memory_node *node)
+static void describe(mm_budget *budget, int parent, memory_node *node)
 {
-    mm_budget_stats stats;
-    mm_budget_get_stats(budget, &stats);
     node->name = budget->name;
     node->parent = parent;
-    node->worker = worker;
-    node->used = stats.live;
-    node->limit = stats.limit;
-    node->peak = stats.peak;
-    node->refused = stats.failures;
     node->budget = budget;
+    mm_budget_get_stats(budget, &node->stats);
 }
 
 bool memory_node_at(size_t index, memory_node *node)
@@ -401,7 +395,7 @@ bool memory_node_at(size_t index, memory_node *node)
     size_t before = MEMORY_ACCOUNTS, part = index;
     memory_worker *m = process.workers;
     if (index < MEMORY_ACCOUNTS) {
-        describe(&process.accounts[index], index == MEMORY_PROCESS ? -1 : 0, -1, node);
+        describe(&process.accounts[index], index == MEMORY_PROCESS ? -1 : 0, node);
         return true;
     }
     for (part -= before; m != NULL && part >= MEMORY_PARTS; m = m->next) {
@@ -409,8 +403,8 @@ bool memory_node_at(size_t index, memory_node *node)
         before += MEMORY_PARTS;
     }
     if (m == NULL) return false;
-    if (part == MEMORY_WORKER) describe(m->whole, MEMORY_PROCESS, m->number, node);
-    else describe(&m->parts[part], (int)before, m->number, node);
+    if (part == MEMORY_WORKER) describe(m->whole, MEMORY_PROCESS, node);
+    else describe(&m->parts[part], (int)before, node);
     return true;
 }
 
@@ -458,10 +452,12 @@ void memory_report(FILE *to)
             memory_resident() / 1024, mm_pressure_string(memory_level()), memory_level_changes(),
             heap.live / 1024, known / 1024);
     for (i = 0; memory_node_at(i, &node); i++) {
-        if (node.peak == 0) continue;
+        const mm_budget_stats *stats = &node.stats;
+        if (stats->peak == 0) continue;
         n = add(text, n, "mmserve: memory: %-22s %9zuK now %9zuK at most %9zuK allowed "
                          "%zu refused\n",
-                node.name, node.used / 1024, node.peak / 1024, node.limit / 1024, node.refused);
+                node.name, stats->live / 1024, stats->peak / 1024, stats->limit / 1024,
+                stats->failures);
     }
     (void)fwrite(text, 1, n, to);
 }

@@ -92,12 +92,8 @@ typedef struct memory_node { /* of the tree: parents come before their children 
     const char *name;       /* "process", "OpenSSL", "worker 0", "worker 0 buffers", ...: no two are
                                alike */
     int parent;             /* index of the node that this is a part of; -1: the root */
-    int worker;             /* whose it is, from 0; -1: the process's */
-    size_t used;            /* bytes, those of its children included */
-    size_t limit;           /* 0: that of its parents alone */
-    size_t peak;            /* most bytes that were used at a time */
-    size_t refused;         /* requests for memory that failed here */
-    mm_budget *budget;      /* for mm_stats_write */
+    const mm_budget *budget;
+    mm_budget_stats stats;  /* of it, now: those of its children included */
 } memory_node;
 
 /* The node of an index from 0 on; false: there are no more. */
